@@ -1,0 +1,32 @@
+using System.Text;
+using OrtRlhf.Tuning.Images;
+
+namespace OrtRlhf.Tuning.Tests;
+
+/// <summary>Reference data in tests/Golden.</summary>
+internal static class GoldenFile
+{
+    public static string Root { get; } = Path.Combine(Repository(), "tests", "Golden");
+
+    public static string At(params string[] parts) => Path.Combine([Root, .. parts]);
+
+    /// <summary>A NumPy file of uint8 [H,W,3].</summary>
+    public static RgbImage ReadNpyImage(string path)
+    {
+        var bytes = File.ReadAllBytes(path);
+        var headerLength = BitConverter.ToUInt16(bytes, 8);
+        var header = Encoding.ASCII.GetString(bytes, 10, headerLength);
+        Assert.Contains("'descr': '|u1'", header);
+        var shape = header.Split('(')[1].Split(')')[0].Split(',').Select(int.Parse).ToArray();
+        return new RgbImage(shape[1], shape[0], bytes[(10 + headerLength)..]);
+    }
+
+    private static string Repository()
+    {
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (File.Exists(Path.Combine(folder.FullName, "OrtRlhf.sln"))) return folder.FullName;
+        }
+        throw new DirectoryNotFoundException("OrtRlhf.sln");
+    }
+}
