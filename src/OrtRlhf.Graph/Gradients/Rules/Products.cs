@@ -1,0 +1,36 @@
+using OrtRlhf.Graph.Expressions;
+
+namespace OrtRlhf.Graph.Gradients.Rules;
+
+/// <summary>Matrix products.</summary>
+internal static class Products
+{
+    // Y = A B: dA = dY B^T, dB = A^T dY. A shared weight B [K,N] is used as it lies (Gemm with transB), never copied.
+    public static IReadOnlyList<Value?> MatMul(NodeGradient g)
+    {
+        var (a, b, dy) = (g.In(0), g.In(1), g.Dy);
+        long[] sa = a.Sizes, sb = b.Sizes;
+        if (sa.Length < 2 || sb.Length < 2) throw new UserError($"{g.Node}: expected matrices, got shapes {a.Shape} and {b.Shape}");
+        if (sb.Length > 2) return [g.Needs(0) ? Functions.MatMul(dy, b.T()) : null, g.Needs(1) ? Functions.MatMul(a.T(), dy) : null];
+        var rows = sa.Length == 2 ? dy : dy.Reshape(-1, sb[1]);
+        var dA = g.Needs(0) ? Functions.Gemm(rows, b, transposeB: true) : null;
+        var dB = g.Needs(1) ? Functions.Gemm(sa.Length == 2 ? a : a.Reshape(-1, sb[0]), rows, transposeA: true) : null;
+        return [dA is null || sa.Length == 2 ? dA : dA.Reshape(sa), dB];
+    }
+
+    // Y = alpha op(A) op(B) + beta C.
+    public static IReadOnlyList<Value?> Gemm(NodeGradient g)
+    {
+        var (a, b, dy) = (g.In(0), g.In(1), g.Dy);
+        bool ta = g.Node.Attribute("transA", 0L) != 0, tb = g.Node.Attribute("transB", 0L) != 0;
+        double alpha = g.Node.Attribute("alpha", 1f), beta = g.Node.Attribute("beta", 1f);
+        var scaled = alpha == 1 ? dy : dy * alpha;
+        var dA = !g.Needs(0) ? null : ta
+            ? Functions.Gemm(b, scaled, transposeA: tb, transposeB: true)
+            : Functions.Gemm(scaled, b, transposeB: !tb);
+        var dB = !g.Needs(1) ? null : tb
+            ? Functions.Gemm(scaled, a, transposeA: true, transposeB: ta)
+            : Functions.Gemm(a, scaled, transposeA: !ta);
+        return [dA, dB, g.Needs(2) ? (beta == 1 ? dy : dy * beta) : null];
+    }
+}
