@@ -1,0 +1,164 @@
+using System.Text.Json;
+using OrtRlhf.Graph;
+
+namespace OrtRlhf.Learning.Schedulers;
+
+/// <summary>Reads diffusers' scheduler_config.json. Missing keys take the default of the config's own class.</summary>
+public static class SchedulerConfigJson
+{
+    // The defaults of each class.
+    private static readonly Dictionary<string, SchedulerConfig> Classes = new()
+    {
+        ["DDIMScheduler"] = new() { ClassName = "DDIMScheduler" },
+        ["DDPMScheduler"] = new() { ClassName = "DDPMScheduler" },
+        ["PNDMScheduler"] = new() { ClassName = "PNDMScheduler", ClipSample = false, SetAlphaToOne = false },
+        ["EulerDiscreteScheduler"] = Integrator("EulerDiscreteScheduler"),
+        ["EulerAncestralDiscreteScheduler"] = Integrator("EulerAncestralDiscreteScheduler"),
+        ["LMSDiscreteScheduler"] = Integrator("LMSDiscreteScheduler"),
+        ["HeunDiscreteScheduler"] = Integrator("HeunDiscreteScheduler") with { BetaStart = 0.00085, BetaEnd = 0.012 },
+        ["DPMSolverMultistepScheduler"] = Integrator("DPMSolverMultistepScheduler"),
+        ["DPMSolverSinglestepScheduler"] = Integrator("DPMSolverSinglestepScheduler"),
+        ["UniPCMultistepScheduler"] = Integrator("UniPCMultistepScheduler"),
+        ["DEISMultistepScheduler"] = Integrator("DEISMultistepScheduler"),
+    };
+
+    // Settings that change the sampler in a way no table of ours has.
+    private static readonly string[] Unsupported =
+        ["thresholding", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_flow_sigmas", "use_lu_lambdas"];
+
+    /// <summary>The diffusers classes whose configs are understood.</summary>
+    public static IReadOnlyCollection<string> SupportedClasses => Classes.Keys;
+
+    /// <summary>Reads a file; see <see cref="Parse"/>.</summary>
+    /// <param name="path">Path of scheduler_config.json.</param>
+    /// <exception cref="UserError">The file cannot be read or does not parse.</exception>
+    public static SchedulerConfig Read(string path)
+    {
+        try
+        {
+            return Parse(File.ReadAllText(path), path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserError($"{path}: expected a readable scheduler_config.json, got: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Parses the text of a scheduler_config.json and validates it.</summary>
+    /// <param name="json">The file's text.</param>
+    /// <param name="source">Where it came from, for messages.</param>
+    /// <exception cref="UserError">Not JSON, a class or setting that is not supported, or a value out of range.</exception>
+    public static SchedulerConfig Parse(string json, string source = "scheduler_config.json")
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(json);
+            return FromElement(document.RootElement, source);
+        }
+        catch (JsonException e)
+        {
+            throw new UserError($"{source}: expected JSON, got: {e.Message.ReplaceLineEndings(" ")}", e);
+        }
+    }
+
+    private static SchedulerConfig FromElement(JsonElement root, string source)
+    {
+        if (root.ValueKind != JsonValueKind.Object)
+            throw new UserError($"{source}: expected a JSON object, got {root.ValueKind}");
+        var keys = new Keys(root, source);
+        var className = keys.Text("_class_name", "DDIMScheduler");
+        if (!Classes.TryGetValue(className, out var d))
+            throw new UserError(
+                $"{source}: _class_name: {className} is not supported, expected one of {string.Join(", ", SupportedClasses)}");
+        foreach (var key in Unsupported)
+            if (keys.Flag(key, false))
+                throw new UserError($"{source}: {key}: expected false, got true, which has no equal table; set it to false");
+
+        var config = d with
+        {
+            TrainTimesteps = keys.Integer("num_train_timesteps", d.TrainTimesteps),
+            BetaStart = keys.Number("beta_start", d.BetaStart),
+            BetaEnd = keys.Number("beta_end", d.BetaEnd),
+            TrainedBetas = keys.Numbers("trained_betas"),
+            Betas = keys.Choice("beta_schedule", d.Betas, ("linear", BetaSchedule.Linear), ("scaled_linear", BetaSchedule.ScaledLinear),
+                ("squaredcos_cap_v2", BetaSchedule.Cosine), ("sigmoid", BetaSchedule.Sigmoid)),
+            Prediction = keys.Choice("prediction_type", d.Prediction, ("epsilon", PredictionType.Epsilon),
+                ("v_prediction", PredictionType.Velocity), ("sample", PredictionType.Sample)),
+            Spacing = keys.Choice("timestep_spacing", d.Spacing, ("leading", TimestepSpacing.Leading),
+                ("trailing", TimestepSpacing.Trailing), ("linspace", TimestepSpacing.Linspace)),
+            StepsOffset = keys.Integer("steps_offset", d.StepsOffset),
+            SetAlphaToOne = d.StepsToNextTimestep
+                ? keys.Text("final_sigmas_type", "zero") == "zero"
+                : keys.Flag("set_alpha_to_one", d.SetAlphaToOne),
+            RescaleBetasZeroSnr = keys.Flag("rescale_betas_zero_snr", d.RescaleBetasZeroSnr),
+            // Configs often carry keys of other classes; a class that does not clip ignores this one.
+            ClipSample = d.ClipSample && keys.Flag("clip_sample", true),
+            ClipSampleRange = keys.Number("clip_sample_range", d.ClipSampleRange),
+            Variance = d.ClassName == "DDPMScheduler"
+                ? keys.Choice("variance_type", d.Variance, ("fixed_small", VarianceType.FixedSmall),
+                    ("fixed_small_log", VarianceType.FixedSmall), ("fixed_large", VarianceType.FixedLarge))
+                : d.Variance,
+        };
+        config.Validate();
+        return config;
+    }
+
+    private static SchedulerConfig Integrator(string className) => new()
+    {
+        ClassName = className,
+        Spacing = TimestepSpacing.Linspace,
+        ClipSample = false,
+        StepsToNextTimestep = true,
+    };
+
+    private readonly record struct Keys(JsonElement Root, string Source)
+    {
+        public string Text(string key, string missing) =>
+            Find(key) is not { } e ? missing : e.ValueKind == JsonValueKind.String ? e.GetString()! : throw Wrong(key, "a string", e);
+
+        public bool Flag(string key, bool missing) =>
+            Find(key) is not { } e ? missing
+            : e.ValueKind is JsonValueKind.True or JsonValueKind.False ? e.GetBoolean() : throw Wrong(key, "true or false", e);
+
+        public double Number(string key, double missing) =>
+            Find(key) is not { } e ? missing
+            : e.ValueKind == JsonValueKind.Number && e.TryGetDouble(out var number) ? number : throw Wrong(key, "a number", e);
+
+        public int Integer(string key, int missing) =>
+            Find(key) is not { } e ? missing
+            : e.ValueKind == JsonValueKind.Number && e.TryGetInt32(out var number) ? number : throw Wrong(key, "an integer", e);
+
+        public IReadOnlyList<double>? Numbers(string key)
+        {
+            if (Find(key) is not { } e)
+                return null;
+            if (e.ValueKind != JsonValueKind.Array || e.EnumerateArray().Any(item => item.ValueKind != JsonValueKind.Number))
+                throw Wrong(key, "an array of numbers", e);
+            return [.. e.EnumerateArray().Select(item => item.GetDouble())];
+        }
+
+        public T Choice<T>(string key, T missing, params ReadOnlySpan<(string Name, T Value)> choices)
+        {
+            if (Find(key) is not { } e)
+                return missing;
+            var names = new List<string>();
+            foreach (var (name, value) in choices)
+            {
+                if (e.ValueKind == JsonValueKind.String && e.ValueEquals(name))
+                    return value;
+                names.Add(name);
+            }
+            throw Wrong(key, string.Join(" or ", names), e);
+        }
+
+        // A null value means the default, as in diffusers.
+        private JsonElement? Find(string key) =>
+            Root.TryGetProperty(key, out var e) && e.ValueKind != JsonValueKind.Null ? e : null;
+
+        private UserError Wrong(string key, string expected, JsonElement got)
+        {
+            var text = got.GetRawText().ReplaceLineEndings(" ");
+            return new UserError($"{Source}: {key}: expected {expected}, got {(text.Length > 60 ? text[..60] + "..." : text)}");
+        }
+    }
+}
