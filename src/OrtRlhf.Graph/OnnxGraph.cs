@@ -187,6 +187,11 @@ public sealed class OnnxGraph
         Nodes = result;
     }
 
+    /// <summary>
+    /// While <see cref="Rewrite"/> runs, puts the node it asks about here, before the nodes added from now on (then it must say true).
+    /// </summary>
+    public void Keep(Node node) => (_target ?? throw new InvalidOperationException("only while the graph is rewritten")).Add(node);
+
     /// <summary>Makes all readers of one value, and the graph's outputs, read another; names of outputs stay.</summary>
     public void Redirect(Value from, Value to, IReadOnlyDictionary<Value, List<Node>>? readers = null)
     {

@@ -35,15 +35,25 @@ public static class OnnxFile
         }
         model.Graph.Input.AddRange(graph.Inputs.Select(Info));
         model.Graph.Output.AddRange(graph.Outputs.Select(Info));
+        var names = new Dictionary<string, int>(StringComparer.Ordinal);
         foreach (var node in graph.Nodes)
         {
-            var proto = new NodeProto { OpType = node.Op, Domain = node.Domain, Name = node.Name };
+            var proto = new NodeProto { OpType = node.Op, Domain = node.Domain, Name = UniqueName(node.Name, names) };
             proto.Input.AddRange(node.Inputs.Select(i => i?.Name ?? ""));
             proto.Output.AddRange(node.Outputs.Select(o => o?.Name ?? ""));
             proto.Attribute.AddRange(node.Attributes.Select(a => Attribute(node, a.Key, a.Value)));
             model.Graph.Node.Add(proto);
         }
         return model;
+    }
+
+    /// <summary>Runtimes refuse two nodes of one name; a module that does an operation twice gives them.</summary>
+    private static string UniqueName(string name, Dictionary<string, int> taken)
+    {
+        if (name.Length == 0) return name;
+        var unique = name;
+        while (!taken.TryAdd(unique, 0)) unique = $"{name}_{++taken[name]}";
+        return unique;
     }
 
     private static ValueInfoProto Info(Value value)

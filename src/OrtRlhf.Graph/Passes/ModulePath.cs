@@ -1,0 +1,53 @@
+using System.Text.RegularExpressions;
+
+namespace OrtRlhf.Graph.Passes;
+
+/// <summary>Dotted module paths: how nodes tell them, and globs over them.</summary>
+internal static class ModulePath
+{
+    private const string WeightSuffix = ".weight";
+
+    /// <summary>
+    /// The paths that a layer may go by: that of the node's name (<c>/mid_block/attn1/to_q/MatMul</c>, as we and PyTorch's exporter write it), and
+    /// that of its weight's name (<c>mid_block.attn1.to_q.weight</c>), where these tell one.
+    /// </summary>
+    public static IEnumerable<string> Of(Node node, Value weight)
+    {
+        var end = node.Name.LastIndexOf('/');
+        if (end > 0) yield return node.Name[..end].Trim('/').Replace('/', '.');
+        if (weight.Name.EndsWith(WeightSuffix, StringComparison.Ordinal) && !weight.Name.StartsWith("onnx::", StringComparison.Ordinal))
+            yield return weight.Name[..^WeightSuffix.Length];
+    }
+
+    /// <summary>Matches the ends of paths at whole names; * is a name or a part of one, ** any names.</summary>
+    public static Predicate<string> Glob(string pattern)
+    {
+        var body = Regex.Escape(pattern.Trim()).Replace(@"\*\*\.", @"(.*\.)?").Replace(@"\*\*", ".*").Replace(@"\*", @"[^.]*");
+        var regex = new Regex($@"(^|\.){body}$", RegexOptions.CultureInvariant | RegexOptions.NonBacktracking);
+        return regex.IsMatch;
+    }
+
+    /// <summary>The ends of paths that are most like a glob, by edit distance, best first.</summary>
+    public static IEnumerable<string> Near(string glob, IEnumerable<string> paths, int count)
+    {
+        var names = glob.Count(c => c == '.') + 1;
+        return paths.Select(p => string.Join('.', p.Split('.').TakeLast(names))).Distinct().OrderBy(p => Distance(glob, p)).ThenBy(p => p, StringComparer.Ordinal).Take(count);
+    }
+
+    private static int Distance(string a, string b)
+    {
+        var row = Enumerable.Range(0, b.Length + 1).ToArray();
+        for (var i = 1; i <= a.Length; i++)
+        {
+            var diagonal = row[0];
+            row[0] = i;
+            for (var j = 1; j <= b.Length; j++)
+            {
+                var above = row[j];
+                row[j] = Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1));
+                diagonal = above;
+            }
+        }
+        return row[^1];
+    }
+}
