@@ -1,0 +1,45 @@
+using OrtRlhf.Graph;
+
+namespace OrtRlhf.Tuning.Runs;
+
+/// <summary>The paths inside a run's folder.</summary>
+/// <param name="Root">The folder itself.</param>
+public sealed record RunFolder(string Root)
+{
+    /// <summary>options.json: every option, resolved.</summary>
+    public string Options => Path.Combine(Root, "options.json");
+
+    /// <summary>metrics.jsonl: one line an epoch, the same for the same seed.</summary>
+    public string Metrics => Path.Combine(Root, "metrics.jsonl");
+
+    /// <summary>timings.jsonl: seconds and memory, one line an epoch; different every time.</summary>
+    public string Timings => Path.Combine(Root, "timings.jsonl");
+
+    /// <summary>tensorboard/: event files.</summary>
+    public string TensorBoard => Path.Combine(Root, "tensorboard");
+
+    /// <summary>samples/: images.</summary>
+    public string Samples => Path.Combine(Root, "samples");
+
+    /// <summary>checkpoints/: what a run resumes from.</summary>
+    public string Checkpoints => Path.Combine(Root, "checkpoints");
+
+    /// <summary>adapter/: what a run is for.</summary>
+    public string Adapter => Path.Combine(Root, "adapter");
+
+    /// <summary>report.html: one page that opens offline.</summary>
+    public string Report => Path.Combine(Root, "report.html");
+
+    /// <summary>summary.json: what scripts read.</summary>
+    public string Summary => Path.Combine(Root, "summary.json");
+
+    /// <summary>Makes the folder and those in it.</summary>
+    /// <exception cref="UserError">They cannot be made.</exception>
+    public void Create()
+    {
+        foreach (var folder in new[] { Root, TensorBoard, Samples, Checkpoints, Adapter })
+        {
+            DiskFault.Guard(folder, () => Directory.CreateDirectory(folder));
+        }
+    }
+}

@@ -1,0 +1,82 @@
+namespace OrtRlhf.Tuning.Runs;
+
+/// <summary>A run in numbers: summary.json, which scripts rely on. Write and read it with <see cref="JsonFile"/>.</summary>
+public sealed record RunSummary
+{
+    /// <summary>The model tuned, as it was given.</summary>
+    public required string Model { get; init; }
+
+    /// <summary>The method, "ddpo" for instance.</summary>
+    public required string Method { get; init; }
+
+    /// <summary>The seed.</summary>
+    public required ulong Seed { get; init; }
+
+    /// <summary>Images scored for training.</summary>
+    public required long Images { get; init; }
+
+    /// <summary>Seconds from start to end, over all resumptions.</summary>
+    public required double Seconds { get; init; }
+
+    /// <summary>The trained reward on held-out prompts and seeds.</summary>
+    public required RewardSummary Reward { get; init; }
+
+    /// <summary>Every part of the reward, and rewards watched but not trained on, on the same images, by name.</summary>
+    public required IReadOnlyDictionary<string, BeforeAfter> Rewards { get; init; }
+
+    /// <summary>The importance ratio; null for methods without one.</summary>
+    public RatioSummary? Ratio { get; init; }
+
+    /// <summary>KL to the base model in nats, on the held-out samples; null when it was not measured.</summary>
+    public double? Kl { get; init; }
+
+    /// <summary>The process's largest resident memory.</summary>
+    public required long PeakMemoryBytes { get; init; }
+}
+
+/// <summary>The trained reward before and after.</summary>
+/// <param name="Name">The expression.</param>
+/// <param name="Before">The base model.</param>
+/// <param name="After">The tuned model on the same prompts and seeds.</param>
+public sealed record RewardSummary(string Name, MeanEstimate Before, MeanEstimate After);
+
+/// <summary>One quantity before and after tuning.</summary>
+/// <param name="Before">The base model.</param>
+/// <param name="After">The tuned model on the same prompts and seeds.</param>
+public sealed record BeforeAfter(MeanEstimate Before, MeanEstimate After);
+
+/// <summary>How far the importance ratio was from 1 where it must be 1.</summary>
+/// <param name="FirstMaxDeviation">Largest |ratio - 1| of all first passes over fresh samples.</param>
+public sealed record RatioSummary(double FirstMaxDeviation);
+
+/// <summary>A mean with its standard error.</summary>
+/// <param name="Mean">Mean of n scores.</param>
+/// <param name="Stderr">Standard error of the mean, <c>s / sqrt(n)</c> with the unbiased s; 0 for one score.</param>
+/// <param name="N">Number of scores.</param>
+public sealed record MeanEstimate(double Mean, double Stderr, int N)
+{
+    /// <summary>The estimate from some scores, summed in double in their order.</summary>
+    /// <param name="scores">At least one.</param>
+    /// <exception cref="ArgumentException">No scores.</exception>
+    public static MeanEstimate Of(ReadOnlySpan<float> scores)
+    {
+        if (scores.IsEmpty) throw new ArgumentException("A mean needs at least one score.", nameof(scores));
+        var (sum, squares) = (0.0, 0.0);
+        foreach (var score in scores) sum += score;
+        var mean = sum / scores.Length;
+        foreach (var score in scores) squares += (score - mean) * (score - mean);
+        var stderr = scores.Length == 1 ? 0 : Math.Sqrt(squares / (scores.Length - 1) / scores.Length);
+        return new MeanEstimate(mean, stderr, scores.Length);
+    }
+
+    /// <summary>
+    /// How many standard errors <paramref name="later"/> lies above this: <c>(m2 - m1) / sqrt(se1^2 + se2^2)</c>. Both come from the
+    /// same prompts and seeds, so that this understates a change. 0 when nothing changed, infinite without any spread.
+    /// </summary>
+    /// <param name="later">The other estimate.</param>
+    public double StandardErrorsTo(MeanEstimate later)
+    {
+        var difference = later.Mean - Mean;
+        return difference == 0 ? 0 : difference / Math.Sqrt(Stderr * Stderr + later.Stderr * later.Stderr);
+    }
+}
