@@ -31,6 +31,8 @@ class TinyDecoder(nn.Module):
         super().__init__()
         if config.get("_class_name", "AutoencoderTiny") != "AutoencoderTiny":
             raise SystemExit(f"the peer decodes with AutoencoderTiny only, got {config['_class_name']}")
+        if config.get("latents_mean") or config.get("latents_std"):
+            raise SystemExit("the peer does not normalise latents per channel: fold latents_mean and latents_std into the decoder's first layer")
         widths = config.get("decoder_block_out_channels", [64] * 4)
         blocks, factor = config.get("num_decoder_blocks", [3, 3, 3, 1]), config.get("upsampling_scaling_factor", 2)
         activation = ACTIVATIONS[config.get("act_fn", "relu")]
