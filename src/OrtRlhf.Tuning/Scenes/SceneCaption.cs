@@ -12,6 +12,7 @@ namespace OrtRlhf.Tuning.Scenes;
 /// shape      = "circle" | "square" | "triangle" | "cross"
 /// texture    = "plain" | "striped" | "checkered" | "dotted" | "gradient" | "speckled"
 /// </code>
+/// Two groups differ in colour or shape; otherwise one could not tell which is which.
 /// </summary>
 public static class SceneCaption
 {
@@ -59,7 +60,7 @@ public static class SceneCaption
         {
             relation = ReadRelation(words);
             second = relation is null ? null : ReadGroup(words);
-            if (second is null)
+            if (second is null || (second.Colour == first.Colour && second.Shape == first.Shape))
                 return null;
         }
         SceneTexture? texture = null;

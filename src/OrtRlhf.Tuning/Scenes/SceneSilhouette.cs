@@ -4,7 +4,7 @@ namespace OrtRlhf.Tuning.Scenes;
 internal static class SceneSilhouette
 {
     /// <summary>The square's side as a share of the extent: makes its weight to the eye that of the circle.</summary>
-    private const float SquareSide = 0.92f;
+    public const float SquareSide = 0.92f;
     private const float TriangleHeight = 0.92f;
     private const float CrossArm = 0.36f;
 
