@@ -33,8 +33,13 @@ public readonly record struct Philox(ulong Seed, uint Epoch, uint Sample, uint S
     /// Fills with standard normal numbers (Box-Muller: <c>sqrt(-2 ln u1) * (cos, sin)(2 pi u2)</c>, |z| below 6.8).
     /// A shorter span receives the beginning of what a longer one does.
     /// </summary>
-    public void FillGaussian(Span<float> destination)
+    /// <param name="destination">Receives the numbers.</param>
+    /// <param name="offset">How many numbers of this key to skip; a multiple of 256.</param>
+    /// <exception cref="ArgumentException">The offset is negative or not such a multiple.</exception>
+    public void FillGaussian(Span<float> destination, int offset = 0)
     {
+        if (offset < 0 || offset % BlockLength != 0)
+            throw new ArgumentException($"expected an offset that is a multiple of {BlockLength}, got {offset}");
         const int half = BlockLength / 2;
         Span<uint> bits = stackalloc uint[BlockLength];
         Span<float> radius = stackalloc float[half];
@@ -43,7 +48,7 @@ public readonly record struct Philox(ulong Seed, uint Epoch, uint Sample, uint S
         for (var start = 0; start < destination.Length; start += BlockLength)
         {
             // Whole blocks only: the vectorised functions may round a short tail differently.
-            Fill(bits, start / 4);
+            Fill(bits, (offset + start) / 4);
             for (var i = 0; i < half; i++)
             {
                 radius[i] = bits[i] * InverseRange + InverseRange / 2;
