@@ -154,11 +154,20 @@ public sealed class OnnxGraph
         return [.. node.Outputs.Select(v => v!)];
     }
 
-    /// <summary>Nodes added until the result is disposed carry this module name in their path.</summary>
+    /// <summary>
+    /// Nodes added until the result is disposed carry this module name in their path. A name that starts with <c>/</c> is a whole path,
+    /// which stands in place of the names that are open.
+    /// </summary>
     public IDisposable Scope(string name)
     {
-        _scopes.Add(name);
-        return new Ending(() => _scopes.RemoveAt(_scopes.Count - 1));
+        string[] open = [.. _scopes];
+        if (name.StartsWith('/')) _scopes.Clear();
+        if (name.TrimStart('/') is { Length: > 0 } module) _scopes.Add(module);
+        return new Ending(() =>
+        {
+            _scopes.Clear();
+            _scopes.AddRange(open);
+        });
     }
 
     /// <summary>

@@ -1,0 +1,152 @@
+using System.Text.Json;
+using OrtRlhf.Graph;
+
+namespace OrtRlhf.Models;
+
+/// <summary>Reads a config.json: a key that is missing or null takes the library's default; what is not supported is an error that names it.</summary>
+internal sealed class ConfigReader
+{
+    private readonly JsonElement _root;
+    private readonly string _model;
+
+    private ConfigReader(JsonElement root, string model)
+    {
+        _root = root;
+        _model = model;
+    }
+
+    /// <summary>Reads the text of a config.json for a model class.</summary>
+    public static ConfigReader Parse(string json, string model)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(json);
+            var root = document.RootElement.Clone();
+            return root.ValueKind == JsonValueKind.Object ? new ConfigReader(root, model) : throw new UserError($"config.json of {model}: expected an object, got {root.ValueKind}");
+        }
+        catch (JsonException e)
+        {
+            throw new UserError($"config.json of {model}: not valid JSON at line {e.LineNumber + 1}; fetch the file again", e);
+        }
+    }
+
+    /// <summary>A nested object, empty where it is missing.</summary>
+    public ConfigReader Child(string name) => Find(name) switch
+    {
+        null => Parse("{}", _model),
+        { ValueKind: JsonValueKind.Object } e => new ConfigReader(e, $"{_model}.{name}"),
+        { } e => throw Fault(name, e, "an object"),
+    };
+
+    public long Integer(string name, long otherwise, long least = 1) => OptionalInteger(name, least) ?? otherwise;
+
+    public long? OptionalInteger(string name, long least = 1) => Find(name) is not { } e ? null : Integer(name, e, least);
+
+    public double Number(string name, double otherwise) => Find(name) is not { } e ? otherwise
+        : e.ValueKind == JsonValueKind.Number && e.TryGetDouble(out var number) && double.IsFinite(number) ? number
+        : throw Fault(name, e, "a number");
+
+    public bool Flag(string name, bool otherwise) => Find(name) is not { } e ? otherwise
+        : e.ValueKind is JsonValueKind.True or JsonValueKind.False ? e.GetBoolean()
+        : throw Fault(name, e, "true or false");
+
+    public string? Text(string name) => Find(name) is not { } e ? null : e.ValueKind == JsonValueKind.String ? e.GetString() : throw Fault(name, e, "a text");
+
+    public string Choice(string name, string otherwise, params IEnumerable<string> choices)
+    {
+        var text = Text(name) ?? otherwise;
+        return choices.Contains(text) ? text : throw Unsupported(name, $"\"{text}\"", string.Join(", ", choices));
+    }
+
+    public string Activation(string name, string otherwise) => Choice(name, otherwise, OrtRlhf.Models.Activation.Names);
+
+    public string? OptionalActivation(string name) => Text(name) is null ? null : Activation(name, "");
+
+    /// <summary>A list of whole numbers.</summary>
+    public long[] Integers(string name, params long[] otherwise) => Find(name) is not { } e ? otherwise
+        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() > 0 ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0))]
+        : throw Fault(name, e, "a list of whole numbers");
+
+    /// <summary>A list of texts out of some.</summary>
+    public string[] Choices(string name, string[] otherwise, params string[] choices)
+    {
+        if (Find(name) is not { } e) return otherwise;
+        if (e.ValueKind != JsonValueKind.Array || e.GetArrayLength() == 0) throw Fault(name, e, "a list of texts");
+        return [.. e.EnumerateArray().Select(i => i.ValueKind == JsonValueKind.String && choices.Contains(i.GetString())
+            ? i.GetString()!
+            : throw Unsupported(name, i.GetRawText(), string.Join(", ", choices)))];
+    }
+
+    /// <summary>One whole number for all blocks, or one for each.</summary>
+    public long[] PerBlock(string name, long otherwise, int blocks) => Find(name) is { ValueKind: JsonValueKind.Array }
+        ? Sized(name, Integers(name), blocks)
+        : [.. Enumerable.Repeat(Integer(name, otherwise), blocks)];
+
+    /// <summary>One truth value for all blocks, or one for each.</summary>
+    public bool[] FlagPerBlock(string name, bool otherwise, int blocks) => Find(name) is { ValueKind: JsonValueKind.Array } list
+        ? Sized(name, [.. list.EnumerateArray().Select(e => e.ValueKind is JsonValueKind.True or JsonValueKind.False ? e.GetBoolean() : throw Fault(name, e, "true or false"))], blocks)
+        : [.. Enumerable.Repeat(Flag(name, otherwise), blocks)];
+
+    /// <summary>Whole numbers for each layer of each block: one for all, one a block, or a list a block.</summary>
+    public long[][] PerLayer(string name, long otherwise, IReadOnlyList<long> layers)
+    {
+        if (Find(name) is not { ValueKind: JsonValueKind.Array } list)
+        {
+            var all = Integer(name, otherwise);
+            return [.. layers.Select(n => Enumerable.Repeat(all, (int)n).ToArray())];
+        }
+        var blocks = Sized(name, list.EnumerateArray().ToArray(), layers.Count);
+        return [.. blocks.Select((e, i) => e.ValueKind == JsonValueKind.Array
+            ? Sized(name, [.. e.EnumerateArray().Select(n => Integer(name, n, 1))], (int)layers[i])
+            : Enumerable.Repeat(Integer(name, e, 1), (int)layers[i]).ToArray())];
+    }
+
+    /// <summary>A size that may be given as one number or as height and width: the first; 0 where it is missing.</summary>
+    public long Size(string name) => Find(name) is { ValueKind: JsonValueKind.Array } ? Integers(name)[0] : Integer(name, 0, 0);
+
+    /// <summary>Whether a key is there with the value null, which for some keys differs from being left out.</summary>
+    public bool IsNull(string name) => _root.TryGetProperty(name, out var e) && e.ValueKind == JsonValueKind.Null;
+
+    /// <summary>Whether a key is there and not null.</summary>
+    public bool Has(string name) => Find(name) is not null;
+
+    /// <summary>Whether a key holds a list of lists.</summary>
+    public bool IsNested(string name) => Find(name) is { ValueKind: JsonValueKind.Array } list && list.EnumerateArray().Any(e => e.ValueKind == JsonValueKind.Array);
+
+    /// <summary>Demands that an option we do not build has the value (as JSON) that switches it off, or is missing or null.</summary>
+    public void Only(string name, params string[] values)
+    {
+        if (Find(name) is not { } e) return;
+        var text = e.ValueKind == JsonValueKind.Number ? e.GetDouble().ToString("R") : e.GetRawText();
+        if (!values.Contains(text)) throw Unsupported(name, e.GetRawText(), values.Length == 0 ? "null" : string.Join(", ", values));
+    }
+
+    /// <summary>Demands that two lists have an entry a block.</summary>
+    public void SameCount(string name, int count, int blocks)
+    {
+        if (count != blocks) throw new UserError($"config.json of {_model}: {name} has {count} entries, expected {blocks}, one for each block");
+    }
+
+    /// <summary>An error about an option that is not built.</summary>
+    public UserError Unsupported(string name, string value, string expected) =>
+        new($"config.json of {_model}: {name} = {Short(value)} is not supported; expected {expected}");
+
+    private static long Integer(string name, JsonElement e, long least, string model) =>
+        e.ValueKind == JsonValueKind.Number && e.TryGetInt64(out var number) && number >= least && number <= int.MaxValue
+            ? number
+            : throw new UserError($"config.json of {model}: {name}: expected a whole number from {least} to {int.MaxValue}, got {Short(e.GetRawText())}");
+
+    private long Integer(string name, JsonElement e, long least) => Integer(name, e, least, _model);
+
+    private T[] Sized<T>(string name, T[] list, int count)
+    {
+        SameCount(name, list.Length, count);
+        return list;
+    }
+
+    private JsonElement? Find(string name) => _root.TryGetProperty(name, out var e) && e.ValueKind != JsonValueKind.Null ? e : null;
+
+    private UserError Fault(string name, JsonElement e, string expected) => new($"config.json of {_model}: {name}: expected {expected}, got {Short(e.GetRawText())}");
+
+    private static string Short(string text) => text.Length <= 80 ? text.ReplaceLineEndings(" ") : text[..77].ReplaceLineEndings(" ") + "...";
+}
