@@ -1,0 +1,34 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Expressions;
+using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Tuning.Methods;
+
+/// <summary>
+/// The training graph of a policy gradient for one micro-batch of B transitions: denoiser with guidance on a batch of 2B exactly as
+/// <see cref="GuidedDenoiser"/> runs it, loss, and the gradients of all adapters.
+/// </summary>
+internal static class PolicyGradientGraph
+{
+    /// <summary>Builds the graph. Outputs: <c>loss</c>, the loss's metrics, <c>NAME_grad</c> for each adapter.</summary>
+    /// <param name="policy">Model and adapters.</param>
+    /// <param name="batch">B.</param>
+    /// <param name="guidanceScale">g.</param>
+    /// <param name="loss">Writes the loss.</param>
+    public static OnnxGraph Build(Policy policy, int batch, double guidanceScale, Func<PolicyTransition, TrainingLoss> loss)
+    {
+        var guided = guidanceScale != 1;
+        var (graph, layers) = policy.Denoiser(guided ? 2 * batch : batch);
+        var (x, m) = (graph["sample"], graph.Outputs[0]);
+        if (guided)
+        {
+            x = x.Slice(0, 0, batch);
+            var (u, c) = (m.Slice(0, 0, batch), m.Slice(0, batch, 2 * batch));
+            m = u + ((c - u) * guidanceScale);
+        }
+        var written = loss(PolicyTransition.Inputs(m, x, withReference: false));
+        return TrainingGraph.Finish(written.Loss, [.. layers.SelectMany(l => new[] { l.A, l.B })], [.. written.Metrics.Select(p => (p.Key, p.Value))]);
+    }
+}

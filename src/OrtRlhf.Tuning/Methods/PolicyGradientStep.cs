@@ -1,0 +1,114 @@
+using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Graph;
+using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Learning.Schedulers;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Tuning.Methods;
+
+/// <summary>Means of a graph's scalar outputs over transitions, and the largest deviation of the ratio from 1.</summary>
+/// <param name="Means">Mean of each scalar by its output's name; <c>loss</c> among them.</param>
+/// <param name="RatioDeviation">Largest |ratio - 1|.</param>
+public sealed record StepMetrics(IReadOnlyDictionary<string, double> Means, double RatioDeviation);
+
+/// <summary>
+/// Gradients of a policy-gradient loss over any number of transitions, a micro-batch at a time through one training graph of
+/// fixed shape; the last micro-batch is filled up with transitions of advantage 0.
+/// </summary>
+public sealed class PolicyGradientStep : IDisposable
+{
+    private readonly int _batch;
+    private readonly SamplerTable _table;
+    private readonly LatentSize _latent;
+    private readonly TextEmbeddings _text;
+    private readonly GraphSession _session;
+    private readonly ParameterBuffer _gradients;
+    private readonly GuidedDenoiser.Batch _model;
+    private readonly float[] _next;
+    private readonly float[] _cx, _cm, _sigma, _old, _advantage;
+    private readonly (string, OrtValue)[] _inputs;
+
+    /// <summary>Builds the training graph and loads it.</summary>
+    /// <param name="policy">Model and adapters.</param>
+    /// <param name="table">The sampler that the trajectories come from.</param>
+    /// <param name="text">Embeddings of the prompts.</param>
+    /// <param name="guidanceScale">The guidance that the trajectories were sampled with.</param>
+    /// <param name="microBatch">Transitions a run.</param>
+    /// <param name="loss">Writes the loss.</param>
+    /// <param name="settings">Device and threads.</param>
+    /// <exception cref="UserError">The graph cannot be differentiated or run.</exception>
+    public PolicyGradientStep(
+        Policy policy, SamplerTable table, TextEmbeddings text, double guidanceScale, int microBatch, Func<PolicyTransition, TrainingLoss> loss, SessionSettings settings)
+    {
+        (_batch, _table, _latent, _text) = (microBatch, table, policy.Model.Latent, text);
+        _gradients = policy.Adapters.Like();
+        _session = new GraphSession(PolicyGradientGraph.Build(policy, microBatch, guidanceScale, loss), settings)
+            .Bind(policy.Adapters).BindOutputs(_gradients, TrainingGraph.GradientSuffix);
+        _model = new GuidedDenoiser.Batch(microBatch, guidanceScale != 1, _latent, text);
+        _next = new float[microBatch * _latent.Count];
+        (_cx, _cm, _sigma, _old, _advantage) = (new float[microBatch], new float[microBatch], new float[microBatch], new float[microBatch], new float[microBatch]);
+        _inputs =
+        [
+            ("sample", _model.Sample), ("timestep", _model.Timestep), ("encoder_hidden_states", _model.States),
+            ("next_sample", _next.ToOrt(microBatch, _latent.Channels, _latent.Height, _latent.Width)),
+            ("c_x", _cx.ToOrt(microBatch)), ("c_m", _cm.ToOrt(microBatch)), ("sigma", _sigma.ToOrt(microBatch)),
+            ("old_log_prob", _old.ToOrt(microBatch)), ("advantage", _advantage.ToOrt(microBatch)),
+        ];
+        var known = _session.Inputs.ToHashSet(StringComparer.Ordinal);
+        _inputs = [.. _inputs.Where(i => known.Contains(i.Item1))];
+    }
+
+    /// <summary>Adds the gradient of the mean loss over all transitions to a sum.</summary>
+    /// <param name="transitions">At least one.</param>
+    /// <param name="sum">Receives the gradient.</param>
+    /// <param name="cancellation">Stops between micro-batches.</param>
+    /// <exception cref="OperationCanceledException">Cancelled; the sum is then incomplete.</exception>
+    public StepMetrics Accumulate(IReadOnlyList<Transition> transitions, Gradients sum, CancellationToken cancellation = default)
+    {
+        var means = new SortedDictionary<string, double>(StringComparer.Ordinal);
+        var deviation = 0.0;
+        foreach (var part in transitions.Chunk(_batch))
+        {
+            cancellation.ThrowIfCancellationRequested();
+            Fill(part);
+            var outputs = _session.Run(_inputs);
+            sum.Add(_gradients.All, (double)_batch / transitions.Count);
+            foreach (var (name, values) in outputs)
+            {
+                if (values.Length != 1) continue;
+                if (name == "ratio_deviation") deviation = Math.Max(deviation, values[0]);
+                else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)part.Length / transitions.Count);
+            }
+            if (!double.IsFinite(means["loss"]) || double.IsNaN(deviation))
+                throw new UserError($"loss: expected a finite number, got {means["loss"]}; lower --learning-rate; the last checkpoint is intact");
+        }
+        return new StepMetrics(means, deviation);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _session.Dispose();
+        foreach (var (_, value) in _inputs) value.Dispose();
+        _gradients.Dispose();
+    }
+
+    private void Fill(Transition[] part)
+    {
+        var length = _latent.Count;
+        var (x, timesteps, prompts) = (new float[_batch * length], new long[_batch], new string[_batch]);
+        for (var i = 0; i < _batch; i++)
+        {
+            var (trajectory, s, advantage) = part[Math.Min(i, part.Length - 1)];
+            var step = _table.Steps[s];
+            trajectory.Latent(s).Span.CopyTo(x.AsSpan(i * length));
+            trajectory.Latent(s + 1).Span.CopyTo(_next.AsSpan(i * length));
+            (timesteps[i], prompts[i]) = (step.Timestep, trajectory.Request.Prompt);
+            (_cx[i], _cm[i], _sigma[i]) = ((float)step.CX, (float)step.CM, (float)step.Sigma);
+            (_old[i], _advantage[i]) = ((float)trajectory.LogProbs[s], i < part.Length ? advantage : 0);
+        }
+        _model.Fill(x, timesteps, prompts, _text);
+    }
+}

@@ -1,0 +1,126 @@
+using System.Numerics.Tensors;
+using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Graph;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Tuning.Sampling;
+
+/// <summary>
+/// The denoiser with classifier-free guidance, <c>m = u + g (c - u)</c>: one run of 2B, the first B without a prompt (u), the others with it (c).
+/// With g = 1 a run of B. Its adapters are the tensors of a buffer that may change between runs.
+/// </summary>
+public sealed class GuidedDenoiser : IDisposable
+{
+    private readonly GraphSession _session;
+    private readonly TextEmbeddings _text;
+    private readonly LatentSize _latent;
+    private readonly double _guidance;
+    private Batch? _batch;
+
+    /// <summary>Loads a denoiser whose graph has the adapters' inputs.</summary>
+    /// <param name="graph">The graph, see <see cref="ImageModel.Denoiser"/>, of any batch size.</param>
+    /// <param name="adapters">Tensors to bind; null for those of the graph.</param>
+    /// <param name="latent">Sizes of a latent.</param>
+    /// <param name="text">Embeddings of the prompts.</param>
+    /// <param name="guidanceScale">g.</param>
+    /// <param name="settings">Device and threads.</param>
+    public GuidedDenoiser(OnnxGraph graph, ParameterBuffer? adapters, LatentSize latent, TextEmbeddings text, double guidanceScale, SessionSettings settings)
+    {
+        (_text, _latent, _guidance) = (text, latent, guidanceScale);
+        _session = new GraphSession(graph, settings);
+        if (adapters is not null) _session.Bind(adapters);
+    }
+
+    /// <summary>Whether each run does 2B.</summary>
+    public bool IsGuided => _guidance != 1;
+
+    /// <summary>The guided output at latents of any timesteps.</summary>
+    /// <param name="x">Latents [B,C,H,W].</param>
+    /// <param name="timesteps">Timestep of each [B].</param>
+    /// <param name="prompts">Prompt of each [B].</param>
+    /// <param name="m">Receives the outputs [B,C,H,W].</param>
+    public void Run(ReadOnlySpan<float> x, ReadOnlySpan<long> timesteps, IReadOnlyList<string> prompts, Span<float> m)
+    {
+        var count = prompts.Count;
+        if (_batch is null || _batch.Count != count)
+        {
+            _batch?.Dispose();
+            _batch = new Batch(count, IsGuided, _latent, _text);
+        }
+        _batch.Fill(x, timesteps, prompts, _text);
+        var output = _session.Run(("sample", _batch.Sample), ("timestep", _batch.Timestep), ("encoder_hidden_states", _batch.States))["out_sample"];
+        if (!IsGuided)
+        {
+            output.CopyTo(m);
+            return;
+        }
+        var u = output.AsSpan(0, x.Length);
+        var c = output.AsSpan(x.Length);
+        TensorPrimitives.Subtract(c, u, m);
+        TensorPrimitives.MultiplyAdd(m, (float)_guidance, u, m);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _batch?.Dispose();
+        _session.Dispose();
+    }
+
+    /// <summary>The input tensors of one batch size, kept from run to run.</summary>
+    internal sealed class Batch : IDisposable
+    {
+        private readonly float[] _x;
+        private readonly long[] _t;
+        private readonly float[] _states;
+        private readonly bool _guided;
+        private readonly string?[] _prompts;
+
+        public Batch(int count, bool guided, LatentSize latent, TextEmbeddings text)
+        {
+            var rows = guided ? 2 * count : count;
+            (Count, _guided, _prompts) = (count, guided, new string?[count]);
+            (_x, _t, _states) = (new float[rows * latent.Count], new long[rows], new float[rows * text.Length * text.Width]);
+            Sample = _x.ToOrt(rows, latent.Channels, latent.Height, latent.Width);
+            Timestep = _t.ToOrt(rows);
+            States = _states.ToOrt(rows, text.Length, text.Width);
+            if (!guided) return;
+            var none = text[""];
+            for (var i = 0; i < count; i++) none.CopyTo(_states, i * none.Length);
+        }
+
+        public int Count { get; }
+
+        public OrtValue Sample { get; }
+
+        public OrtValue Timestep { get; }
+
+        public OrtValue States { get; }
+
+        public void Fill(ReadOnlySpan<float> x, ReadOnlySpan<long> timesteps, IReadOnlyList<string> prompts, TextEmbeddings text)
+        {
+            var first = _guided ? Count : 0;
+            x.CopyTo(_x);
+            timesteps.CopyTo(_t);
+            if (_guided)
+            {
+                x.CopyTo(_x.AsSpan(x.Length));
+                timesteps.CopyTo(_t.AsSpan(Count));
+            }
+            for (var i = 0; i < Count; i++)
+            {
+                if (_prompts[i] == prompts[i]) continue;
+                var states = text[prompts[i]];
+                states.CopyTo(_states, (first + i) * states.Length);
+                _prompts[i] = prompts[i];
+            }
+        }
+
+        public void Dispose()
+        {
+            Sample.Dispose();
+            Timestep.Dispose();
+            States.Dispose();
+        }
+    }
+}

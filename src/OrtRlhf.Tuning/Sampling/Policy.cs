@@ -1,0 +1,68 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Passes;
+using OrtRlhf.Learning;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Tuning.Sampling;
+
+/// <summary>
+/// A model with low-rank adapters on its denoiser. The adapters' tensors lie in one buffer that sampler, trainer and optimizer share:
+/// what the optimizer writes is what the next run reads.
+/// </summary>
+public sealed class Policy : IDisposable
+{
+    private Policy(ImageModel model, LoraOptions lora, ParameterBuffer adapters) => (Model, Lora, Adapters) = (model, lora, adapters);
+
+    /// <summary>The model.</summary>
+    public ImageModel Model { get; }
+
+    /// <summary>Which layers are adapted, and the rank.</summary>
+    public LoraOptions Lora { get; }
+
+    /// <summary>The tensors A and B of every adapted layer.</summary>
+    public ParameterBuffer Adapters { get; }
+
+    /// <summary>Makes a policy that is the base model: A drawn from N(0, 1/r^2) as diffusers' "gaussian", B zero.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="lora">Which layers.</param>
+    /// <param name="seed">Seed of A.</param>
+    /// <exception cref="UserError">A target matches no layer.</exception>
+    public static Policy Create(ImageModel model, LoraOptions lora, ulong seed)
+    {
+        var layers = InjectLora.Apply(model.Denoiser("batch"), lora);
+        var adapters = new ParameterBuffer([.. layers.SelectMany(l => new[] { l.A, l.B }).Select(v => (v.Name, v.Data!.Dims))]);
+        for (var i = 0; i < layers.Count; i++)
+        {
+            var a = adapters[layers[i].A.Name];
+            new Philox(seed, 0, (uint)i, RandomStep.Initialization).FillGaussian(a);
+            foreach (ref var value in a) value /= lora.Rank;
+        }
+        return new Policy(model, lora, adapters);
+    }
+
+    /// <summary>The denoiser's graph with the adapters as parameters.</summary>
+    /// <param name="batch">Rows; a number for training.</param>
+    public (OnnxGraph Graph, IReadOnlyList<LoraLayer> Layers) Denoiser(Dim batch)
+    {
+        var graph = Model.Denoiser(batch);
+        return (graph, InjectLora.Apply(graph, Lora));
+    }
+
+    /// <summary>Runs something as the base model: the adapters are zero while it runs.</summary>
+    public void AsBase(Action action)
+    {
+        var kept = Adapters.All.ToArray();
+        Adapters.All.Clear();
+        try
+        {
+            action();
+        }
+        finally
+        {
+            kept.CopyTo(Adapters.All);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Adapters.Dispose();
+}
