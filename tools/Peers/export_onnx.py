@@ -1,5 +1,6 @@
 """export_onnx.py FOLDER: writes the fixtures of tests/Golden/torch: small UNets of our own as PyTorch's exporter writes them to ONNX, with
-inputs, outputs and gradients. FOLDER's README.md describes the files. Everything is seeded: running it again gives the same numbers."""
+inputs, outputs and gradients. FOLDER's README.md describes the files. Everything is seeded: running it again gives
+the same numbers (safetensors may write the keys of a header in another order)."""
 
 import copy
 import io
