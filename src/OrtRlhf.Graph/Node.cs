@@ -32,6 +32,12 @@ public sealed class Node
     /// <summary>Attributes: long, float, string, long[], float[], string[], <see cref="Tensor"/>, or a raw one kept as it was read.</summary>
     public SortedDictionary<string, object> Attributes { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>Values that a subgraph in an attribute reads, by the names it knows them by.</summary>
+    internal Dictionary<string, Value> Captured { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>Every value it reads, once each.</summary>
+    internal IEnumerable<Value> Reads => Inputs.OfType<Value>().Concat(Captured.Values).Distinct();
+
     /// <summary>The first output.</summary>
     public Value Output => Outputs[0]!;
 
@@ -40,6 +46,14 @@ public sealed class Node
 
     /// <summary>An attribute's value, or the default where it is absent.</summary>
     public T Attribute<T>(string name, T otherwise) => Attributes.TryGetValue(name, out var value) ? (T)value : otherwise;
+
+    /// <summary>Makes it read other values.</summary>
+    internal void Substitute(Func<Value, Value> other)
+    {
+        for (var i = 0; i < Inputs.Count; i++)
+            if (Inputs[i] is { } input) Inputs[i] = other(input);
+        foreach (var name in Captured.Keys.ToList()) Captured[name] = other(Captured[name]);
+    }
 
     /// <inheritdoc/>
     public override string ToString() => $"{(Domain.Length > 0 ? Domain + "." : "")}{Op} '{Name}'";

@@ -27,6 +27,9 @@ public sealed class OnnxGraph
     /// <summary>Version of ONNX's own operator set; 17 for graphs built here.</summary>
     public int Opset { get; set; } = 17;
 
+    /// <summary>Versions of the other operator sets that a file named; those it did not name are written as version 1.</summary>
+    internal SortedDictionary<string, long> Domains { get; } = new(StringComparer.Ordinal);
+
     /// <summary>Nodes in topological order.</summary>
     public List<Node> Nodes { get; private set; } = [];
 
@@ -205,11 +208,7 @@ public sealed class OnnxGraph
     public void Redirect(Value from, Value to, IReadOnlyDictionary<Value, List<Node>>? readers = null)
     {
         var nodes = readers is not null && readers.TryGetValue(from, out var known) ? known : readers is null ? Nodes.Concat(_target ?? []) : [];
-        foreach (var node in nodes.ToList())
-        {
-            for (var i = 0; i < node.Inputs.Count; i++)
-                if (node.Inputs[i] == from) node.Inputs[i] = to;
-        }
+        foreach (var node in nodes.ToList()) node.Substitute(value => value == from ? to : value);
         for (var i = 0; i < Outputs.Count; i++)
         {
             if (Outputs[i] != from) continue;
@@ -226,7 +225,7 @@ public sealed class OnnxGraph
         var readers = new Dictionary<Value, List<Node>>();
         foreach (var node in Nodes)
         {
-            foreach (var input in node.Inputs.OfType<Value>().Distinct())
+            foreach (var input in node.Reads)
             {
                 if (!readers.TryGetValue(input, out var list)) readers[input] = list = [];
                 list.Add(node);
@@ -243,7 +242,7 @@ public sealed class OnnxGraph
         {
             var node = Nodes[i];
             if (!node.Outputs.Any(o => o is not null && needed.Contains(o))) continue;
-            foreach (var input in node.Inputs) if (input is not null) needed.Add(input);
+            needed.UnionWith(node.Reads);
         }
         Nodes = [.. Nodes.Where(n => n.Outputs.Any(o => o is not null && needed.Contains(o)))];
         foreach (var value in _values.Values.Where(v => !needed.Contains(v) && !v.IsInput && (v.Producer is null || !v.Producer.Outputs.Any(o => o is not null && needed.Contains(o)))).ToList())
@@ -251,26 +250,27 @@ public sealed class OnnxGraph
         foreach (var stale in _scalars.Where(s => !_values.ContainsKey(s.Value.Name)).Select(s => s.Key).ToList()) _scalars.Remove(stale);
     }
 
-    /// <summary>Puts the nodes into topological order.</summary>
+    /// <summary>Puts the nodes into topological order, changing their places as little as that needs.</summary>
     /// <exception cref="UserError">The graph has a cycle.</exception>
     public void Sort()
     {
         var waiting = new Dictionary<Node, int>();
         var readers = Readers();
-        var ready = new Queue<Node>();
+        var place = Nodes.Select((node, i) => (node, i)).ToDictionary(p => p.node, p => p.i);
+        var ready = new PriorityQueue<Node, int>();
         foreach (var node in Nodes)
         {
-            waiting[node] = node.Inputs.OfType<Value>().Distinct().Count(i => i.Producer is not null);
-            if (waiting[node] == 0) ready.Enqueue(node);
+            waiting[node] = node.Reads.Count(i => i.Producer is not null);
+            if (waiting[node] == 0) ready.Enqueue(node, place[node]);
         }
         var order = new List<Node>(Nodes.Count);
-        while (ready.TryDequeue(out var node))
+        while (ready.TryDequeue(out var node, out _))
         {
             order.Add(node);
             foreach (var output in node.Outputs.OfType<Value>())
             {
                 foreach (var reader in readers.GetValueOrDefault(output) ?? [])
-                    if (--waiting[reader] == 0) ready.Enqueue(reader);
+                    if (--waiting[reader] == 0) ready.Enqueue(reader, place[reader]);
             }
         }
         if (order.Count != Nodes.Count)

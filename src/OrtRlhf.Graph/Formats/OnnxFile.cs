@@ -4,98 +4,120 @@ using OrtRlhf.Graph.Passes;
 
 namespace OrtRlhf.Graph.Formats;
 
-/// <summary>ONNX models as bytes: reading and writing.</summary>
+/// <summary>
+/// ONNX models as files and bytes. Weights beside the file (external data) stay there until they are asked for, so that a model larger than
+/// memory can be edited and written. Source: the ONNX specification, IR version 10.
+/// </summary>
 public static class OnnxFile
 {
-    private const string Producer = "OrtRlhf";
+    private const long LargestMessage = 2_000_000_000;
+    private const int OutsideFrom = 1024;
+    private const long Page = 4096, LargePage = 65536, LargeTensor = 1 << 20;
+
+    /// <summary>Reads a model file, its shapes inferred.</summary>
+    /// <param name="path">The file; external data lies in its folder.</param>
+    /// <exception cref="UserError">
+    /// The file is missing, truncated or no ONNX model, uses features we do not know, or names external data outside its folder or past a file's end.
+    /// </exception>
+    public static OnnxGraph Read(string path)
+    {
+        var info = new FileInfo(path);
+        if (!info.Exists) throw new UserError($"model '{path}': no such file");
+        if (info.Length > LargestMessage) throw new UserError($"model '{path}': {info.Length / 1e9:F1} GB; expected less than 2 GB with the weights in a file beside it");
+        try
+        {
+            return Read(File.ReadAllBytes(path), path, info.DirectoryName);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            throw new UserError($"model '{path}': cannot be read: {fault.Message}", fault);
+        }
+    }
+
+    /// <summary>Reads a model from bytes.</summary>
+    /// <param name="bytes">The whole model.</param>
+    /// <param name="name">What errors call it.</param>
+    /// <param name="folder">Folder of external data; null where there must be none.</param>
+    /// <exception cref="UserError">As for a file.</exception>
+    public static OnnxGraph Read(byte[] bytes, string name = "model", string? folder = null)
+    {
+        ModelProto model;
+        try
+        {
+            model = ModelProto.Parser.ParseFrom(bytes);
+        }
+        catch (InvalidProtocolBufferException fault)
+        {
+            throw new UserError($"model '{name}': not a whole ONNX file: {fault.Message.ReplaceLineEndings(" ")}", fault);
+        }
+        return OnnxDecoder.Decode(model, name, folder is null ? null : new ExternalFiles(folder));
+    }
 
     /// <summary>The bytes of a model, its constants inside; composites are lowered first.</summary>
     /// <exception cref="UserError">The model is larger than 2 GB.</exception>
     public static byte[] ToBytes(OnnxGraph graph)
     {
         LowerComposites.Apply(graph);
-        var size = graph.Values.Values.Where(v => v.Data is not null).Sum(v => v.Data!.ByteLength);
-        if (size > 2_000_000_000) throw new UserError($"model '{graph.Name}': {size / 1e9:F1} GB of weights do not fit into one ONNX file; write it with external data");
-        return ToProto(graph, (_, data) => UnsafeByteOperations.UnsafeWrap(data.Bytes())).ToByteArray();
+        var size = WeightBytes(graph);
+        if (size > LargestMessage) throw new UserError($"model '{graph.Name}': {size / 1e9:F1} GB of weights do not fit into one ONNX file; write it with external data");
+        return OnnxEncoder.Encode(graph, (_, data) => UnsafeByteOperations.UnsafeWrap(data.Bytes())).ToByteArray();
     }
 
-    internal static ModelProto ToProto(OnnxGraph graph, Func<TensorProto, Tensor, ByteString?> store)
+    /// <summary>
+    /// Writes a model file, and beside it <c>NAME.data</c> with the weights where these are asked to be outside. Weights are streamed one by one, and
+    /// files already there are replaced when the new ones are whole. Composites are lowered first.
+    /// </summary>
+    /// <param name="graph">The model.</param>
+    /// <param name="path">The file to write; its folder is made if need be.</param>
+    /// <param name="externalData">Whether tensors above 1 KiB go outside; null: only when the model would pass 2 GB.</param>
+    /// <exception cref="UserError">The disk is full, or the place cannot be written.</exception>
+    public static void Write(OnnxGraph graph, string path, bool? externalData = null)
     {
-        var model = new ModelProto { IrVersion = 8, ProducerName = Producer, Graph = new GraphProto { Name = graph.Name } };
-        model.OpsetImport.Add(new OperatorSetIdProto { Domain = "", Version = graph.Opset });
-        foreach (var domain in graph.Nodes.Select(n => n.Domain).Where(d => d.Length > 0).Distinct()) model.OpsetImport.Add(new OperatorSetIdProto { Domain = domain, Version = 1 });
-        foreach (var (key, value) in graph.Metadata) model.MetadataProps.Add(new StringStringEntryProto { Key = key, Value = value });
-        var used = graph.Nodes.SelectMany(n => n.Inputs).OfType<Value>().Concat(graph.Outputs).ToHashSet();
-        foreach (var value in graph.Values.Values.Where(v => v.Data is not null && (v.IsInput || used.Contains(v))))
+        LowerComposites.Apply(graph);
+        var full = Path.GetFullPath(path);
+        var dataPath = full + ".data";
+        string partModel = full + ".part", partData = dataPath + ".part";
+        try
         {
-            var proto = new TensorProto { Name = value.Name, DataType = (int)value.Data!.Type };
-            proto.Dims.AddRange(value.Data.Dims);
-            if (store(proto, value.Data) is { } bytes) proto.RawData = bytes;
-            model.Graph.Initializer.Add(proto);
+            Directory.CreateDirectory(Path.GetDirectoryName(full)!);
+            var outside = externalData ?? WeightBytes(graph) > LargestMessage;
+            ModelProto model;
+            if (outside)
+            {
+                using var data = File.Create(partData);
+                model = OnnxEncoder.Encode(graph, (proto, tensor) => StoreOutside(data, Path.GetFileName(dataPath), proto, tensor));
+            }
+            else
+            {
+                model = OnnxEncoder.Encode(graph, (_, tensor) => UnsafeByteOperations.UnsafeWrap(tensor.Bytes()));
+            }
+            using (var file = File.Create(partModel)) model.WriteTo(file);
+            if (outside) File.Move(partData, dataPath, overwrite: true);
+            File.Move(partModel, full, overwrite: true);
         }
-        model.Graph.Input.AddRange(graph.Inputs.Select(Info));
-        model.Graph.Output.AddRange(graph.Outputs.Select(Info));
-        var names = new Dictionary<string, int>(StringComparer.Ordinal);
-        foreach (var node in graph.Nodes)
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
-            var proto = new NodeProto { OpType = node.Op, Domain = node.Domain, Name = UniqueName(node.Name, names) };
-            proto.Input.AddRange(node.Inputs.Select(i => i?.Name ?? ""));
-            proto.Output.AddRange(node.Outputs.Select(o => o?.Name ?? ""));
-            proto.Attribute.AddRange(node.Attributes.Select(a => Attribute(node, a.Key, a.Value)));
-            model.Graph.Node.Add(proto);
+            throw new UserError($"model '{path}': cannot be written: {fault.Message}", fault);
         }
-        return model;
+        finally
+        {
+            foreach (var part in (string[])[partModel, partData])
+                if (File.Exists(part)) File.Delete(part);
+        }
     }
 
-    /// <summary>Runtimes refuse two nodes of one name; a module that does an operation twice gives them.</summary>
-    private static string UniqueName(string name, Dictionary<string, int> taken)
+    // Offsets on pages let runtimes map a weight into memory where it lies; Windows maps in steps of 64 KiB.
+    private static ByteString? StoreOutside(FileStream data, string location, TensorProto proto, Tensor tensor)
     {
-        if (name.Length == 0) return name;
-        var unique = name;
-        while (!taken.TryAdd(unique, 0)) unique = $"{name}_{++taken[name]}";
-        return unique;
+        if (tensor.ByteLength < OutsideFrom) return UnsafeByteOperations.UnsafeWrap(tensor.Bytes());
+        var page = tensor.ByteLength >= LargeTensor ? LargePage : Page;
+        data.Position = (data.Position + page - 1) / page * page;
+        proto.DataLocation = 1;
+        foreach (var (key, value) in new[] { ("location", location), ("offset", data.Position.ToString()), ("length", tensor.ByteLength.ToString()) })
+            proto.ExternalData.Add(new StringStringEntryProto { Key = key, Value = value });
+        data.Write(tensor.Bytes());
+        return null;
     }
 
-    private static ValueInfoProto Info(Value value)
-    {
-        var type = new TypeProto.Types.Tensor { ElemType = (int)value.Type };
-        if (value.Shape is { } shape)
-        {
-            type.Shape = new TensorShapeProto();
-            foreach (var dim in shape.Dims)
-                type.Shape.Dim.Add(dim.IsKnown ? new TensorShapeProto.Types.Dimension { DimValue = dim.Size } : new TensorShapeProto.Types.Dimension { DimParam = dim.Symbol });
-        }
-        return new ValueInfoProto { Name = value.Name, Type = new TypeProto { TensorType = type } };
-    }
-
-    private static AttributeProto Attribute(Node node, string name, object value)
-    {
-        var proto = new AttributeProto { Name = name };
-        switch (value)
-        {
-            case long i: (proto.Type, proto.I) = (AttributeType.Int, i); break;
-            case float f: (proto.Type, proto.F) = (AttributeType.Float, f); break;
-            case string s: (proto.Type, proto.S) = (AttributeType.String, ByteString.CopyFromUtf8(s)); break;
-            case long[] list:
-                proto.Type = AttributeType.Ints;
-                proto.Ints.AddRange(list);
-                break;
-            case float[] list:
-                proto.Type = AttributeType.Floats;
-                proto.Floats.AddRange(list);
-                break;
-            case string[] list:
-                proto.Type = AttributeType.Strings;
-                proto.Strings.AddRange(list.Select(ByteString.CopyFromUtf8));
-                break;
-            case Tensor t:
-                proto.Type = AttributeType.Tensor;
-                proto.T = new TensorProto { DataType = (int)t.Type, RawData = ByteString.CopyFrom(t.Bytes()) };
-                proto.T.Dims.AddRange(t.Dims);
-                break;
-            case AttributeProto raw: return raw;
-            default: throw new UserError($"{node}: attribute {name} has a type that ONNX does not know: {value.GetType().Name}");
-        }
-        return proto;
-    }
+    private static long WeightBytes(OnnxGraph graph) => graph.Values.Values.Where(v => v.Data is not null).Sum(v => v.Data!.ByteLength);
 }

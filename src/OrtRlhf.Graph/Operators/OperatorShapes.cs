@@ -31,6 +31,9 @@ public static class OperatorShapes
         ["AveragePool"] = Pool, ["MaxPool"] = Pool, ["GlobalAveragePool"] = GlobalPool, ["Einsum"] = Einsum,
     };
 
+    /// <summary>Whether a node's operator has a rule.</summary>
+    internal static bool Knows(Node node) => node.Domain == OnnxGraph.CompositeDomain || (node.Domain.Length == 0 && Table.ContainsKey(node.Op));
+
     /// <summary>Infers the types and shapes of a node's outputs from its inputs.</summary>
     /// <exception cref="UserError">The inputs' shapes do not fit the operator: names the node, the shapes and what was expected.</exception>
     public static void Infer(Node node)

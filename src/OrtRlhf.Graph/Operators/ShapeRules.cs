@@ -15,10 +15,9 @@ internal static class ShapeRules
     internal static UserError Fault(Node node, string expected) =>
         new($"{node}: expected {expected}, got {string.Join(" and ", node.Inputs.OfType<Value>().Select(i => $"{i.Type}{i.Shape}"))}");
 
-    internal static Shape? Unknown(int rank, Node node)
-    {
-        return new Shape(Enumerable.Range(0, rank).Select(i => (Dim)$"{node.Output.Name}_{i}"));
-    }
+    private const long LargestRank = 64;
+
+    internal static Shape? Unknown(long rank, Node node) => rank > LargestRank ? null : new Shape(Enumerable.Range(0, (int)rank).Select(i => (Dim)$"{node.Output.Name}_{i}"));
 
     internal static long[]? Integers(Value? value) => value is { IsConstant: true, Data: { } data } && data.Count <= 4096 ? data.ToInt64s() : null;
 
@@ -169,7 +168,7 @@ internal static class ShapeRules
         var x = In(node, 0)!;
         if (Integers(In(node, 1)) is not { } target)
         {
-            var rank = In(node, 1)?.Shape is { Rank: 1 } s && s[0].IsKnown ? (int)s[0].Size : -1;
+            var rank = In(node, 1)?.Shape is { Rank: 1 } s && s[0].IsKnown ? s[0].Size : -1;
             Set(node, 0, x.Type, rank >= 0 ? Unknown(rank, node) : null);
             return;
         }
@@ -346,7 +345,7 @@ internal static class ShapeRules
         var x = In(node, 0)!;
         if (x.Shape is null || Integers(In(node, 1)) is not { } target)
         {
-            var rank = In(node, 1)?.Shape is { Rank: 1 } s && s[0].IsKnown ? (int)s[0].Size : -1;
+            var rank = In(node, 1)?.Shape is { Rank: 1 } s && s[0].IsKnown ? s[0].Size : -1;
             Set(node, 0, x.Type, rank >= 0 ? Unknown(Math.Max(rank, x.Shape?.Rank ?? 0), node) : null);
             return;
         }
@@ -447,7 +446,7 @@ internal static class ShapeRules
     {
         var type = node.Attributes.TryGetValue("value", out var value) ? ((Tensor)value).Type : ElementType.Float;
         Set(node, 0, type, Integers(In(node, 0)) is { } dims ? Shape.Of(dims)
-            : In(node, 0)!.Shape is { Rank: 1 } s && s[0].IsKnown ? Unknown((int)s[0].Size, node) : null);
+            : In(node, 0)!.Shape is { Rank: 1 } s && s[0].IsKnown ? Unknown(s[0].Size, node) : null);
     }
 
     internal static void ConstantNode(Node node)

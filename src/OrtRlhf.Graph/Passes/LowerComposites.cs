@@ -13,8 +13,7 @@ public static class LowerComposites
         var replaced = new Dictionary<Value, Value>();
         graph.Rewrite(node =>
         {
-            for (var i = 0; i < node.Inputs.Count; i++)
-                if (node.Inputs[i] is { } input && replaced.TryGetValue(input, out var other)) node.Inputs[i] = other;
+            node.Substitute(value => replaced.GetValueOrDefault(value, value));
             if (node.Domain != OnnxGraph.CompositeDomain) return false;
             using (graph.Scope(node.Name.TrimStart('/')))
             {
