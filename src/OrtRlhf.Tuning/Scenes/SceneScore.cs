@@ -9,6 +9,6 @@ namespace OrtRlhf.Tuning.Scenes;
 /// <param name="ColourRight">Every object asked for has a counterpart of its colour.</param>
 /// <param name="ShapeRight">Every object asked for has a counterpart of its shape.</param>
 /// <param name="SizeRight">Every object asked for has a counterpart of its size, where the caption names one.</param>
-/// <param name="RelationRight">The two groups stand as asked; true where the caption asks no spatial relation.</param>
+/// <param name="RelationRight">The two groups, as far as found, stand as asked; true where the caption asks no spatial relation.</param>
 public readonly record struct SceneScore(
     bool Correct, float Partial, bool CountRight, bool ColourRight, bool ShapeRight, bool SizeRight, bool RelationRight);

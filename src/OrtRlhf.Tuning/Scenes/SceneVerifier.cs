@@ -93,18 +93,19 @@ public static class SceneVerifier
 
     /// <summary>
     /// Pixels by which the relation is met (0 or more) or missed (below 0): the lesser of the least offset between a centre of the
-    /// one group and one of the other, and the excess of the offset along the axis over that across it.
+    /// one group and one of the other, and the excess of the mean offset along the axis over that across it. Objects not found are
+    /// left out, so that the relation is learned before the count is.
     /// </summary>
     private static float Offset(Match[] matches, SceneSpec spec)
     {
         if (spec.Relation is null or SceneRelation.And)
             return 0;
-        var (least, alongSum, acrossSum) = (float.MaxValue, 0f, 0f);
+        var (least, alongSum, acrossSum, pairs) = (float.MaxValue, 0f, 0f, 0);
         foreach (var a in matches.AsSpan(0, spec.First.Count))
             foreach (var b in matches.AsSpan(spec.First.Count))
             {
                 if (a.Found is null || b.Found is null)
-                    return -OffsetSoftness;
+                    continue;
                 var (dx, dy) = (b.Found.X - a.Found.X, b.Found.Y - a.Found.Y);
                 var (along, across) = spec.Relation switch
                 {
@@ -114,10 +115,9 @@ public static class SceneVerifier
                     _ => (-dy, dx),
                 };
                 least = MathF.Min(least, along);
-                (alongSum, acrossSum) = (alongSum + along, acrossSum + across);
+                (alongSum, acrossSum, pairs) = (alongSum + along, acrossSum + across, pairs + 1);
             }
-        var pairs = spec.First.Count * spec.Second!.Count;
-        return MathF.Min(least - LeastOffset, (alongSum - MathF.Abs(acrossSum)) / pairs);
+        return pairs == 0 ? -OffsetSoftness : MathF.Min(least - LeastOffset, (alongSum - MathF.Abs(acrossSum)) / pairs);
     }
 
     private static float Sigmoid(float x) => 1 / (1 + MathF.Exp(-x));
