@@ -1,5 +1,6 @@
 using System.Text;
 using OrtRlhf.Graph;
+using OrtRlhf.Learning;
 
 namespace OrtRlhf.Tuning.Prompts;
 
@@ -70,6 +71,30 @@ public sealed class PromptList
         }
         if (expanded.Count == 0) throw new UserError($"{source}: expected at least one prompt, got none.");
         return new PromptList(source, expanded);
+    }
+
+    /// <summary>The prompt of one draw: uniform, with replacement, and the same for the same arguments on every machine.</summary>
+    /// <param name="seed">The run's seed.</param>
+    /// <param name="epoch">The epoch.</param>
+    /// <param name="index">The draw's number within the epoch.</param>
+    public string Draw(ulong seed, uint epoch, uint index) =>
+        Prompts[new Philox(seed, epoch, index, RandomStep.Prompts).Below(Prompts.Count)];
+
+    /// <summary>
+    /// Puts some prompts aside for evaluation: texts drawn without replacement, never more than half of the different ones. All
+    /// lines of a text go the same way, so that no prompt is on both sides.
+    /// </summary>
+    /// <param name="heldOut">Different texts to put aside, 0 or more; fewer are when the list is short, none of a list with one.</param>
+    /// <param name="seed">Chooses them.</param>
+    /// <returns>The prompts to train on, in their order, and those put aside, in their order; null when none are.</returns>
+    public (PromptList Training, PromptList? HeldOut) Split(int heldOut, ulong seed)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(heldOut);
+        var texts = Prompts.Distinct().ToArray();
+        new Philox(seed, uint.MaxValue, 0, RandomStep.Prompts).Shuffle<string>(texts);
+        var aside = texts.Take(Math.Min(heldOut, texts.Length / 2)).ToHashSet();
+        var training = new PromptList(Source, [.. Prompts.Where(prompt => !aside.Contains(prompt))]);
+        return (training, aside.Count == 0 ? null : new PromptList(Source + " (held out)", [.. Prompts.Where(aside.Contains).Distinct()]));
     }
 
     private static string Line(ReadOnlySpan<byte> bytes, string where)

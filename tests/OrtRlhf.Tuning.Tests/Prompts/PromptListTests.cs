@@ -72,6 +72,39 @@ public sealed class PromptListTests
     [Fact]
     public void Of_NoPrompts_ThrowsForUser() => Assert.Throws<UserError>(() => PromptList.Of([]));
 
+    [Fact]
+    public void Draw_IsUniformAndRepeatable()
+    {
+        var prompts = PromptList.Of(["{0|1|2|3|4|5|6|7|8|9}"]);
+        var draws = Enumerable.Range(0, 10_000).Select(i => prompts.Draw(7, (uint)i / 100, (uint)i % 100)).ToArray();
+        Assert.All(draws.GroupBy(draw => draw), group => Assert.InRange(group.Count(), 850, 1150)); // five standard deviations
+        Assert.Equal(10, draws.Distinct().Count());
+        Assert.Equal(draws[314], prompts.Draw(7, 3, 14));
+        Assert.NotEqual(draws.Take(100), Enumerable.Range(0, 100).Select(i => prompts.Draw(8, 0, (uint)i)));
+    }
+
+    [Theory]
+    [InlineData(3, 3)]
+    [InlineData(50, 5)]
+    [InlineData(0, 0)]
+    public void Split_KeepsTextsApart(int asked, int aside)
+    {
+        var prompts = PromptList.Of(["{0|1|2|3|4|5|6|7|8|9}", "{0|1|2|3|4}"]);
+        var (training, heldOut) = prompts.Split(asked, seed: 1);
+        Assert.Equal(aside, heldOut?.Prompts.Count ?? 0);
+        Assert.Empty(training.Prompts.Intersect(heldOut?.Prompts ?? []));
+        Assert.Equal(10, training.Prompts.Concat(heldOut?.Prompts ?? []).Distinct().Count());
+        Assert.Equal(heldOut?.Prompts, prompts.Split(asked, seed: 1).HeldOut?.Prompts);
+    }
+
+    [Fact]
+    public void Split_OnePrompt_TrainsOnIt()
+    {
+        var (training, heldOut) = PromptList.Of(["a cat"]).Split(8, seed: 1);
+        Assert.Equal(["a cat"], training.Prompts);
+        Assert.Null(heldOut);
+    }
+
     private static string Written(TempFolder folder, byte[] bytes)
     {
         var path = folder.At("prompts.txt");
