@@ -15,8 +15,8 @@ public sealed record ImageGrid
     /// <summary>Each pixel becomes a square of this side, default 1; captions keep their size.</summary>
     public int Scale { get; init; } = 1;
 
-    /// <summary>Most lines of a caption, default 2; longer ones end in "..".</summary>
-    public int CaptionLines { get; init; } = 2;
+    /// <summary>Most lines of a caption, default 3; longer ones end in "..".</summary>
+    public int CaptionLines { get; init; } = 3;
 
     /// <summary>Draws the sheet.</summary>
     /// <param name="images">At least one; smaller ones are centred in their cells.</param>

@@ -23,6 +23,8 @@ public sealed class RewardRegistry
     [
         new("jpeg-compressibility", "minus the size in kB as a JPEG of quality 95", () => JpegRewards.Compressibility),
         new("jpeg-incompressibility", "the size in kB as a JPEG of quality 95", () => JpegRewards.Incompressibility, OppositeOf: "jpeg-compressibility"),
+        new("prompt-alignment", "how far an image of drawn scenes shows what its caption says, 0 to 1", () => PromptAlignment.Partial),
+        new("prompt-accuracy", "1 when an image of drawn scenes shows exactly what its caption says, else 0", () => PromptAlignment.Accuracy),
     ]);
 
     /// <summary>All entries, sorted by name.</summary>

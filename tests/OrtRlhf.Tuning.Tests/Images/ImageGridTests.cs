@@ -39,13 +39,13 @@ public sealed class ImageGridTests
     {
         var plain = new ImageGrid().Draw([Flat(64, 64, 9)]);
         var sheet = new ImageGrid().Draw([Flat(64, 64, 9)], ["two small red circles left of a large blue square"]);
-        Assert.Equal(plain.Height + 22, sheet.Height);
+        Assert.Equal(plain.Height + 32, sheet.Height);
         Assert.Contains(Enumerable.Range(0, sheet.Width), x => sheet[x, 76].R == 40);
     }
 
     [Theory]
     [InlineData("two small red circles", 64, "two small red", "circles")]
-    [InlineData("a red circle left of a large blue square", 64, "a red circle left", "of a large blue..")]
+    [InlineData("a red circle left of a large blue square", 64, "a red circle", "left of a la..")]
     [InlineData("short", 64, "short")]
     [InlineData("", 64)]
     [InlineData("aaaaaaaaaaaaaaaaaaaaaaaa", 35, "aaaaaa", "aaaaa..")]

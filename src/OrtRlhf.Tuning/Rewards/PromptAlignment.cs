@@ -1,0 +1,40 @@
+using System.Runtime.CompilerServices;
+using OrtRlhf.Graph;
+using OrtRlhf.Tuning.Scenes;
+
+namespace OrtRlhf.Tuning.Rewards;
+
+/// <summary>
+/// Whether an image of a drawn scene shows what its caption says, by the rules of <see cref="SceneVerifier"/>. Fits the captions
+/// of <see cref="SceneCaption"/> and images of <see cref="Scene.Side"/> x <see cref="Scene.Side"/> pixels.
+/// </summary>
+public static class PromptAlignment
+{
+    // Both rewards read the same verdict, and reading an image is what takes the time.
+    private static readonly ConditionalWeakTable<Images.RgbImage, Verdict> Verdicts = [];
+
+    /// <summary><c>prompt-alignment</c>: partial credit in [0,1], <see cref="SceneScore.Partial"/>, which a model can climb.</summary>
+    public static IReward Partial { get; } = new PerImageReward("prompt-alignment", input => Read(input).Partial, Fits);
+
+    /// <summary><c>prompt-accuracy</c>: 1 when everything is right, else 0, <see cref="SceneScore.Correct"/>; its mean is what a benchmark reports.</summary>
+    public static IReward Accuracy { get; } = new PerImageReward("prompt-accuracy", input => Read(input).Correct ? 1 : 0, Fits);
+
+    private static bool Fits(string prompt) => SceneCaption.Parse(prompt) is not null;
+
+    private static SceneScore Read(RewardInput input)
+    {
+        var (image, prompt) = (input.Image, input.Prompt);
+        if (Verdicts.TryGetValue(image, out var known) && known.Prompt == prompt) return known.Score;
+        var spec = SceneCaption.Parse(prompt)
+            ?? throw new UserError($"prompt-alignment: sample {input.Index}: cannot read the prompt \"{prompt}\". Captions look like {SceneCaption.Grammar}.");
+        if (image.Width != Scene.Side || image.Height != Scene.Side)
+        {
+            throw new UserError($"prompt-alignment: sample {input.Index}: expected an image of {Scene.Side}x{Scene.Side}, got {image.Width}x{image.Height}. Use a model of drawn scenes, or another reward.");
+        }
+        var score = SceneVerifier.Score(image.Pixels, spec);
+        Verdicts.AddOrUpdate(image, new Verdict(prompt, score));
+        return score;
+    }
+
+    private sealed record Verdict(string Prompt, SceneScore Score);
+}
