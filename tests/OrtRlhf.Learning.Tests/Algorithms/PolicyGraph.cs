@@ -30,8 +30,15 @@ internal static class PolicyGraph
         using var session = new InferenceSession(OnnxFile.ToBytes(graph), options);
         var values = new Dictionary<string, float[]?>
         {
-            ["output"] = batch.Output, ["sample"] = batch.X, ["next_sample"] = batch.Next, ["c_x"] = batch.CX, ["c_m"] = batch.CM, ["sigma"] = batch.Sigma,
-            ["old_log_prob"] = batch.OldLogProb, ["advantage"] = batch.Advantage, ["reference"] = batch.Reference,
+            ["output"] = batch.Output,
+            ["sample"] = batch.X,
+            ["next_sample"] = batch.Next,
+            ["c_x"] = batch.CX,
+            ["c_m"] = batch.CM,
+            ["sigma"] = batch.Sigma,
+            ["old_log_prob"] = batch.OldLogProb,
+            ["advantage"] = batch.Advantage,
+            ["reference"] = batch.Reference,
         };
         var inputs = session.InputMetadata.Keys.ToDictionary(
             name => name,

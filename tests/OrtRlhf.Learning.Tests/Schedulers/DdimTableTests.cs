@@ -133,8 +133,7 @@ public sealed class DdimTableTests
         Assert.Equal(variant == "alpha_to_one_clip", table.Clips is not null);
         Assert.Throws<UserError>(table.RequireDensity);
 
-        // No outputs are stored, but each step determines m up to rounding: consistency of the stored latents with the mean's
-        // direction is checked where the step returns the clean sample, whose range the clip bounds.
+        // The model's outputs are not stored; what shows of the clip is that the last step returns a clamped sample.
         if (variant == "alpha_to_one_clip")
             Assert.True(Sd1.Row($"variant.{variant}.latents", 5).Max(MathF.Abs) <= 1);
     }

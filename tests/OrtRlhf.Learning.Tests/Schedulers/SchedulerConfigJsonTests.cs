@@ -25,8 +25,16 @@ public sealed class SchedulerConfigJsonTests
         Assert.Equal(
             new SchedulerConfig
             {
-                TrainTimesteps = 500, BetaStart = 0.001, BetaEnd = 0.03, Betas = BetaSchedule.Cosine, Prediction = PredictionType.Sample,
-                Spacing = TimestepSpacing.Linspace, StepsOffset = 2, SetAlphaToOne = false, RescaleBetasZeroSnr = true, ClipSample = false,
+                TrainTimesteps = 500,
+                BetaStart = 0.001,
+                BetaEnd = 0.03,
+                Betas = BetaSchedule.Cosine,
+                Prediction = PredictionType.Sample,
+                Spacing = TimestepSpacing.Linspace,
+                StepsOffset = 2,
+                SetAlphaToOne = false,
+                RescaleBetasZeroSnr = true,
+                ClipSample = false,
                 ClipSampleRange = 3,
             },
             config);
