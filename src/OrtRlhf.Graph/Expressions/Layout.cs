@@ -7,9 +7,13 @@ public static class Layout
     public static Value Reshape(this Value x, params long[] shape) => x.Graph.Op("Reshape", [x, x.Graph.Constant(Tensor.Vector(shape))]);
 
     /// <summary>The shape of another value (a node only where that shape is not known).</summary>
-    public static Value ReshapeLike(this Value x, Value other) => other.Shape is { IsStatic: true } s
-        ? x.Reshape(s.Sizes)
-        : x.Graph.Op("Reshape", [x, x.Graph.Op("Shape", [other])]);
+    public static Value ReshapeLike(this Value x, Value other)
+    {
+        if (other.Shape is { IsStatic: true } s) return x.Reshape(s.Sizes);
+        var y = x.Graph.Op("Reshape", [x, x.Graph.Op("Shape", [other])]);
+        y.Shape = other.Shape ?? y.Shape;
+        return y;
+    }
 
     /// <summary>Axes in another order.</summary>
     public static Value Transpose(this Value x, params long[] order) => x.Graph.Op("Transpose", [x], ("perm", order));

@@ -1,0 +1,96 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace OrtRlhf.Graph.Formats;
+
+/// <summary>The tensors of a safetensors file, or of all files an index names. Their bytes are read when asked for.</summary>
+/// <param name="Tensors">Tensors by name.</param>
+/// <param name="Metadata">Free text of the header (<c>__metadata__</c>).</param>
+public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata)
+{
+    /// <summary>A tensor by name.</summary>
+    /// <exception cref="UserError">There is none.</exception>
+    public Tensor this[string name] => Tensors.TryGetValue(name, out var tensor) ? tensor : throw new UserError($"safetensors: no tensor '{name}' among {Tensors.Count}");
+
+    /// <summary>
+    /// Opens a <c>.safetensors</c> file, or the <c>.safetensors.index.json</c> of one that is split over several files of the same folder.
+    /// Only headers are read; the files stay open as long as the tensors are in use.
+    /// </summary>
+    /// <exception cref="UserError">A file is missing, truncated, or not valid: names it and the fault.</exception>
+    public static SafetensorsFile Open(string path)
+    {
+        try
+        {
+            return path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? SafetensorsIndex.Open(path) : OpenSingle(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserError($"safetensors '{path}': {(e is FileNotFoundException or DirectoryNotFoundException ? "no such file" : $"cannot be read ({e.Message.ReplaceLineEndings(" ")})")}", e);
+        }
+    }
+
+    /// <summary>Writes tensors, each in turn, to a new file that takes the place of an old one when it is whole.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="tensors">Tensors in the order of the file.</param>
+    /// <param name="metadata">Free text of the header.</param>
+    /// <exception cref="UserError">The file cannot be written, or a tensor's type has no name in the format.</exception>
+    public static void Write(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        var list = tensors.ToList();
+        var header = SafetensorsHeader.Write(path, list, metadata);
+        var partial = path + ".partial";
+        try
+        {
+            using (var stream = new FileStream(partial, FileMode.Create, FileAccess.Write))
+            {
+                stream.Write(BitConverter.GetBytes((long)header.Length));
+                stream.Write(header);
+                foreach (var (_, tensor) in list) stream.Write(tensor.Bytes());
+                stream.Flush(flushToDisk: true);
+            }
+            File.Move(partial, path, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            File.Delete(partial);
+            throw new UserError($"safetensors '{path}': cannot be written ({e.Message.ReplaceLineEndings(" ")})", e);
+        }
+    }
+
+    private static SafetensorsFile OpenSingle(string path)
+    {
+        var handle = File.OpenHandle(path, share: FileShare.Read | FileShare.Delete);
+        try
+        {
+            var size = RandomAccess.GetLength(handle);
+            if (size < 8) throw new UserError($"safetensors '{path}': expected at least 8 bytes, got {size}; the file is truncated");
+            var length = BitConverter.ToInt64(Read(path, handle, 0, 8));
+            if (length is < 2 or > SafetensorsHeader.Limit || length > size - 8)
+                throw new UserError($"safetensors '{path}': expected a header of 2 to {Math.Min(SafetensorsHeader.Limit, size - 8)} bytes, got {(ulong)length}; the file is truncated or not safetensors");
+            var start = 8 + length;
+            var parsed = SafetensorsHeader.Parse(path, Read(path, handle, 8, length), size - start);
+            var tensors = parsed.Entries.ToDictionary(
+                e => e.Key,
+                e => new Tensor(e.Value.Type, e.Value.Dims, () => Read(path, handle, start + e.Value.Begin, e.Value.End - e.Value.Begin)),
+                StringComparer.Ordinal);
+            return new SafetensorsFile(tensors, parsed.Metadata);
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
+        }
+    }
+
+    private static byte[] Read(string path, SafeFileHandle handle, long offset, long count)
+    {
+        if (count > Array.MaxLength) throw new UserError($"safetensors '{path}': a tensor of {count} bytes does not fit into one array");
+        var bytes = GC.AllocateUninitializedArray<byte>((int)count);
+        for (var done = 0; done < bytes.Length;)
+        {
+            var got = RandomAccess.Read(handle, bytes.AsSpan(done), offset + done);
+            if (got == 0) throw new UserError($"safetensors '{path}': ends at byte {offset + done}; the file has become shorter");
+            done += got;
+        }
+        return bytes;
+    }
+}
