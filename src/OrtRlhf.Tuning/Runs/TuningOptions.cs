@@ -1,0 +1,199 @@
+using System.Globalization;
+using OrtRlhf.Graph.Passes;
+using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Tuning.Runs;
+
+/// <summary>
+/// Everything that decides a run's result, resolved: what options.json holds. Two runs of equal options on one machine give the same
+/// metrics and the same adapter. Each property is an option of the command line by its name in kebab case.
+/// </summary>
+public sealed record TuningOptions
+{
+    /// <summary>Folder of the model. Default <c>models/shapes</c>.</summary>
+    public string Model { get; init; } = "models/shapes";
+
+    /// <summary>How to learn. Default DDPO.</summary>
+    public TuningMethod Method { get; init; } = TuningMethod.Ddpo;
+
+    /// <summary>The reward: a weighted sum of names, see <see cref="RewardRegistry.Parse"/>.</summary>
+    public string Reward { get; init; } = "jpeg-compressibility+2*prompt-alignment";
+
+    /// <summary>Rewards scored beside it but not trained on; null, the default, takes all that fit every prompt.</summary>
+    public IReadOnlyList<string>? Watch { get; init; }
+
+    /// <summary>Folder of the run. Default <c>runs/tune</c>.</summary>
+    public string Output { get; init; } = "runs/tune";
+
+    /// <summary>Epochs of collecting, scoring and updating, at least 1.</summary>
+    public int Epochs { get; init; } = 30;
+
+    /// <summary>Seed of all random numbers but those of the evaluation. Default 0.</summary>
+    public ulong Seed { get; init; }
+
+    /// <summary>Prompt file, one prompt or template a line; null, the default, takes captions of drawn scenes.</summary>
+    public string? Prompts { get; init; }
+
+    /// <summary>Prompts for evaluation; null, the default, puts some of <see cref="Prompts"/> aside.</summary>
+    public string? HeldOutPrompts { get; init; }
+
+    /// <summary>Kinds of captions when there is no prompt file. Default all.</summary>
+    public IReadOnlyList<SceneKind> PromptKinds { get; init; } = Enum.GetValues<SceneKind>();
+
+    /// <summary>Images sampled and scored an epoch, 2 to 1,000,000. Default 64.</summary>
+    public int Images { get; init; } = 64;
+
+    /// <summary>Prompts drawn an epoch, a divisor of <see cref="Images"/> (with es: of the images of a member). Default 64: one image each.</summary>
+    public int PromptsPerEpoch { get; init; } = 64;
+
+    /// <summary>How images are sampled, in training and in evaluation.</summary>
+    public SamplingOptions Sampling { get; init; } = new();
+
+    /// <summary>Peak learning rate, &gt; 0.</summary>
+    public double LearningRate { get; init; } = 1e-3;
+
+    /// <summary>Updates of linear warm-up. Default 0.</summary>
+    public int WarmupUpdates { get; init; }
+
+    /// <summary>What the learning rate does after the warm-up, until the last epoch. Default constant.</summary>
+    public LearningRateDecay LearningRateDecay { get; init; } = LearningRateDecay.Constant;
+
+    /// <summary>AdamW's weight decay, at least 0. Default 1e-4.</summary>
+    public double WeightDecay { get; init; } = 1e-4;
+
+    /// <summary>Largest norm of a gradient, &gt; 0. Default 1.</summary>
+    public double MaxGradientNorm { get; init; } = 1;
+
+    /// <summary>Parts that an epoch's images are split into, one update each. Default 4; not used by es.</summary>
+    public int UpdatesPerPass { get; init; } = 4;
+
+    /// <summary>Times that an epoch's images are trained on. Default 1; not used by es.</summary>
+    public int Passes { get; init; } = 1;
+
+    /// <summary>Share of a trajectory's steps that are trained on, chosen anew for each image, (0, 1]. Default 1; not used by es.</summary>
+    public double TimestepFraction { get; init; } = 1;
+
+    /// <summary>Transitions a run of the training graph, at least 1. Default 16; changes rounding only.</summary>
+    public int MicroBatch { get; init; } = 16;
+
+    /// <summary>DDPO's clip range, (0, 1). Default 5e-4: log-probs are means over elements.</summary>
+    public double ClipRange { get; init; } = 5e-4;
+
+    /// <summary>Advantages are limited to plus or minus this many deviations, &gt; 0. Default 5.</summary>
+    public double AdvantageClip { get; init; } = 5;
+
+    /// <summary>What rewards are compared with. Default auto.</summary>
+    public AdvantageBaseline AdvantageBaseline { get; init; } = AdvantageBaseline.Auto;
+
+    /// <summary>Members of a generation of es, even, a divisor of <see cref="Images"/>. Default 16.</summary>
+    public int Population { get; init; } = 16;
+
+    /// <summary>Deviation of es' perturbations, &gt; 0. Default 0.02.</summary>
+    public double Sigma { get; init; } = 0.02;
+
+    /// <summary>LoRA rank, at least 1. Default 8.</summary>
+    public int LoraRank { get; init; } = 8;
+
+    /// <summary>LoRA alpha, &gt; 0: the adapters' output is scaled by alpha/rank. Null, the default, is the rank.</summary>
+    public double? LoraAlpha { get; init; }
+
+    /// <summary>Layers with adapters, see <see cref="LoraOptions.Targets"/>. Default the attention's four.</summary>
+    public IReadOnlyList<string> LoraTargets { get; init; } = ["to_q", "to_k", "to_v", "to_out.0"];
+
+    /// <summary>Decay of the parameters' moving average, which is then what is evaluated and shipped; 0, the default, for none.</summary>
+    public double Ema { get; init; }
+
+    /// <summary>Held-out images before and after, at least 2. Default 256.</summary>
+    public int EvaluationImages { get; init; } = 256;
+
+    /// <summary>Evaluate every so many epochs too; 0, the default, only before and after.</summary>
+    public int EvaluateEvery { get; init; }
+
+    /// <summary>Seed of the evaluation's first image; the next image has the next seed. The same for all runs, so that they compare.</summary>
+    public ulong EvaluationSeed { get; init; } = 1_000_000;
+
+    /// <summary>Write a sheet of images at fixed seeds every so many epochs; 0 for none. Default 5.</summary>
+    public int SamplesEvery { get; init; } = 5;
+
+    /// <summary>Images of that sheet, and pairs in the report, 1 to 64. Default 12.</summary>
+    public int SampleImages { get; init; } = 12;
+
+    /// <summary>Write a checkpoint every so many epochs, at least 1. Default 1.</summary>
+    public int CheckpointEvery { get; init; } = 1;
+
+    /// <summary>Device and threads.</summary>
+    public SessionSettings Session { get; init; } = new();
+
+    /// <summary>The defaults of a method, as the command line starts from them.</summary>
+    /// <param name="method">The method.</param>
+    public static TuningOptions For(TuningMethod method) => method switch
+    {
+        TuningMethod.Reinforce => new() { Method = method, UpdatesPerPass = 1 },
+        TuningMethod.Es => new() { Method = method, PromptsPerEpoch = 4, LearningRate = 0.01 },
+        _ => new() { Method = method },
+    };
+
+    /// <summary>Images that share a prompt in an epoch.</summary>
+    internal int ImagesPerPrompt => (Method == TuningMethod.Es ? Images / Population : Images) / PromptsPerEpoch;
+
+    /// <summary>All faults, in the words of the command line; none when all is well. What needs the model or files is checked when the run starts.</summary>
+    public IEnumerable<string> Faults()
+    {
+        foreach (var (holds, option, expected, got) in Checks())
+            if (!holds) yield return string.Create(CultureInfo.InvariantCulture, $"--{option}: expected {expected}, got {got}");
+        foreach (var fault in Sampling.Faults()) yield return fault;
+        if (Method != TuningMethod.Es && Sampling.Eta == 0)
+            yield return "--eta: expected more than 0, got 0: without noise the steps have no density for a policy gradient; use --eta 1, or --method es";
+    }
+
+    private IEnumerable<(bool Holds, string Option, string Expected, object Got)> Checks()
+    {
+        var es = Method == TuningMethod.Es;
+        yield return (Model.Length > 0, "model", "a folder", "nothing");
+        yield return (Output.Length > 0, "output", "a folder", "nothing");
+        yield return (Epochs is >= 1 and <= 1_000_000, "epochs", "1 to 1000000", Epochs);
+        yield return (Images is >= 2 and <= 1_000_000, "images", "2 to 1000000", Images);
+        if (es)
+        {
+            yield return (Population is >= 2 and <= 65_536 && Population % 2 == 0, "population", "an even number from 2 to 65536", Population);
+            yield return (Population > 0 && Images % Population == 0, "images", $"a multiple of the population, {Population}", Images);
+            yield return (Sigma > 0 && double.IsFinite(Sigma), "sigma", "a number > 0", Sigma);
+        }
+        var each = es && Population > 0 ? Images / Population : Images;
+        yield return (PromptsPerEpoch >= 1 && PromptsPerEpoch <= each && each % PromptsPerEpoch == 0, "prompts-per-epoch", $"a divisor of {each}, the images{(es ? " of a member" : "")}", PromptsPerEpoch);
+        yield return (Prompts is not null || PromptKinds.Count > 0, "prompt-kinds", "at least one kind", "none");
+        yield return (LearningRate > 0 && double.IsFinite(LearningRate), "learning-rate", "a number > 0", LearningRate);
+        yield return (WarmupUpdates >= 0, "warmup-updates", "0 or more", WarmupUpdates);
+        yield return (LearningRateDecay == LearningRateDecay.Constant || WarmupUpdates < TotalUpdates, "warmup-updates", $"fewer than the {TotalUpdates} updates of the run", WarmupUpdates);
+        yield return (WeightDecay >= 0 && double.IsFinite(WeightDecay), "weight-decay", "0 or more", WeightDecay);
+        yield return (MaxGradientNorm > 0, "max-gradient-norm", "a number > 0", MaxGradientNorm);
+        yield return (UpdatesPerPass >= 1 && UpdatesPerPass <= Images, "updates-per-pass", $"1 to {Images}, the images", UpdatesPerPass);
+        yield return (Passes is >= 1 and <= 1000, "passes", "1 to 1000", Passes);
+        yield return (TimestepFraction is > 0 and <= 1, "timestep-fraction", "a number in (0, 1]", TimestepFraction);
+        yield return (MicroBatch is >= 1 and <= 4096, "micro-batch", "1 to 4096", MicroBatch);
+        yield return (ClipRange is > 0 and < 1, "clip-range", "a number in (0, 1)", ClipRange);
+        yield return (AdvantageClip > 0, "advantage-clip", "a number > 0", AdvantageClip);
+        yield return (AdvantageBaseline is not (AdvantageBaseline.Group or AdvantageBaseline.GroupMean) || es || ImagesPerPrompt > 1, "prompts-per-epoch", $"fewer than {Images}, so that prompts have several images to compare", PromptsPerEpoch);
+        yield return (LoraRank is >= 1 and <= 4096, "lora-rank", "1 to 4096", LoraRank);
+        yield return (LoraAlpha is null || (LoraAlpha > 0 && double.IsFinite(LoraAlpha.Value)), "lora-alpha", "a number > 0", LoraAlpha ?? 0);
+        yield return (LoraTargets.Count > 0, "lora-targets", "at least one module path", "none");
+        yield return (Ema is >= 0 and < 1, "ema", "a number in [0, 1)", Ema);
+        yield return (EvaluationImages is >= 2 and <= 1_000_000, "evaluation-images", "2 to 1000000", EvaluationImages);
+        yield return (EvaluateEvery >= 0, "evaluate-every", "0 or more", EvaluateEvery);
+        yield return (SamplesEvery >= 0, "samples-every", "0 or more", SamplesEvery);
+        yield return (SampleImages is >= 1 and <= 64, "sample-images", "1 to 64", SampleImages);
+        yield return (CheckpointEvery >= 1, "checkpoint-every", "1 or more", CheckpointEvery);
+        yield return (Session.Device is "cpu" or "cuda" or "webgpu", "device", "cpu, cuda or webgpu", Session.Device);
+        yield return (Session.Threads >= 0, "threads", "0 or more", Session.Threads);
+    }
+
+    /// <summary>Optimizer steps of an epoch.</summary>
+    internal int UpdatesPerEpoch => Method == TuningMethod.Es ? 1 : UpdatesPerPass * Passes;
+
+    /// <summary>Optimizer steps of the run.</summary>
+    internal int TotalUpdates => checked(Epochs * UpdatesPerEpoch);
+}
