@@ -15,6 +15,9 @@ internal abstract class Composite
         ["StopGradient"] = new StopGradient(),
     };
 
+    /// <summary>Names of all composites.</summary>
+    public static IReadOnlyCollection<string> Names => Table.Keys;
+
     /// <summary>The composite of a node.</summary>
     public static Composite Of(Node node) => Table.TryGetValue(node.Op, out var composite)
         ? composite

@@ -31,9 +31,10 @@ public static class GradientRules
         ["Softplus"] = g => [g.Dy * Sigmoid(g.In(0))],
         ["Relu"] = g => [Where(Greater(g.Out(0), g.Graph.Scalar(g.Out(0).Type, 0)), g.Dy, g.Graph.Scalar(g.Dy.Type, 0))],
         ["LeakyRelu"] = Elementwise.LeakyRelu,
+        ["Gelu"] = Elementwise.Gelu,
         ["Clip"] = Elementwise.Clip,
         ["Cast"] = g => [Cast(g.Dy, g.In(0).Type)],
-        ["Dropout"] = g => [g.Dy],
+        ["Dropout"] = Elementwise.Dropout,
 
         // Two inputs.
         ["Add"] = g => [g.Dy, g.Dy],
@@ -41,8 +42,8 @@ public static class GradientRules
         ["Mul"] = g => [g.Needs(0) ? g.Dy * g.In(1) : null, g.Needs(1) ? g.Dy * g.In(0) : null],
         ["Div"] = g => [g.Needs(0) ? g.Dy / g.In(1) : null, g.Needs(1) ? -(g.Dy * g.Out(0) / g.In(1)) : null],
         ["Pow"] = Elementwise.Power,
-        ["Max"] = g => Elementwise.Extreme(g, "GreaterOrEqual"),
-        ["Min"] = g => Elementwise.Extreme(g, "LessOrEqual"),
+        ["Max"] = Elementwise.Extreme,
+        ["Min"] = Elementwise.Extreme,
         ["Sum"] = g => [.. g.Node.Inputs.Select(_ => g.Dy)],
         ["Where"] = g => [null, g.Needs(1) ? Where(g.In(0), g.Dy, g.Graph.Scalar(g.Dy.Type, 0)) : null, g.Needs(2) ? Where(g.In(0), g.Graph.Scalar(g.Dy.Type, 0), g.Dy) : null],
 
@@ -57,6 +58,7 @@ public static class GradientRules
         ["LogSoftmax"] = Normalisation.LogSoftmax,
         ["LayerNormalization"] = Normalisation.LayerNorm,
         ["InstanceNormalization"] = Normalisation.InstanceNorm,
+        ["GroupNormalization"] = Normalisation.GroupNorm,
 
         // Sums.
         ["ReduceSum"] = Reductions.Sum,
@@ -65,6 +67,7 @@ public static class GradientRules
         ["ReduceMin"] = Reductions.Extreme,
         ["ReduceSumSquare"] = Reductions.SumSquare,
         ["ReduceL2"] = Reductions.L2,
+        ["ReduceLogSumExp"] = Reductions.LogSumExp,
 
         // Layout: the same elements in other places.
         ["Reshape"] = g => [g.Dy.Reshape(g.In(0).Sizes), null],
@@ -72,6 +75,7 @@ public static class GradientRules
         ["Squeeze"] = g => [g.Dy.Reshape(g.In(0).Sizes), null],
         ["Unsqueeze"] = g => [g.Dy.Reshape(g.In(0).Sizes), null],
         ["Expand"] = g => [g.Dy, null],
+        ["Tile"] = Movement.Tile,
         ["Transpose"] = Movement.Transpose,
         ["Concat"] = Movement.Concat,
         ["Split"] = Movement.Split,

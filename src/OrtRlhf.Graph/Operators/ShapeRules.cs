@@ -363,13 +363,24 @@ internal static class ShapeRules
     internal static void Pad(Node node)
     {
         var x = In(node, 0)!;
-        if (x.Shape is not { } s || AttributeOrInput(node, "pads", 1) is not { } pads)
+        if (x.Shape is not { } s || Pads(node) is not var (before, after))
         {
             Set(node, 0, x.Type, x.Shape is { } sx ? Unknown(sx.Rank, node) : null);
             return;
         }
-        Set(node, 0, x.Type, new Shape(s.Dims.ToArray().Select((d, i) => d.IsKnown ? d.Size + pads[i] + pads[i + s.Rank]
-            : pads[i] + pads[i + s.Rank] == 0 ? d : (Dim)$"{node.Output.Name}_{i}")));
+        Set(node, 0, x.Type, new Shape(s.Dims.ToArray().Select((d, i) => d.IsKnown ? d.Size + before[i] + after[i]
+            : before[i] + after[i] == 0 ? d : (Dim)$"{node.Output.Name}_{i}")));
+    }
+
+    /// <summary>Cells that a Pad adds before and after each axis; null where they are not constant.</summary>
+    internal static (long[] Before, long[] After)? Pads(Node node)
+    {
+        if (In(node, 0)?.Shape is not { } s || AttributeOrInput(node, "pads", 1) is not { } pads) return null;
+        if (In(node, 3) is null) return pads.Length == 2 * s.Rank ? (pads[..s.Rank], pads[s.Rank..]) : throw Fault(node, $"{2 * s.Rank} pads");
+        if (Integers(In(node, 3)) is not { } axes) return null;
+        var (before, after) = (new long[s.Rank], new long[s.Rank]);
+        for (var i = 0; i < axes.Length; i++) (before[s.Axis(axes[i])], after[s.Axis(axes[i])]) = (pads[i], pads[i + axes.Length]);
+        return (before, after);
     }
 
     internal static void Resize(Node node)

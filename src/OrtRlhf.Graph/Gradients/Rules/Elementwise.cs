@@ -8,12 +8,12 @@ internal static class Elementwise
     // y = x^p: dx = dy p x^(p-1), dp = dy y ln x (x > 0).
     public static IReadOnlyList<Value?> Power(NodeGradient g)
     {
-        var (x, p) = (g.In(0), g.In(1));
+        var (x, p) = (g.In(0), Cast(g.In(1), g.In(0).Type));
         Value? dx = null;
         if (g.Needs(0))
         {
-            dx = p is { IsConstant: true, Data.Count: 1 }
-                ? p.Data.ToFloats()[0] == 2f ? g.Dy * (x * 2.0) : g.Dy * (Pow(x, p.Data.ToFloats()[0] - 1.0) * p.Data.ToFloats()[0])
+            dx = g.In(1) is { IsConstant: true, Data: { Count: 1 } data }
+                ? data.ToFloats()[0] == 2f ? g.Dy * (x * 2.0) : g.Dy * (Pow(x, data.ToFloats()[0] - 1.0) * data.ToFloats()[0])
                 : g.Dy * (p * g.Graph.Op("Pow", [x, p - 1.0]));
         }
         return [dx, g.Needs(1) ? g.Dy * (g.Out(0) * Log(x)) : null];
@@ -31,15 +31,40 @@ internal static class Elementwise
     }
 
     // The chosen input gets the gradient; of equal ones the earliest.
-    public static IReadOnlyList<Value?> Extreme(NodeGradient g, string comparison)
+    public static IReadOnlyList<Value?> Extreme(NodeGradient g)
     {
         var result = new Value?[g.Node.Inputs.Count];
-        if (result.Length == 1) return [g.Dy];
-        if (result.Length != 2) throw new UserError($"{g.Node}: expected two inputs, got {result.Length}; the gradient of more is not supported");
-        var first = g.Graph.Op(comparison, [g.In(0), g.In(1)]);
         var zero = g.Graph.Scalar(g.Dy.Type, 0);
-        return [g.Needs(0) ? Where(first, g.Dy, zero) : null, g.Needs(1) ? Where(first, zero, g.Dy) : null];
+        var left = g.Dy;
+        for (var i = 0; i < result.Length; i++)
+        {
+            if (i == result.Length - 1)
+            {
+                result[i] = left;
+                break;
+            }
+            var chosen = g.Graph.Op("Equal", [g.In(i), g.Out(0)]);
+            if (g.Needs(i)) result[i] = Where(chosen, left, zero);
+            left = Where(chosen, zero, left);
+        }
+        return result;
     }
+
+    // y = x Phi(x): dx = dy (Phi(x) + x phi(x));  by tanh: y = x (1 + t)/2, t = tanh(u), u = c (x + a x^3).
+    public static IReadOnlyList<Value?> Gelu(NodeGradient g)
+    {
+        var x = g.In(0);
+        if (g.Node.Attribute("approximate", "none") == "none")
+            return [g.Dy * (((Erf(x / Math.Sqrt(2)) + 1) * 0.5) + (x * (Exp(Square(x) * -0.5) * (1 / Math.Sqrt(2 * Math.PI)))))];
+        var (c, a) = (Math.Sqrt(2 / Math.PI), 0.044715);
+        var t = Tanh((x + (x * x * x * a)) * c);
+        return [g.Dy * (((t + 1) * 0.5) + (x * (1 - Square(t)) * ((Square(x) * (3 * a)) + 1) * (c / 2)))];
+    }
+
+    // Outside training it is the identity.
+    public static IReadOnlyList<Value?> Dropout(NodeGradient g) => g.Node.Input(2) is { } training && Operators.ShapeRules.Integers(training) is not [0]
+        ? throw new UserError($"{g.Node}: dropout in training mode cannot be differentiated; export the model in evaluation mode")
+        : [g.Dy];
 
     // dx = dy where x > 0, alpha dy elsewhere.
     public static IReadOnlyList<Value?> LeakyRelu(NodeGradient g)

@@ -59,14 +59,27 @@ internal static class Movement
         return [dy.Pad(before, after)];
     }
 
+    // Cells that were added are cut off; where cells were cut off (negative pads), zeros come back.
     public static IReadOnlyList<Value?> Pad(NodeGradient g)
     {
         if (g.Node.Attribute("mode", "constant") != "constant") throw new UserError($"{g.Node}: expected padding mode constant, got {g.Node.Attribute("mode", "")}");
-        var pads = ShapeRules.AttributeOrInput(g.Node, "pads", 1) ?? throw new UserError($"{g.Node}: expected constant pads");
+        var (before, after) = ShapeRules.Pads(g.Node) ?? throw new UserError($"{g.Node}: expected constant pads");
         var sizes = g.In(0).Sizes;
-        var axes = Enumerable.Range(0, sizes.Length).Where(i => pads[i] != 0 || pads[i + sizes.Length] != 0).ToArray();
-        if (axes.Length == 0) return [g.Dy];
-        return [g.Dy.Slice([.. axes.Select(a => (long)a)], [.. axes.Select(a => pads[a])], [.. axes.Select(a => pads[a] + sizes[a])], [.. axes.Select(_ => 1L)])];
+        var axes = Enumerable.Range(0, sizes.Length).Where(i => before[i] > 0 || after[i] > 0).ToArray();
+        var dx = axes.Length == 0 ? g.Dy : g.Dy.Slice(
+            [.. axes.Select(a => (long)a)],
+            [.. axes.Select(a => Math.Max(0, before[a]))],
+            [.. axes.Select(a => g.Dy.Sizes[a] - Math.Max(0, after[a]))],
+            [.. axes.Select(_ => 1L)]);
+        return [dx.Pad([.. before.Select(b => Math.Max(0, -b))], [.. after.Select(a => Math.Max(0, -a))])];
+    }
+
+    // Each element gets the sum over its copies.
+    public static IReadOnlyList<Value?> Tile(NodeGradient g)
+    {
+        long[] from = g.In(0).Sizes, to = g.Node.Output.Sizes;
+        long[] blocks = [.. from.SelectMany((size, i) => new[] { to[i] / size, size })];
+        return [Functions.Sum(g.Dy.Reshape(blocks), [.. from.Select((_, i) => 2L * i)]), null];
     }
 
     // Rows taken several times add up.

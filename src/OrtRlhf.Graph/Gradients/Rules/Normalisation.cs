@@ -56,4 +56,28 @@ internal static class Normalisation
         }
         return [dx, g.Needs(1) ? Sum(g.Dy * xhat, others) : null, g.Needs(2) ? Sum(g.Dy, others) : null];
     }
+
+    // The same over the channels of each group; scale and bias are one number a channel, before opset 21 one a group.
+    public static IReadOnlyList<Value?> GroupNorm(NodeGradient g)
+    {
+        var (x, groups) = (g.In(0), g.Node.Attribute("num_groups", 1L));
+        var sizes = x.Sizes;
+        long[] rows = [sizes[0], groups, x.Shape!.Count / (sizes[0] * groups)];
+        long[] others = [0, .. Enumerable.Range(2, sizes.Length - 2).Select(i => (long)i)];
+        var perChannel = others[1..].Select(i => i - 1).ToArray();
+        var centred = x.Reshape(rows) - Mean(x.Reshape(rows), [2], true);
+        var inverse = g.Graph.Op("Reciprocal", [Sqrt(Mean(Square(centred), [2], true) + g.Node.Attribute("epsilon", 1e-5f))]);
+        var xhat = centred * inverse;
+        Value? dx = null;
+        if (g.Needs(0))
+        {
+            var w = (g.Dy * Spread(g.In(1)).Unsqueeze(perChannel)).Reshape(rows);
+            dx = ((w - Mean(w, [2], true) - (xhat * Mean(w * xhat, [2], true))) * inverse).Reshape(sizes);
+        }
+        return [dx, g.Needs(1) ? Gathered(g.Dy * xhat.Reshape(sizes), g.In(1)) : null, g.Needs(2) ? Gathered(g.Dy, g.In(2)) : null];
+
+        bool ByChannel(Value v) => v.Sizes[0] == sizes[1];
+        Value Spread(Value v) => ByChannel(v) ? v : v.Unsqueeze(1).Expand(groups, sizes[1] / groups).Reshape(sizes[1]);
+        Value Gathered(Value d, Value v) => ByChannel(v) ? Sum(d, others) : Sum(Sum(d, others).Reshape(groups, -1), [1]);
+    }
 }

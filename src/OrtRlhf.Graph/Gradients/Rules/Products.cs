@@ -10,12 +10,23 @@ internal static class Products
     {
         var (a, b, dy) = (g.In(0), g.In(1), g.Dy);
         long[] sa = a.Sizes, sb = b.Sizes;
-        if (sa.Length < 2 || sb.Length < 2) throw new UserError($"{g.Node}: expected matrices, got shapes {a.Shape} and {b.Shape}");
+        if (sa.Length == 1 || sb.Length == 1) return WithVector(g, a, b, dy);
         if (sb.Length > 2) return [g.Needs(0) ? Functions.MatMul(dy, b.T()) : null, g.Needs(1) ? Functions.MatMul(a.T(), dy) : null];
         var rows = sa.Length == 2 ? dy : dy.Reshape(-1, sb[1]);
         var dA = g.Needs(0) ? Functions.Gemm(rows, b, transposeB: true) : null;
         var dB = g.Needs(1) ? Functions.Gemm(sa.Length == 2 ? a : a.Reshape(-1, sb[0]), rows, transposeA: true) : null;
         return [dA is null || sa.Length == 2 ? dA : dA.Reshape(sa), dB];
+    }
+
+    // A vector is a row on the left and a column on the right; the sizes of one that MatMul leaves out come back.
+    private static Value?[] WithVector(NodeGradient g, Value a, Value b, Value dy)
+    {
+        var (row, column) = (a.Sizes.Length == 1, b.Sizes.Length == 1);
+        if (column) dy = dy.Unsqueeze(-1);
+        if (row) dy = dy.Unsqueeze(-2);
+        var dA = g.Needs(0) ? Functions.MatMul(dy, (column ? b.Unsqueeze(-1) : b).T()) : null;
+        var dB = g.Needs(1) ? Functions.MatMul((row ? a.Unsqueeze(0) : a).T(), dy) : null;
+        return [dA is not null && row ? dA.Squeeze(-2) : dA, dB is not null && column ? dB.Squeeze(-1) : dB];
     }
 
     // Y = alpha op(A) op(B) + beta C.

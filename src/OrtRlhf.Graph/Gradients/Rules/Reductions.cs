@@ -29,11 +29,15 @@ internal static class Reductions
     // y = sqrt(sum x^2): dx = dy x / y.
     public static IReadOnlyList<Value?> L2(NodeGradient g) => [g.In(0) * Spread(g, g.Dy / g.Out(0)), null];
 
+    // y = ln sum e^x: dx = dy e^(x - y).
+    public static IReadOnlyList<Value?> LogSumExp(NodeGradient g) => [Exp(g.In(0) - Spread(g, g.Out(0))) * Spread(g, g.Dy), null];
+
     private static long[] Axes(NodeGradient g)
     {
         var rank = g.In(0).Shape!.Rank;
         var axes = ShapeRules.AttributeOrInput(g.Node, "axes", 1);
         if (axes is null && g.Node.Input(1) is not null) throw new UserError($"{g.Node}: expected constant axes");
+        if (axes is { Length: 0 } && g.Node.Attribute("noop_with_empty_axes", 0L) != 0) return [];
         return axes is null or { Length: 0 } ? [.. Enumerable.Range(0, rank).Select(i => (long)i)] : [.. axes.Select(a => (long)g.In(0).Shape!.Axis(a))];
     }
 

@@ -7,12 +7,16 @@ namespace OrtRlhf.Graph.Gradients.Rules;
 /// <summary>Enlarging and shrinking of pictures.</summary>
 internal static class Resampling
 {
+    // Modes of coordinates that copy each cell to a block of its own.
+    private static readonly string[] Blocks = ["asymmetric floor", "half_pixel round_prefer_floor", "half_pixel round_prefer_ceil"];
+
     // Nearest by whole factors: each cell gets the sum of the block it was copied to.
     public static IReadOnlyList<Value?> Resize(NodeGradient g)
     {
         long[] from = g.In(0).Sizes, to = g.Node.Output.Sizes;
-        if (g.Node.Attribute("mode", "nearest") != "nearest" || from.Length != 4 || from[0] != to[0] || from[1] != to[1] || to[2] % from[2] != 0 || to[3] % from[3] != 0)
-            throw new UserError($"{g.Node}: expected nearest enlarging of [B,C,H,W] by whole factors, got mode {g.Node.Attribute("mode", "nearest")} from [{string.Join(",", from)}] to [{string.Join(",", to)}]");
+        var places = $"{g.Node.Attribute("coordinate_transformation_mode", "half_pixel")} {g.Node.Attribute("nearest_mode", "round_prefer_floor")}";
+        if (g.Node.Attribute("mode", "nearest") != "nearest" || !Blocks.Contains(places) || from.Length != 4 || from[0] != to[0] || from[1] != to[1] || to[2] % from[2] != 0 || to[3] % from[3] != 0)
+            throw new UserError($"{g.Node}: expected nearest enlarging of [B,C,H,W] by whole factors, got mode {g.Node.Attribute("mode", "nearest")} ({places}) from [{string.Join(",", from)}] to [{string.Join(",", to)}]");
         return [Sum(g.Dy.Reshape(from[0], from[1], from[2], to[2] / from[2], from[3], to[3] / from[3]), [3, 5])];
     }
 

@@ -1,0 +1,63 @@
+using static OrtRlhf.Graph.Expressions.Functions;
+
+namespace OrtRlhf.Graph.Tests.Gradients.Cases;
+
+internal static partial class RuleCases
+{
+    private static Dictionary<string, Func<OnnxGraph, Value>> Elementwise() => new()
+    {
+        ["Identity"] = g => g.Op("Identity", [P(g, 2, 3)]),
+        ["Neg"] = g => -P(g, 2, 3),
+        ["Abs"] = g => Abs(Spaced(g, 3, 4)),
+        ["Exp"] = g => Exp(P(g, 2, 3)),
+        ["Log"] = g => Log(Positive(g, 2, 3)),
+        ["Sqrt"] = g => Sqrt(Positive(g, 2, 3)),
+        ["Reciprocal"] = g => g.Op("Reciprocal", [Positive(g, 2, 3)]),
+        ["Sin"] = g => Sin(P(g, 2, 3)),
+        ["Cos"] = g => Cos(P(g, 2, 3)),
+        ["Tanh"] = g => Tanh(P(g, 2, 3)),
+        ["Erf"] = g => Erf(P(g, 2, 3)),
+        ["Sigmoid"] = g => Sigmoid(P(g, 2, 3)),
+        ["Softplus"] = g => Softplus(P(g, 2, 3)),
+        ["Relu"] = g => Relu(Spaced(g, 3, 4)),
+        ["LeakyRelu"] = g => g.Op("LeakyRelu", [Spaced(g, 3, 4)]),
+        ["LeakyRelu of another slope"] = g => g.Op("LeakyRelu", [Spaced(g, 3, 4)], ("alpha", 0.3f)),
+        ["Gelu"] = Opset(20, g => g.Op("Gelu", [P(g, 3, 4)])),
+        ["Gelu by tanh"] = Opset(20, g => g.Op("Gelu", [P(g, 3, 4)], ("approximate", "tanh"))),
+        ["Clip on both sides"] = g => Clip(Spaced(g, 3, 4), -0.5, 0.7),
+        ["Clip below"] = g => g.Op("Clip", [Spaced(g, 3, 4), g.Scalar(ElementType.Float, -0.5)]),
+        ["Clip above"] = g => g.Op("Clip", [Spaced(g, 3, 4), null, g.Scalar(ElementType.Float, 0.7)]),
+        ["Cast there and back"] = g => Cast(Square(Cast(P(g, 2, 3), ElementType.Double)), ElementType.Float),
+        ["Dropout"] = g => g.Op("Dropout", [P(g, 2, 3)]),
+        ["Dropout not in training"] = g => g.Op("Dropout", [P(g, 2, 3), g.Scalar(ElementType.Float, 0.5), g.Constant(Tensor.Of([false]))]),
+
+        ["Add"] = g => P(g, 2, 3) + P(g, 2, 3),
+        ["Add broadcast on both sides"] = g => P(g, 2, 1, 3) + P(g, 4, 1),
+        ["Add of a scalar"] = g => P(g, 2, 3) + P(g),
+        ["Add to itself"] = g => { var x = P(g, 2, 3); return x + x; },
+        ["Sub broadcast on both sides"] = g => P(g, 3) - P(g, 2, 1),
+        ["Mul"] = g => P(g, 2, 3) * P(g, 2, 3),
+        ["Mul broadcast on both sides"] = g => P(g, 2, 1, 3) * P(g, 4, 1),
+        ["Mul by one element of rank 2"] = g => P(g, 3) * P(g, 1, 1),
+        ["Mul by itself"] = g => { var x = P(g, 2, 3); return x * x; },
+        ["Div broadcast on both sides"] = g => P(g, 2, 1, 3) / Positive(g, 4, 1),
+        ["Div of a scalar"] = g => P(g) / Positive(g, 2, 3),
+        ["Pow 2"] = g => Pow(P(g, 2, 3), 2),
+        ["Pow 3"] = g => Pow(P(g, 2, 3), 3),
+        ["Pow 1"] = g => Pow(P(g, 2, 3), 1),
+        ["Pow 0.5"] = g => Pow(Positive(g, 2, 3), 0.5),
+        ["Pow -1"] = g => Pow(Positive(g, 2, 3), -1),
+        ["Pow by an integer"] = g => g.Op("Pow", [P(g, 2, 3), g.Constant(Tensor.Scalar(3L))]),
+        ["Pow by integers"] = g => g.Op("Pow", [P(g, 2, 3), I(g, 1, 2, 3)]),
+        ["Pow broadcast on both sides"] = g => g.Op("Pow", [Positive(g, 3), P(g, 2, 1)]),
+        ["Max"] = g => Max(Spaced(g, 3, 4), Spaced(g, 3, 4)),
+        ["Max broadcast on both sides"] = g => Max(Spaced(g, 3, 1), Spaced(g, 4)),
+        ["Max of one"] = g => g.Op("Max", [P(g, 2, 3)]),
+        ["Max of three"] = g => g.Op("Max", [Spaced(g, 3, 4), Spaced(g, 3, 1), g.Scalar(ElementType.Float, 0.1)]),
+        ["Min broadcast on both sides"] = g => Min(Spaced(g, 3, 1), Spaced(g, 4)),
+        ["Min of three"] = g => g.Op("Min", [Spaced(g, 3, 4), Spaced(g, 3, 1), g.Scalar(ElementType.Float, 0.1)]),
+        ["Sum of three, broadcast"] = g => g.Op("Sum", [P(g, 2, 3), P(g, 3), P(g, 2, 1)]),
+        ["Sum of one"] = g => g.Op("Sum", [P(g, 2, 3)]),
+        ["Where broadcast on all sides"] = g => Where(g.Constant(Tensor.Of([true, false, true], 3, 1)), P(g, 1, 4), P(g, 2, 1, 1)),
+    };
+}
