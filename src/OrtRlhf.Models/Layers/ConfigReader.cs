@@ -101,8 +101,10 @@ internal sealed class ConfigReader
             : Enumerable.Repeat(Integer(name, e, 1), (int)layers[i]).ToArray())];
     }
 
-    /// <summary>A size that may be given as one number or as height and width: the first; 0 where it is missing.</summary>
-    public long Size(string name) => Find(name) is { ValueKind: JsonValueKind.Array } ? Integers(name)[0] : Integer(name, 0, 0);
+    /// <summary>A size that may be given as one number or as height and width: the first (0) or the last (1); 0 where it is missing.</summary>
+    public long Size(string name, int axis = 0) => Find(name) is not { ValueKind: JsonValueKind.Array } ? Integer(name, 0, 0)
+        : Integers(name) is { Length: 1 or 2 } sizes ? sizes[Math.Min(axis, sizes.Length - 1)]
+        : throw Fault(name, Find(name)!.Value, "a size, or height and width");
 
     /// <summary>Whether a key is there with the value null, which for some keys differs from being left out.</summary>
     public bool IsNull(string name) => _root.TryGetProperty(name, out var e) && e.ValueKind == JsonValueKind.Null;

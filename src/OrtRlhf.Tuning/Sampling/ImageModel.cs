@@ -54,4 +54,12 @@ public sealed record ImageModel
 
     /// <summary>Added after that division; diffusers' <c>shift_factor</c>, default 0.</summary>
     public double ShiftFactor { get; init; }
+
+    /// <summary>
+    /// Opens a pipeline folder: model_index.json, scheduler, tokenizer, text_encoder, unet and vae in diffusers' layout, or graphs in Optimum's
+    /// (<c>unet/model.onnx</c>, <c>text_encoder/model.onnx</c>, <c>vae_decoder/model.onnx</c>). Weights are read when a graph is made.
+    /// </summary>
+    /// <param name="folder">The folder.</param>
+    /// <exception cref="UserError">A component is missing, damaged, of a class that is not supported, or does not fit the others.</exception>
+    public static ImageModel Open(string folder) => ImageModelFolder.Open(folder);
 }

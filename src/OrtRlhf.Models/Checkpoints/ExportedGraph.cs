@@ -1,0 +1,69 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Expressions;
+using OrtRlhf.Graph.Passes;
+
+namespace OrtRlhf.Models;
+
+/// <summary>
+/// Component graphs that others exported (Optimum's <c>NAME/model.onnx</c>), brought to what we build ourselves: inputs and the one output of given
+/// names and types (casts are added where an export differs, as in half precision), operator set 17 or newer, sizes frozen on request.
+/// </summary>
+public static class ExportedGraph
+{
+    /// <summary>Reads a component's graph.</summary>
+    /// <param name="folder">The component.</param>
+    /// <param name="inputs">Names and types of all its inputs.</param>
+    /// <param name="output">Name of the output to keep; it becomes a Float.</param>
+    /// <param name="sizes">Shapes of inputs to freeze, 0 for a size that the graph has fixed itself; null leaves dimensions open.</param>
+    /// <exception cref="UserError">The graph is not valid, has other inputs or outputs, or cannot have those sizes.</exception>
+    public static OnnxGraph Read(
+        ComponentFolder folder, IReadOnlyList<(string Name, ElementType Type)> inputs, string output, IReadOnlyDictionary<string, long[]>? sizes = null)
+    {
+        var graph = folder.ReadGraph();
+        graph.Name = folder.Name;
+        RaiseOpset.Apply(graph);
+        var have = graph.Inputs.Where(i => i.Data is null).Select(i => i.Name).ToList();
+        if (!have.ToHashSet().SetEquals(inputs.Select(i => i.Name)))
+            throw new UserError($"{folder.Name}: '{Path.Combine(folder.Path, "model.onnx")}': expected inputs {string.Join(", ", inputs.Select(i => i.Name))}, got {string.Join(", ", have)}");
+        if (graph.Outputs.FirstOrDefault(o => o.Name == output) is not { } kept)
+            throw new UserError($"{folder.Name}: '{Path.Combine(folder.Path, "model.onnx")}': expected an output {output}, got {string.Join(", ", graph.Outputs.Select(o => o.Name))}");
+        graph.Outputs.Clear();
+        graph.Outputs.Add(kept);
+        foreach (var (name, type) in inputs) TakeAs(graph, graph[name], type);
+        GiveAsFloat(graph, kept);
+        graph.Sort();
+        graph.RemoveUnused();
+        if (sizes is null) return graph;
+        var frozen = new Dictionary<string, long[]>();
+        foreach (var (name, shape) in sizes)
+        {
+            // One timestep for all rows becomes one a row: exports expand it to the batch.
+            if (graph[name].Shape is { Rank: 1 } s && s[0] == 1 && shape is [> 1]) graph[name].Shape = new Shape("rows of " + name);
+            frozen[name] = [.. shape.Select((size, i) => size == 0 && graph[name].Shape is { } known && i < known.Rank && known[i].IsKnown ? known[i].Size : size)];
+        }
+        FreezeShapes.Apply(graph, frozen);
+        FoldConstants.Apply(graph);
+        return graph;
+    }
+
+    private static void TakeAs(OnnxGraph graph, Value input, ElementType type)
+    {
+        if (input.Type == type) return;
+        var (name, place) = (input.Name, graph.Inputs.IndexOf(input));
+        graph.Rename(input, name + " as exported");
+        graph.Inputs.RemoveAt(place);
+        var mine = graph.Input(name, type, [.. input.Shape!.Dims]);
+        graph.Inputs.Remove(mine);
+        graph.Inputs.Insert(place, mine);
+        graph.Redirect(input, Functions.Cast(mine, input.Type));
+    }
+
+    private static void GiveAsFloat(OnnxGraph graph, Value output)
+    {
+        if (output.Type == ElementType.Float) return;
+        var name = output.Name;
+        graph.Outputs.Clear();
+        graph.Rename(output, name + " as exported");
+        graph.Output(Functions.Cast(output, ElementType.Float), name);
+    }
+}

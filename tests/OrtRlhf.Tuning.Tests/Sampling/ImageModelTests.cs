@@ -1,0 +1,141 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Tuning.Tests.Sampling;
+
+public class ImageModelTests
+{
+    private static readonly SessionSettings OneThread = new() { Threads = 1 };
+
+    [Fact]
+    public void Open_DiffusersFolder_GivesAllParts()
+    {
+        using var folder = new TempFolder();
+        var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
+        Assert.Equal(("tiny", new LatentSize(4, 8, 8), 0.5, 0.1), (model.Name, model.Latent, model.ScalingFactor, model.ShiftFactor));
+        Assert.Equal([52, 1, 7, 53, 53, 53, 53, 53, 53, 53, 53, 53], model.Tokenize("a d"));
+        using var text = new TextEmbeddings(model, OneThread);
+        Assert.Equal((TinyModel.Tokens, TinyModel.Width), (text.Length, text.Width));
+        using var decoder = new LatentDecoder(model, OneThread);
+        var image = Assert.Single(decoder.Decode([new float[model.Latent.Count]]));
+        Assert.Equal((16, 16), (image.Width, image.Height));
+        Assert.All(model.Denoiser(2).Nodes.Where(n => n.Domain.Length == 0), n => Assert.True(n.Output.Shape is { IsStatic: true }, $"{n} is not static"));
+    }
+
+    [Fact]
+    public void Open_HalfPrecisionWeights_AreWidened()
+    {
+        using var folder = new TempFolder();
+        var exact = ImageModel.Open(TinyModel.Write(folder.At("float")));
+        var half = ImageModel.Open(TinyModel.Write(folder.At("half"), ElementType.Float16));
+        Assert.Equal(ElementType.Float, half.Denoiser("batch").Outputs[0].Type);
+        Close(Denoise(exact, 2), Denoise(half, 2), 1e-2);
+    }
+
+    [Theory]
+    [InlineData(ElementType.Float, 1e-5)]
+    [InlineData(ElementType.Float16, 2e-2)]
+    public void Open_OptimumFolder_GivesTheSameNumbers(ElementType type, double tolerance)
+    {
+        using var folder = new TempFolder();
+        var model = ImageModel.Open(TinyModel.Write(folder.At("model")));
+        TinyModel.Write(folder.At("optimum"));
+        Export("unet", "unet", w => Models.UNet2DConditionModel.Build(Models.UNet2DConditionConfig.Parse(Config("unet")), w));
+        Export("text_encoder", "text_encoder", w => Models.ClipTextModel.Build(Models.ClipTextConfig.Parse(Config("text_encoder")), w));
+        Export("vae", "vae_decoder", w => Models.AutoencoderTiny.BuildDecoder(Models.AutoencoderTinyConfig.Parse(Config("vae")), w));
+
+        var optimum = ImageModel.Open(folder.At("optimum"));
+        Assert.Equal((model.Latent, model.ScalingFactor), (optimum.Latent, optimum.ScalingFactor));
+        Close(Denoise(model, "batch"), Denoise(optimum, "batch"), tolerance);
+        Close(Denoise(model, 2), Denoise(optimum, 2), tolerance);
+        using var text = new TextEmbeddings(model, OneThread);
+        using var exportedText = new TextEmbeddings(optimum, OneThread);
+        Close(text["a red dot"], exportedText["a red dot"], tolerance);
+        using var decoder = new LatentDecoder(model, OneThread);
+        using var exportedDecoder = new LatentDecoder(optimum, OneThread);
+        var latent = Enumerable.Range(0, model.Latent.Count).Select(i => MathF.Sin(i)).ToArray();
+        byte[] a = [.. decoder.Decode([latent])[0].Pixels], b = [.. exportedDecoder.Decode([latent])[0].Pixels];
+        Assert.True(a.Zip(b).Max(p => Math.Abs(p.First - p.Second)) <= (type == ElementType.Float ? 1 : 4));
+
+        string Config(string name) => File.ReadAllText(folder.At("model", name, "config.json"));
+
+        void Export(string name, string exported, Func<Models.Weights, OnnxGraph> build)
+        {
+            var component = Models.ComponentFolder.Open(folder.At("optimum", name), name);
+            OnnxFile.Write(build(component.Weights(type)), folder.At("optimum", exported, "model.onnx"));
+            if (exported != name) File.Copy(folder.At("optimum", name, "config.json"), folder.At("optimum", exported, "config.json"));
+            Directory.EnumerateFiles(folder.At("optimum", name), "*.safetensors").ToList().ForEach(File.Delete);
+        }
+    }
+
+    [Fact]
+    public void Open_NoFolder_Throws() => Fails(f => Directory.Delete(f, recursive: true), "no such folder");
+
+    [Fact]
+    public void Open_NoIndex_Throws() => Fails(f => File.Delete(Path.Combine(f, "model_index.json")), "no model_index.json");
+
+    [Theory]
+    [InlineData("unet")]
+    [InlineData("vae")]
+    [InlineData("text_encoder")]
+    [InlineData("tokenizer")]
+    [InlineData("scheduler")]
+    public void Open_MissingComponent_ThrowsAndNamesIt(string name) => Fails(f => Directory.Delete(Path.Combine(f, name), recursive: true), $"no folder '{name}'");
+
+    [Fact]
+    public void Open_NoWeights_Throws() => Fails(f => File.Delete(Path.Combine(f, "unet/diffusion_pytorch_model.safetensors")), "unet: no weights in");
+
+    [Fact]
+    public void Open_TruncatedWeights_Throws() => Fails(f =>
+    {
+        using var file = File.OpenWrite(Path.Combine(f, "unet/diffusion_pytorch_model.safetensors"));
+        file.SetLength(file.Length - 1);
+    }, "truncated");
+
+    [Theory]
+    [InlineData("unet", "UNet2DConditionModel", "UNet3DConditionModel", "unet: UNet2DConditionModel is supported, got UNet3DConditionModel")]
+    [InlineData("vae", "AutoencoderTiny", "VQModel", "got VQModel")]
+    [InlineData("text_encoder", "CLIPTextModel", "T5EncoderModel", "got T5EncoderModel")]
+    [InlineData("unet", "\"cross_attention_dim\":16", "\"cross_attention_dim\":24", "hidden_size 16")]
+    [InlineData("unet", "\"sample_size\":8,", "", "sample_size")]
+    [InlineData("unet", "{\"_class", "\"_class", "not valid JSON")]
+    [InlineData("text_encoder", "\"max_position_embeddings\":12", "\"max_position_embeddings\":8", "model_max_length is 12")]
+    [InlineData("vae", "\"scaling_factor\":0.5", "\"scaling_factor\":0", "scaling_factor")]
+    [InlineData("vae", "\"scaling_factor\"", "\"latent_channels\":8,\"scaling_factor\"", "8 latent channels")]
+    public void Open_ComponentThatDoesNotFit_Throws(string name, string from, string to, string message) => Fails(f =>
+    {
+        var path = Path.Combine(f, name, "config.json");
+        var text = File.ReadAllText(path);
+        Assert.Contains(from, text);
+        File.WriteAllText(path, text.Replace(from, to));
+    }, message);
+
+    private static void Fails(Action<string> damage, string message)
+    {
+        using var folder = new TempFolder();
+        damage(TinyModel.Write(folder.At("tiny")));
+        var error = Assert.Throws<UserError>(() => ImageModel.Open(folder.At("tiny")));
+        Assert.Contains(message, error.Message);
+        Assert.DoesNotContain('\n', error.Message);
+    }
+
+    private static float[] Denoise(ImageModel model, Dim batch)
+    {
+        using var session = new GraphSession(model.Denoiser(batch), OneThread);
+        var sample = Enumerable.Range(0, 2 * model.Latent.Count).Select(i => MathF.Sin(i)).ToArray();
+        var states = Enumerable.Range(0, 2 * TinyModel.Tokens * TinyModel.Width).Select(i => MathF.Cos(i)).ToArray();
+        using var x = sample.ToOrt(2, 4, 8, 8);
+        using var t = new long[] { 999, 20 }.ToOrt(2);
+        using var c = states.ToOrt(2, TinyModel.Tokens, TinyModel.Width);
+        return session.Run(("sample", x), ("timestep", t), ("encoder_hidden_states", c))["out_sample"];
+    }
+
+    private static void Close(float[] expected, float[] got, double tolerance)
+    {
+        Assert.Equal(expected.Length, got.Length);
+        var error = expected.Zip(got).Max(p => Math.Abs((double)p.First - p.Second)) / expected.Max(v => Math.Abs(v));
+        Assert.True(error < tolerance, $"max error / max value is {error:E2}, expected below {tolerance:E1}");
+    }
+}
