@@ -17,6 +17,9 @@ public sealed record SessionSettings
     /// </summary>
     public bool LowMemory { get; init; }
 
+    /// <summary>Refuse a graph that the device cannot run whole, rather than run parts of it on the CPU. Default false.</summary>
+    public bool NoFallback { get; init; }
+
     /// <summary>The options of ONNX Runtime; the caller disposes them.</summary>
     /// <exception cref="UserError">The device is unknown or does not work here.</exception>
     public SessionOptions ToOptions()
@@ -30,6 +33,7 @@ public sealed record SessionSettings
             LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
         };
         if (LowMemory) options.AddSessionConfigEntry("session.disable_prepacking", "1");
+        if (NoFallback) options.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1");
         try
         {
             switch (Device)

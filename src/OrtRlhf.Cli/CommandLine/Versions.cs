@@ -1,0 +1,28 @@
+using System.Reflection;
+using Microsoft.ML.OnnxRuntime;
+
+namespace OrtRlhf.Cli.CommandLine;
+
+/// <summary>What is running.</summary>
+internal static class Versions
+{
+    /// <summary>OrtRlhf's own version.</summary>
+    public static string Own { get; } =
+        typeof(Versions).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0";
+
+    /// <summary>ONNX Runtime's version; null when its native library cannot be loaded.</summary>
+    public static string? OnnxRuntime()
+    {
+        try
+        {
+            return OrtEnv.Instance().GetVersionString();
+        }
+        catch (Exception fault) when (fault is TypeInitializationException or DllNotFoundException or EntryPointNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>One line: "ortrlhf 0.1.0 (ONNX Runtime 1.29.0, .NET 10.0.0)".</summary>
+    public static string Line() => $"ortrlhf {Own} (ONNX Runtime {OnnxRuntime() ?? "missing"}, .NET {Environment.Version})";
+}

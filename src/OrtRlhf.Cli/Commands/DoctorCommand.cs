@@ -1,0 +1,64 @@
+using System.Text.Json;
+using CommandLine;
+using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Cli.Diagnosis;
+using OrtRlhf.Tuning.Runs;
+using Spectre.Console;
+
+namespace OrtRlhf.Cli.Commands;
+
+/// <summary>Says what works on this machine.</summary>
+[Verb("doctor", HelpText = "Says which devices really work here, which versions run, what is missing and how to get it. "
+    + "Every device is tried with a small graph. Returns 1 when the CPU, an image library or the shipped model does not work; a missing GPU is no fault.")]
+[Example("what works here", "doctor")]
+[Example("the same for a script", "doctor --json")]
+internal sealed class DoctorCommand : ICommand
+{
+    private static readonly string[] Devices = ["cpu", "cuda", "webgpu"];
+
+    /// <summary>Whether to write JSON.</summary>
+    [Option("json", HelpText = "Write one JSON object instead of tables.")]
+    public bool Json { get; set; }
+
+    /// <inheritdoc/>
+    [Value(9, Hidden = true)]
+    public IEnumerable<string> Rest { get; set; } = [];
+
+    /// <inheritdoc/>
+    public int Run(CancellationToken cancellation)
+    {
+        var log = new RuntimeLog();
+        var devices = new List<DeviceReport>();
+        foreach (var device in Devices)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            devices.Add(DeviceReport.Check(device, log));
+        }
+        var (model, machine) = (ModelReport.Check(), new MachineReport());
+        if (Json) Console.Out.WriteLine(JsonSerializer.Serialize(new { machine, devices, model }, JsonFile.Indented));
+        else Show(machine, devices, model);
+        return devices[0].Works && machine.Libvips is not null && model.Works ? ExitCode.Done : ExitCode.Failed;
+    }
+
+    private static void Show(MachineReport machine, List<DeviceReport> devices, ModelReport model)
+    {
+        var facts = new Grid().AddColumns(2);
+        void Fact(string name, string text) => facts.AddRow(new Text(name), new Text(text));
+        Fact("OrtRlhf", machine.OrtRlhf);
+        Fact(".NET", machine.DotNet);
+        Fact("ONNX Runtime", machine.OnnxRuntime ?? "missing: " + Remedies.Of("cpu"));
+        Fact("libvips", machine.Libvips ?? "missing: build again, so that its native library lies in runtimes/ beside the program");
+        Fact("System", machine.System);
+        Fact("Processor", $"{machine.Cores} cores, vectors of {machine.VectorBits} bits");
+        Fact("Memory", $"{machine.MemoryBytes / 1e9:F1} GB");
+        foreach (var library in machine.NativeLibraries) Fact("Library", library);
+        AnsiConsole.Write(facts);
+        AnsiConsole.WriteLine();
+        foreach (var report in devices)
+        {
+            AnsiConsole.MarkupLineInterpolated($"[{(report.Works ? "green" : "yellow")}]{(report.Works ? "works" : "no   ")}[/]  {report.Device,-7} {report.Detail}");
+            if (report.Remedy is not null) AnsiConsole.Write(new Padder(new Text(report.Remedy)).Padding(15, 0, 0, 0));
+        }
+        AnsiConsole.MarkupLineInterpolated($"[{(model.Works ? "green" : "red")}]{(model.Works ? "works" : "no   ")}[/]  {ModelFolder.Default} {model.Detail}");
+    }
+}

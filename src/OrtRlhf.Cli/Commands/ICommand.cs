@@ -1,0 +1,18 @@
+using OrtRlhf.Cli.CommandLine;
+
+namespace OrtRlhf.Cli.Commands;
+
+/// <summary>A verb with its options, as they were parsed.</summary>
+internal interface ICommand
+{
+    /// <summary>Arguments beyond those the command takes; the reader refuses them.</summary>
+    IEnumerable<string> Rest { get; }
+
+    /// <summary>Does the work.</summary>
+    /// <param name="cancellation">Cancelled by Ctrl-C or SIGTERM.</param>
+    /// <returns>An <see cref="ExitCode"/>.</returns>
+    /// <exception cref="UsageError">An option has an impossible value.</exception>
+    /// <exception cref="Graph.UserError">The work failed in an expected way.</exception>
+    /// <exception cref="OperationCanceledException">Stopped; a <see cref="Tuning.Runs.TuningInterruptedException"/> says how to go on.</exception>
+    int Run(CancellationToken cancellation);
+}
