@@ -2,6 +2,7 @@ using System.Text.Json;
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Diagnosis;
+using OrtRlhf.Cli.Screen;
 using OrtRlhf.Tuning.Runs;
 using Spectre.Console;
 
@@ -42,8 +43,6 @@ internal sealed class DoctorCommand : ICommand
 
     private static void Show(MachineReport machine, List<DeviceReport> devices, ModelReport model)
     {
-        var facts = new Grid().AddColumns(2);
-        void Fact(string name, string text) => facts.AddRow(new Text(name), new Text(text));
         Fact("OrtRlhf", machine.OrtRlhf);
         Fact(".NET", machine.DotNet);
         Fact("ONNX Runtime", machine.OnnxRuntime ?? "missing: " + Remedies.Of("cpu"));
@@ -52,13 +51,17 @@ internal sealed class DoctorCommand : ICommand
         Fact("Processor", $"{machine.Cores} cores, vectors of {machine.VectorBits} bits");
         Fact("Memory", $"{machine.MemoryBytes / 1e9:F1} GB");
         foreach (var library in machine.NativeLibraries) Fact("Library", library);
-        AnsiConsole.Write(facts);
-        AnsiConsole.WriteLine();
-        foreach (var report in devices)
-        {
-            AnsiConsole.MarkupLineInterpolated($"[{(report.Works ? "green" : "yellow")}]{(report.Works ? "works" : "no   ")}[/]  {report.Device,-7} {report.Detail}");
-            if (report.Remedy is not null) AnsiConsole.Write(new Padder(new Text(report.Remedy)).Padding(15, 0, 0, 0));
-        }
-        AnsiConsole.MarkupLineInterpolated($"[{(model.Works ? "green" : "red")}]{(model.Works ? "works" : "no   ")}[/]  {ModelFolder.Default} {model.Detail}");
+        Terminal.Line();
+        foreach (var report in devices) Verdict(report.Works, report.Device, report.Detail, report.Remedy);
+        Verdict(model.Works, "model", model.Detail, null);
+    }
+
+    private static void Fact(string name, string text) => Terminal.Line($"{name,-13} {text}");
+
+    private static void Verdict(bool works, string what, string detail, string? remedy)
+    {
+        Terminal.Out.MarkupInterpolated($"[{(works ? "green" : "yellow")}]{(works ? "works" : "no"),-5}[/]");
+        Terminal.Line($"  {what,-6}  {detail}");
+        if (remedy is not null) Terminal.Line($"               {remedy}");
     }
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Sessions;
 using static OrtRlhf.Graph.Expressions.Functions;
@@ -22,6 +23,9 @@ internal sealed record DeviceReport(string Device, bool Works, string Detail, st
     public static DeviceReport Check(string device, RuntimeLog log)
     {
         log.Clear();
+        // Dawn, which runs WebGPU, complains on the screen before it fails.
+        if (device == "webgpu" && OperatingSystem.IsLinux() && !NativeLibrary.TryLoad("libvulkan.so.1", out _))
+            return new(device, false, "libvulkan.so.1 cannot be loaded: there is no Vulkan here", Remedies.Of(device));
         try
         {
             var clock = Stopwatch.StartNew();
@@ -45,7 +49,8 @@ internal sealed record DeviceReport(string Device, bool Works, string Detail, st
     internal static string Shorten(string message)
     {
         var line = message.Split('\n').Select(part => part.Trim()).First(part => part.Length > 0);
-        if (line.LastIndexOf(" was false. ", StringComparison.Ordinal) is >= 0 and var end) line = line[(end + " was false. ".Length)..];
+        foreach (var preface in (string[])[" was false. ", " : FAIL : ", " with error: "])
+            if (line.LastIndexOf(preface, StringComparison.Ordinal) is >= 0 and var at) line = line[(at + preface.Length)..];
         return line.Length <= 200 ? line : line[..197] + "...";
     }
 

@@ -1,7 +1,7 @@
 using System.Diagnostics;
-using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Images;
@@ -29,8 +29,8 @@ internal sealed record MachineReport
     /// <summary>Cores this process may use.</summary>
     public int Cores { get; } = Environment.ProcessorCount;
 
-    /// <summary>Bits of the widest vectors the processor has and <see cref="TensorPrimitives"/> uses.</summary>
-    public int VectorBits { get; } = Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 0;
+    /// <summary>Bits of the widest vectors the processor has.</summary>
+    public int VectorBits { get; } = Avx512F.IsSupported ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 0;
 
     /// <summary>Bytes of memory this process may use, the container's limit where there is one.</summary>
     public long MemoryBytes { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
@@ -40,7 +40,8 @@ internal sealed record MachineReport
         [.. Process.GetCurrentProcess().Modules.Cast<ProcessModule>().Select(module => module.FileName).Where(IsOurs).Distinct().Order(StringComparer.Ordinal)];
 
     private static bool IsOurs(string path) =>
-        Path.GetFileName(path) is var name && (name.Contains("onnxruntime", StringComparison.OrdinalIgnoreCase) || name.Contains("vips", StringComparison.OrdinalIgnoreCase)) && !name.EndsWith(".dll", StringComparison.Ordinal) | !name.StartsWith("OrtRlhf", StringComparison.Ordinal);
+        Path.GetFileName(path).ToLowerInvariant() is var name && !name.StartsWith("ortrlhf.", StringComparison.Ordinal)
+        && (name.Contains("onnxruntime", StringComparison.Ordinal) || name.Contains("vips", StringComparison.Ordinal));
 
     private static string? LibvipsVersion()
     {
