@@ -1,1 +1,25 @@
-System.Console.Error.WriteLine("not built yet"); return 2;
+using CommandLine;
+using OrtRlhf.Graph;
+using OrtRlhf.Pretrain;
+
+using var stop = new CancellationTokenSource();
+Console.CancelKeyPress += (_, e) =>
+{
+    e.Cancel = true;
+    stop.Cancel();
+};
+try
+{
+    return Parser.Default.ParseArguments<AutoencoderOptions, TextOptions, DenoiserOptions, ReconstructOptions, EvaluateOptions>(args).MapResult(
+        (AutoencoderOptions o) => AutoencoderTraining.Run(o, stop.Token),
+        (TextOptions o) => TextTraining.Run(o, stop.Token),
+        (DenoiserOptions o) => DenoiserTraining.Run(o, stop.Token),
+        (ReconstructOptions o) => Reconstruction.Run(o),
+        (EvaluateOptions o) => Evaluation.Run(o),
+        _ => 2);
+}
+catch (UserError e)
+{
+    Console.Error.WriteLine($"error: {e.Message}");
+    return 1;
+}

@@ -10,7 +10,7 @@ public sealed class GraphSession : IDisposable
     private readonly InferenceSession _session;
     private readonly RunOptions _run = new();
     private readonly Dictionary<string, OrtValue> _bound = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, OrtValue> _outputs = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (ParameterBuffer Buffer, string Name)> _targets = new(StringComparer.Ordinal);
 
     /// <summary>Loads a graph.</summary>
     /// <exception cref="UserError">ONNX Runtime refuses it, or the device does not work.</exception>
@@ -56,7 +56,7 @@ public sealed class GraphSession : IDisposable
     public GraphSession BindOutputs(ParameterBuffer buffer, string suffix)
     {
         var known = Outputs.ToHashSet(StringComparer.Ordinal);
-        foreach (var name in buffer.Names.Where(n => known.Contains(n + suffix))) _outputs[name + suffix] = buffer.Value(name);
+        foreach (var name in buffer.Names.Where(n => known.Contains(n + suffix))) _targets[name + suffix] = (buffer, name);
         return this;
     }
 
@@ -80,30 +80,19 @@ public sealed class GraphSession : IDisposable
         try
         {
             var result = new Dictionary<string, float[]>(StringComparer.Ordinal);
-            if (_outputs.Count > 0) return RunBound(names, values, result);
             using var outputs = _session.Run(_run, names, values, Outputs);
-            for (var i = 0; i < Outputs.Count; i++) result[Outputs[i]] = outputs[i].GetTensorDataAsSpan<float>().ToArray();
+            for (var i = 0; i < Outputs.Count; i++)
+            {
+                var data = outputs[i].GetTensorDataAsSpan<float>();
+                if (_targets.TryGetValue(Outputs[i], out var target)) data.CopyTo(target.Buffer[target.Name]);
+                else result[Outputs[i]] = data.ToArray();
+            }
             return result;
         }
         catch (OnnxRuntimeException fault)
         {
             throw new UserError($"ONNX Runtime stopped: {fault.Message.ReplaceLineEndings(" ")}", fault);
         }
-    }
-
-    private Dictionary<string, float[]> RunBound(List<string> names, List<OrtValue> values, Dictionary<string, float[]> result)
-    {
-        using var binding = _session.CreateIoBinding();
-        for (var i = 0; i < names.Count; i++) binding.BindInput(names[i], values[i]);
-        foreach (var name in Outputs)
-        {
-            if (_outputs.TryGetValue(name, out var target)) binding.BindOutput(name, target);
-            else binding.BindOutputToDevice(name, OrtMemoryInfo.DefaultInstance);
-        }
-        using var outputs = _session.RunWithBoundResults(_run, binding);
-        for (var i = 0; i < Outputs.Count; i++)
-            if (!_outputs.ContainsKey(Outputs[i])) result[Outputs[i]] = outputs[i].GetTensorDataAsSpan<float>().ToArray();
-        return result;
     }
 
     /// <inheritdoc/>

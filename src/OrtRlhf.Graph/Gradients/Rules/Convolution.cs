@@ -80,27 +80,36 @@ internal static class Convolution
     }
 
     /// <summary>
-    /// dW [O, I, kh, kw]: the input shifted to each place of the kernel, all shifts as one matrix, one product a sample, then the sum of samples.
+    /// dW [O, I, kh, kw]: for each place of the kernel one product of dY [O, B*H*W] with the input [I, B*H*W] shifted to that place. With stride 1 the
+    /// rows of dY are filled up with zeros to the padded input's width, so that a shift is one stretch of memory.
     /// </summary>
     private static Value WeightGradient(NodeGradient g, Value x, Value w, Value dy, Window window, long group)
     {
         if (group != 1) throw new UserError($"{g.Node}: the weight of a grouped convolution ({group} groups) cannot be tuned; leave it out of the LoRA targets");
         var (sx, sy) = (x.Sizes, dy.Sizes);
-        long places = sy[2] * sy[3], kh = window.Kernel[0], kw = window.Kernel[1];
-        var padded = x.Pad([0, 0, .. window.Before], [0, 0, .. window.After]);
-        var shifts = new List<Value>();
+        long batch = sx[0], inputs = sx[1], outputs = sy[1], kh = window.Kernel[0], kw = window.Kernel[1];
+        var dense = window.Strides.All(s => s == 1);
+        var width = sx[3] + window.Before[1] + window.After[1];
+        var columns = dense ? width : sy[3];
+        // One row more below, for the last shifts reach beyond the last row.
+        var padded = x.Transpose(1, 0, 2, 3).Pad([0, 0, .. window.Before], [0, 0, window.After[0] + (dense && width > sy[3] ? 1 : 0), window.After[1]]);
+        var rows = dy.Transpose(1, 0, 2, 3).Pad([0, 0, 0, 0], [0, 0, 0, columns - sy[3]]).Reshape(outputs, batch * sy[2] * columns);
+        var flat = dense ? padded.Reshape(inputs, batch, -1) : padded;
+        var products = new List<Value>();
         for (var i = 0; i < kh; i++)
         {
             for (var j = 0; j < kw; j++)
             {
-                long[] start = [i * window.Dilations[0], j * window.Dilations[1]];
-                long[] end = [start[0] + ((sy[2] - 1) * window.Strides[0]) + 1, start[1] + ((sy[3] - 1) * window.Strides[1]) + 1];
-                shifts.Add(padded.Sizes[2] == end[0] - start[0] && padded.Sizes[3] == end[1] - start[1] && window.Strides.All(s => s == 1)
-                    ? padded : padded.Slice([2, 3], start, end, window.Strides));
+                var (top, left) = (i * window.Dilations[0], j * window.Dilations[1]);
+                var shifted = !dense
+                    ? flat.Slice([2, 3], [top, left], [top + ((sy[2] - 1) * window.Strides[0]) + 1, left + ((sy[3] - 1) * window.Strides[1]) + 1], window.Strides)
+                    : flat.Sizes[2] == sy[2] * width ? flat
+                    : flat.Slice(2, (top * width) + left, (top * width) + left + (sy[2] * width));
+                products.Add(Gemm(rows, shifted.Reshape(inputs, batch * sy[2] * columns), transposeB: true));
             }
         }
-        var columns = Layout.Concat(1, [.. shifts]).Reshape(sx[0], kh * kw * sx[1], places);
-        var sum = Sum(MatMul(dy.Reshape(sy[0], sy[1], places), columns.T()), [0]);
-        return sum.Reshape(sy[1], kh * kw, sx[1]).Transpose(0, 2, 1).Reshape(sy[1], sx[1], kh, kw);
+        return products.Count == 1
+            ? products[0].Reshape(outputs, inputs, 1, 1)
+            : Layout.Concat(0, [.. products]).Reshape(kh * kw, outputs, inputs).Transpose(1, 2, 0).Reshape(outputs, inputs, kh, kw);
     }
 }

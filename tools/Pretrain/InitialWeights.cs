@@ -1,0 +1,39 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Learning;
+using OrtRlhf.Models;
+
+namespace OrtRlhf.Pretrain;
+
+/// <summary>Where a training starts: known weights where there are some, else random ones.</summary>
+internal static class InitialWeights
+{
+    /// <summary>
+    /// Weights uniform in +-1/sqrt(fan-in), embeddings N(0, 0.02^2), norms 1, biases 0; the last layer of each residual branch and of the denoiser 0.
+    /// </summary>
+    public static Weights Make(ulong seed, IReadOnlyDictionary<string, Tensor>? known = null, bool trainable = true)
+    {
+        uint drawn = 0;
+        return new Weights((name, shape) => known?.GetValueOrDefault(name) ?? Draw(new Philox(seed, 0, drawn++, 0), name, shape), trainable);
+    }
+
+    private static Tensor Draw(Philox random, string name, long[] shape)
+    {
+        var values = new float[shape.Aggregate(1L, (a, b) => a * b)];
+        if (name.Contains("embedding.weight", StringComparison.Ordinal))
+        {
+            random.FillGaussian(values);
+            foreach (ref var v in values.AsSpan()) v *= 0.02f;
+        }
+        else if (shape.Length == 1) values.AsSpan().Fill(name.EndsWith(".weight", StringComparison.Ordinal) ? 1 : 0);
+        else if (!IsLast(name))
+        {
+            random.FillUniform(values);
+            var bound = 1 / MathF.Sqrt(values.Length / (float)shape[0]);
+            foreach (ref var v in values.AsSpan()) v = ((2 * v) - 1) * bound;
+        }
+        return Tensor.Of(values, shape);
+    }
+
+    private static bool IsLast(string name) => name.StartsWith("unet.", StringComparison.Ordinal)
+        && (name.EndsWith(".conv2.weight", StringComparison.Ordinal) || name.EndsWith(".proj_out.weight", StringComparison.Ordinal) || name == "unet.conv_out.weight");
+}
