@@ -10,6 +10,10 @@ internal static class GoldenFile
 
     public static string At(params string[] parts) => Path.Combine([Root, .. parts]);
 
+    /// <summary>A set that is too large for the repository and lies beside it in shared/golden; null on machines without it.</summary>
+    public static string? Shared(string set) =>
+        new[] { Path.Combine(Root, "../../../shared/golden", set), Path.Combine(Root, "../../shared/golden", set) }.Select(Path.GetFullPath).FirstOrDefault(Directory.Exists);
+
     /// <summary>A NumPy file of uint8 [H,W,3].</summary>
     public static RgbImage ReadNpyImage(string path)
     {

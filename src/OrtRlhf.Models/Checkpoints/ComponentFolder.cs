@@ -61,7 +61,7 @@ public sealed class ComponentFolder
     /// <exception cref="UserError">There are none, or the file is truncated or not valid.</exception>
     public Weights Weights(ElementType type = ElementType.Float, bool trainable = false) => new(Tensors().Tensors, trainable, type);
 
-    /// <summary>Its tensors by name.</summary>
+    /// <summary>Its tensors by name; names that older diffusers wrote are brought up to date.</summary>
     /// <exception cref="UserError">As <see cref="Weights"/>.</exception>
     public SafetensorsFile Tensors()
     {
@@ -72,7 +72,7 @@ public sealed class ComponentFolder
         }
         var path = System.IO.Path.Combine(Path, file);
         PlainFile.CheckLink(path, Path, Name);
-        return SafetensorsFile.Open(path);
+        return FormerNames.Today(SafetensorsFile.Open(path));
     }
 
     /// <summary>The exported graph, its shapes inferred.</summary>

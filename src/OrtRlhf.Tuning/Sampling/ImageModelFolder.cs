@@ -104,11 +104,22 @@ internal static class ImageModelFolder
             return (b => ExportedGraph.Read(folder, [("latent_sample", ElementType.Float)], "sample",
                 b.IsKnown ? new Dictionary<string, long[]> { ["latent_sample"] = [b.Size, latent.Channels, latent.Height, latent.Width] } : null), scaling);
         }
-        folder.Expect("AutoencoderTiny");
-        var config = AutoencoderTinyConfig.Parse(folder.Config);
-        if (config.LatentChannels != latent.Channels)
-            throw new UserError($"vae: has {config.LatentChannels} latent channels, but unet has {latent.Channels}; they do not belong together");
-        var weights = folder.Weights();
-        return (b => AutoencoderTiny.BuildDecoder(config, weights, b), scaling);
+        folder.Expect("AutoencoderKL", "AutoencoderTiny");
+        Func<Dim, OnnxGraph> decoder;
+        long channels;
+        if (folder.ClassName == "AutoencoderKL")
+        {
+            var config = AutoencoderKlConfig.Parse(folder.Config);
+            var weights = folder.Weights();
+            (decoder, channels) = (b => AutoencoderKl.BuildDecoder(config, weights, b), config.LatentChannels);
+        }
+        else
+        {
+            var config = AutoencoderTinyConfig.Parse(folder.Config);
+            var weights = folder.Weights();
+            (decoder, channels) = (b => AutoencoderTiny.BuildDecoder(config, weights, b), config.LatentChannels);
+        }
+        return channels == latent.Channels ? (decoder, scaling)
+            : throw new UserError($"vae: has {channels} latent channels, but unet has {latent.Channels}; they do not belong together");
     }
 }

@@ -1,0 +1,62 @@
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Learning;
+using OrtRlhf.Learning.Schedulers;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Tuning.Tests.Sampling;
+
+/// <summary>A whole Stable Diffusion 1 pipeline, from prompt to image, against diffusers; on machines that have the reference data.</summary>
+public class GoldenPipelineTests
+{
+    [Fact]
+    public void StableDiffusion1_EightDdimSteps_MatchReference()
+    {
+        if (GoldenFile.Shared("sd1-tiny") is not { } folder) return;
+        var golden = SafetensorsFile.Open(Path.Combine(folder, "golden.safetensors"));
+        var model = ImageModel.Open(folder);
+        var settings = new SessionSettings { Threads = 1 };
+        using var text = new TextEmbeddings(model, settings);
+        using var denoiser = new GuidedDenoiser(model.Denoiser("batch"), null, model.Latent, text, 5, settings);
+        using var decoder = new LatentDecoder(model, settings);
+        var prompt = Prompt(folder);
+        var (states, uncond) = (golden["text.last_hidden_state"].ToFloats(), golden["text.uncond_last_hidden_state"].ToFloats());
+        Close(states.AsSpan(0, uncond.Length), text[prompt], 1e-4);
+        Close(uncond, text[""], 1e-4);
+
+        var latents = golden["ddim_eta0.latents"].ToFloats();
+        var guided = golden["ddim_eta0.guided_output"].ToFloats();
+        var table = DdimTable.Build(model.Scheduler, 8, 0);
+        Assert.Equal(golden["ddim_eta0.timesteps"].ToInt64s(), table.Steps.Select(s => (long)s.Timestep));
+        var length = model.Latent.Count;
+        float[] x = latents[..length], m = new float[length], noise = new float[length];
+        for (var s = 0; s < 8; s++)
+        {
+            denoiser.Run(x, [table.Steps[s].Timestep], [prompt], m);
+            Close(guided.AsSpan(s * length, length), m, 1e-3);
+            GaussianLogProb.Advance(x, m, noise, table.Steps[s], x);
+            Close(latents.AsSpan((s + 1) * length, length), x, 1e-3);
+        }
+        var image = decoder.Decode([x])[0];
+        var expected = golden["ddim_eta0.image"].ToFloats();
+        var area = image.Width * image.Height;
+        Assert.Equal(expected.Length, 3 * area);
+        for (var i = 0; i < area; i++)
+            for (var c = 0; c < 3; c++)
+                Assert.True(Math.Abs((expected[(c * area) + i] * 255) - image.Pixels[(3 * i) + c]) < 1.5, $"pixel {i}, channel {c}");
+    }
+
+    private static string Prompt(string folder)
+    {
+        using var json = System.Text.Json.JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "golden.json")));
+        return json.RootElement.GetProperty("prompts")[0].GetProperty("text").GetString()!;
+    }
+
+    private static void Close(ReadOnlySpan<float> expected, ReadOnlySpan<float> got, double tolerance)
+    {
+        Assert.Equal(expected.Length, got.Length);
+        double error = 0, size = 0;
+        for (var i = 0; i < got.Length; i++) (error, size) = (Math.Max(error, Math.Abs(expected[i] - got[i])), Math.Max(size, Math.Abs(expected[i])));
+        Assert.True(error / size < tolerance, $"max error / max value is {error / size:E2}, expected below {tolerance:E1}");
+    }
+}
