@@ -35,25 +35,39 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
     /// <exception cref="UserError">The file cannot be written, or a tensor's type has no name in the format.</exception>
     public static void Write(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
-        var list = tensors.ToList();
-        var header = SafetensorsHeader.Write(path, list, metadata);
         var partial = path + ".partial";
         try
         {
             using (var stream = new FileStream(partial, FileMode.Create, FileAccess.Write))
             {
-                stream.Write(BitConverter.GetBytes((long)header.Length));
-                stream.Write(header);
-                foreach (var (_, tensor) in list) stream.Write(tensor.Bytes());
+                Write(stream, tensors, metadata, path);
                 stream.Flush(flushToDisk: true);
             }
             File.Move(partial, path, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            File.Delete(partial);
             throw new UserError($"safetensors '{path}': cannot be written ({e.Message.ReplaceLineEndings(" ")})", e);
         }
+        finally
+        {
+            if (File.Exists(partial)) File.Delete(partial);
+        }
+    }
+
+    /// <summary>Writes tensors, each in turn, to a stream.</summary>
+    /// <param name="stream">Receives the file.</param>
+    /// <param name="tensors">Tensors in the order of the file.</param>
+    /// <param name="metadata">Free text of the header.</param>
+    /// <param name="name">What errors call it.</param>
+    /// <exception cref="UserError">A tensor's type has no name in the format.</exception>
+    public static void Write(Stream stream, IEnumerable<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata = null, string name = "stream")
+    {
+        var list = tensors.ToList();
+        var header = SafetensorsHeader.Write(name, list, metadata);
+        stream.Write(BitConverter.GetBytes((long)header.Length));
+        stream.Write(header);
+        foreach (var (_, tensor) in list) stream.Write(tensor.Bytes());
     }
 
     private static SafetensorsFile OpenSingle(string path)

@@ -73,6 +73,9 @@ public sealed class PromptList
         return new PromptList(source, expanded);
     }
 
+    /// <summary>Prompts that were checked and expanded before.</summary>
+    internal static PromptList Plain(IReadOnlyList<string> prompts) => new("prompts", prompts);
+
     /// <summary>The prompt of one draw: uniform, with replacement, and the same for the same arguments on every machine.</summary>
     /// <param name="seed">The run's seed.</param>
     /// <param name="epoch">The epoch.</param>

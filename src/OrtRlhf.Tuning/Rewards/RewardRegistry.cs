@@ -40,21 +40,31 @@ public sealed class RewardRegistry
     /// </summary>
     /// <param name="expression">The sum.</param>
     /// <param name="prompts">The run's prompts, to choose what can be watched; null watches nothing.</param>
+    /// <param name="watch">The rewards to watch; null chooses.</param>
     /// <exception cref="UserError">An unknown name, with the known ones; a fault in the expression; a reward that does not fit a prompt.</exception>
-    public WeightedReward Parse(string expression, IReadOnlyCollection<string>? prompts = null)
+    public WeightedReward Parse(string expression, IReadOnlyCollection<string>? prompts = null, IReadOnlyList<string>? watch = null)
     {
         var terms = RewardExpression.Parse(expression, entries.ContainsKey, Entries.Select(entry => entry.Name))
             .Select(term => new RewardTerm(term.Weight, entries[term.Name].Create())).ToArray();
-        foreach (var term in terms)
-        {
-            if (prompts?.FirstOrDefault(prompt => !term.Reward.Fits(prompt)) is { } misfit)
-            {
-                throw new UserError($"reward '{term.Reward.Name}': cannot score images of the prompt \"{misfit}\". Choose other prompts or another reward: {entries[term.Reward.Name].Summary}.");
-            }
-        }
+        foreach (var term in terms) RequireFit(term.Reward, prompts);
+        if (watch is not null) return new WeightedReward(terms, [.. watch.Select(name => Watched(name, prompts))]);
         var said = terms.Select(term => entries[term.Reward.Name]).SelectMany(entry => new[] { entry.Name, entry.OppositeOf }).ToHashSet();
         var watched = prompts is null ? [] : Entries.Where(entry => entry.OppositeOf is null && !said.Contains(entry.Name))
             .Select(entry => entry.Create()).Where(reward => prompts.All(reward.Fits)).ToArray();
         return new WeightedReward(terms, watched);
+    }
+
+    private IReward Watched(string name, IReadOnlyCollection<string>? prompts)
+    {
+        if (!entries.TryGetValue(name, out var entry)) throw new UserError($"unknown reward '{name}' to watch: known are {string.Join(", ", Entries.Select(known => known.Name))}.");
+        var reward = entry.Create();
+        RequireFit(reward, prompts);
+        return reward;
+    }
+
+    private void RequireFit(IReward reward, IReadOnlyCollection<string>? prompts)
+    {
+        if (prompts?.FirstOrDefault(prompt => !reward.Fits(prompt)) is { } misfit)
+            throw new UserError($"reward '{reward.Name}': cannot score images of the prompt \"{misfit}\". Choose other prompts or another reward: {entries[reward.Name].Summary}.");
     }
 }

@@ -9,6 +9,15 @@ public sealed record RunFolder(string Root)
     /// <summary>options.json: every option, resolved.</summary>
     public string Options => Path.Combine(Root, "options.json");
 
+    /// <summary>prompts.json: the prompts trained on and those held out.</summary>
+    public string Prompts => Path.Combine(Root, "prompts.json");
+
+    /// <summary>evaluation-before.json: every held-out score of the base model.</summary>
+    public string EvaluationBefore => Path.Combine(Root, "evaluation-before.json");
+
+    /// <summary>evaluation-after.json: every held-out score of the tuned model, on the same prompts and seeds.</summary>
+    public string EvaluationAfter => Path.Combine(Root, "evaluation-after.json");
+
     /// <summary>metrics.jsonl: one line an epoch, the same for the same seed.</summary>
     public string Metrics => Path.Combine(Root, "metrics.jsonl");
 

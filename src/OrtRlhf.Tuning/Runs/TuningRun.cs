@@ -1,4 +1,7 @@
 using OrtRlhf.Graph;
+using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Prompts;
+using OrtRlhf.Tuning.Rewards;
 
 namespace OrtRlhf.Tuning.Runs;
 
@@ -14,16 +17,57 @@ public static class TuningRun
     /// <param name="cancellation">Stops the run where it is; the last checkpoint stays.</param>
     /// <exception cref="UserError">A fault in the options, files, model or rewards, a full disk, or a run in the folder already.</exception>
     /// <exception cref="TuningInterruptedException">Cancelled.</exception>
-    public static RunSummary Execute(TuningOptions options, TuningEnvironment environment, CancellationToken cancellation = default) =>
-        throw new UserError($"{options.Output}: not built yet");
+    public static RunSummary Execute(TuningOptions options, TuningEnvironment environment, CancellationToken cancellation = default)
+    {
+        Require(options);
+        var folder = new RunFolder(options.Output);
+        if (File.Exists(folder.Options))
+            throw new UserError($"--output {options.Output}: there is a run in this folder. Continue it with 'ortrlhf tune --resume {options.Output}', or give another folder.");
+        var prompts = options.Prompts is null ? PromptPool.Scenes(options.PromptKinds) : PromptPool.Read(options.Prompts, options.HeldOutPrompts, options.Seed);
+        var reward = ParseReward(options, environment, prompts);
+        using var parts = TuningParts.Load(options, environment, prompts, reward);
+        using var method = Method(parts);
+        folder.Create();
+        JsonFile.Write(folder.Prompts, prompts);
+        JsonFile.Write(folder.Options, options);
+        return TuningLoop.Run(folder, parts, method, from: null, cancellation);
+    }
 
     /// <summary>Goes on with a run from its last checkpoint, to the same numbers as one that was never stopped.</summary>
-    /// <param name="folder">The run's folder.</param>
+    /// <param name="path">The run's folder.</param>
     /// <param name="environment">Models, rewards, progress.</param>
     /// <param name="epochs">More epochs than the run had, to train on; null for those it had.</param>
     /// <param name="cancellation">Stops the run where it is; the last checkpoint stays.</param>
     /// <exception cref="UserError">No run in the folder, or as <see cref="Execute"/>.</exception>
     /// <exception cref="TuningInterruptedException">Cancelled.</exception>
-    public static RunSummary Resume(string folder, TuningEnvironment environment, int? epochs = null, CancellationToken cancellation = default) =>
-        throw new UserError($"{folder}: not built yet");
+    public static RunSummary Resume(string path, TuningEnvironment environment, int? epochs = null, CancellationToken cancellation = default)
+    {
+        var folder = new RunFolder(path);
+        if (!File.Exists(folder.Options)) throw new UserError($"--resume {path}: there is no run in this folder: options.json is missing. Start one with 'ortrlhf tune --output {path}'.");
+        var options = JsonFile.Read<TuningOptions>(folder.Options) with { Output = path };
+        var checkpoint = Checkpoint.Latest(folder.Checkpoints);
+        if (epochs is { } more && more != options.Epochs)
+        {
+            if (checkpoint is { } latest && more < latest.Epoch) throw new UserError($"--epochs: expected at least {latest.Epoch}, which the run has finished, got {more}");
+            options = options with { Epochs = more };
+        }
+        else if (checkpoint?.Epoch == options.Epochs && File.Exists(folder.Summary)) return JsonFile.Read<RunSummary>(folder.Summary);
+        Require(options);
+        var prompts = JsonFile.Read<PromptPool>(folder.Prompts);
+        using var parts = TuningParts.Load(options, environment, prompts, ParseReward(options, environment, prompts));
+        using var method = Method(parts);
+        folder.Create();
+        JsonFile.Write(folder.Options, options);
+        return TuningLoop.Run(folder, parts, method, checkpoint, cancellation);
+    }
+
+    private static void Require(TuningOptions options)
+    {
+        if (options.Faults().ToArray() is { Length: > 0 } faults) throw new UserError(string.Join("; ", faults));
+    }
+
+    private static WeightedReward ParseReward(TuningOptions options, TuningEnvironment environment, PromptPool prompts) =>
+        environment.Rewards.Parse(options.Reward, prompts.All, options.Watch);
+
+    private static ITuningMethod Method(TuningParts parts) => parts.Options.Method == TuningMethod.Es ? new EvolutionMethod(parts) : new PolicyGradientMethod(parts);
 }

@@ -1,0 +1,132 @@
+using System.Globalization;
+using OrtRlhf.Graph;
+using OrtRlhf.Learning;
+using OrtRlhf.Learning.Advantages;
+using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Sampling;
+
+namespace OrtRlhf.Tuning.Methods;
+
+/// <summary>
+/// Policy gradients on denoising steps (DDPO, REINFORCE): collect an epoch's trajectories, turn rewards into advantages, split the
+/// trajectories at random into parts, and take an optimizer step on each part, once or several times over.
+/// </summary>
+internal sealed class PolicyGradientMethod : ITuningMethod
+{
+    /// <summary>How far the importance ratio may be from 1 where the policy is still the one that sampled.</summary>
+    public const double RatioTolerance = 1e-4;
+
+    private readonly TuningParts parts;
+    private readonly PolicyGradientStep step;
+    private readonly PromptStatistics statistics = new(new());
+    private readonly AdvantageBaseline baseline;
+    private readonly IReadOnlyList<int> steps;
+
+    /// <summary>Builds the training graph.</summary>
+    /// <exception cref="UserError">The model cannot be differentiated.</exception>
+    public PolicyGradientMethod(TuningParts parts)
+    {
+        var options = parts.Options;
+        this.parts = parts;
+        steps = parts.Pipeline.Table.RequireDensity();
+        baseline = options.AdvantageBaseline != AdvantageBaseline.Auto ? options.AdvantageBaseline
+            : options.ImagesPerPrompt > 1 ? AdvantageBaseline.Group
+            : parts.Prompts.Training.Sum(list => list.Distinct().Count()) < options.Images ? AdvantageBaseline.Prompt
+            : AdvantageBaseline.Batch;
+        step = new PolicyGradientStep(
+            parts.Policy, parts.Pipeline.Table, parts.Pipeline.Text, options.Sampling.GuidanceScale, options.MicroBatch, Loss(options), options.Session);
+    }
+
+    /// <inheritdoc/>
+    public EpochMetrics Run(int epoch, EpochClock clock, CancellationToken cancellation)
+    {
+        var options = parts.Options;
+        var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
+        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation);
+        var advantages = Advantages(collected);
+        Advantage.Clip(advantages, options.AdvantageClip);
+        var updates = clock.Time(TuningStage.Updating, () => Update(epoch, collected.Images, advantages, cancellation));
+        return new EpochMetrics
+        {
+            Epoch = epoch,
+            Images = (long)epoch * options.Images,
+            Reward = RewardSpread.Of(collected.Scores.Total),
+            Rewards = collected.Means(),
+            Loss = updates.Average(u => u.Metrics.Means["loss"]),
+            RatioFirstMaxDeviation = updates[0].Metrics.RatioDeviation,
+            ClipFraction = updates[0].Metrics.Means.ContainsKey("clip_fraction") ? updates.Average(u => u.Metrics.Means["clip_fraction"]) : null,
+            GradientNorm = updates.Average(u => u.Norm),
+            LearningRate = updates[^1].Rate,
+            Diversity = ImageDiversity.Of(collected.Images.Select(i => (i.Prompt, i.Image))),
+            Other = new Dictionary<string, double> { ["approxKl"] = updates.Average(u => u.Metrics.Means["approx_kl"]) },
+        };
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyDictionary<string, float[]> Snapshot() => statistics.Snapshot();
+
+    /// <inheritdoc/>
+    public void Restore(IReadOnlyDictionary<string, float[]> snapshot) => statistics.Restore(snapshot);
+
+    /// <inheritdoc/>
+    public void Dispose() => step.Dispose();
+
+    private static Func<PolicyTransition, TrainingLoss> Loss(TuningOptions options) => options.Method switch
+    {
+        TuningMethod.Ddpo => transition => Ddpo.Loss(transition, new() { ClipRange = options.ClipRange, AdvantageClip = options.AdvantageClip }),
+        TuningMethod.Reinforce => transition => Reinforce.Loss(transition, new() { AdvantageClip = options.AdvantageClip }),
+        _ => throw new ArgumentException($"{options.Method} is no policy gradient", nameof(options)),
+    };
+
+    private float[] Advantages(Collected collected)
+    {
+        var (rewards, name) = (collected.Scores.Total, parts.Reward.Name);
+        var prompts = collected.Images.Select(i => i.Prompt).ToArray();
+        if (baseline == AdvantageBaseline.Batch) return Advantage.PerBatch(rewards, name);
+        if (baseline == AdvantageBaseline.Prompt) return statistics.Update(prompts, rewards, name);
+        var numbers = prompts.Distinct().Select((prompt, i) => (prompt, i)).ToDictionary();
+        return Advantage.PerGroup(rewards, Array.ConvertAll(prompts, prompt => numbers[prompt]), name, batchDeviation: baseline == AdvantageBaseline.GroupMean);
+    }
+
+    private List<(StepMetrics Metrics, double Norm, double Rate)> Update(int epoch, SampledImage[] images, float[] advantages, CancellationToken cancellation)
+    {
+        var options = parts.Options;
+        var results = new List<(StepMetrics, double, double)>();
+        for (var pass = 0; pass < options.Passes; pass++)
+        {
+            var order = Enumerable.Range(0, images.Length).ToArray();
+            new Philox(options.Seed, (uint)epoch, (uint)pass, RandomStep.Shuffle).Shuffle<int>(order);
+            for (var part = 0; part < options.UpdatesPerPass; part++)
+            {
+                parts.Report(TuningStage.Updating, epoch, results.Count, options.UpdatesPerEpoch);
+                var chosen = order[(order.Length * part / options.UpdatesPerPass)..(order.Length * (part + 1) / options.UpdatesPerPass)];
+                var transitions = chosen.SelectMany(i => Steps(images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, advantages[i]))).ToArray();
+                parts.Learner.Gradient.Clear();
+                var metrics = step.Accumulate(transitions, parts.Learner.Gradient, cancellation);
+                if (results.Count == 0) RequireRatioOne(metrics.RatioDeviation);
+                var (norm, rate) = parts.Learner.Step();
+                results.Add((metrics, norm, rate));
+            }
+        }
+        parts.Report(TuningStage.Updating, epoch, results.Count, options.UpdatesPerEpoch);
+        return results;
+    }
+
+    private IEnumerable<int> Steps(Trajectory trajectory, int epoch)
+    {
+        var count = (int)Math.Max(1, Math.Round(parts.Options.TimestepFraction * steps.Count));
+        if (count == steps.Count) return steps;
+        var shuffled = steps.ToArray();
+        new Philox(parts.Options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps).Shuffle<int>(shuffled);
+        return shuffled.Take(count).Order();
+    }
+
+    private void RequireRatioOne(double deviation)
+    {
+        if (deviation <= RatioTolerance) return;
+        throw new UserError(string.Create(CultureInfo.InvariantCulture,
+            $"ratio.first: expected the importance ratio within {RatioTolerance} of 1 on fresh samples, got {deviation:g3} off: sampler and training graph of '{parts.Policy.Model.Name}' compute different outputs. Use --device cpu, or a larger --eta; the last checkpoint is intact."));
+    }
+}

@@ -1,0 +1,75 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Tuning.Images;
+using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Tuning.Sampling;
+
+namespace OrtRlhf.Tuning.Runs;
+
+/// <summary>Scores of held-out images, one an image and in the order of the evaluation's requests.</summary>
+/// <param name="Total">The trained reward of each image.</param>
+/// <param name="Rewards">Every part of it and every watched reward, by name.</param>
+/// <param name="Diversity">Difference between images of one prompt, see <see cref="ImageDiversity"/>; null when no prompt has two.</param>
+/// <param name="Kl">KL to the base model in nats per element, mean over transitions; null for the base model, or without noise.</param>
+public sealed record EvaluationResult(float[] Total, IReadOnlyDictionary<string, float[]> Rewards, double? Diversity, double? Kl)
+{
+    /// <summary>The prompt and the seed of each image.</summary>
+    public IReadOnlyList<EvaluatedImage> Images { get; init; } = [];
+}
+
+/// <summary>One image of an evaluation; the same prompt and seed give the same noise to any adapter.</summary>
+/// <param name="Prompt">The prompt.</param>
+/// <param name="Seed">The seed.</param>
+public sealed record EvaluatedImage(string Prompt, ulong Seed);
+
+/// <summary>Images of fixed prompts and seeds, scored: the same before and after tuning, and for every adapter.</summary>
+public static class Evaluation
+{
+    /// <summary>Trajectories that the KL divergence is measured on; it is a mean over their transitions and elements.</summary>
+    public const int KlTrajectories = 32;
+
+    /// <summary>
+    /// What to sample: prompts in their order, each at least twice where images allow, so that diversity can be seen; image i has the seed
+    /// <paramref name="seed"/> + i and epoch 0, which no training image has.
+    /// </summary>
+    /// <param name="prompts">Held-out prompts.</param>
+    /// <param name="count">Images.</param>
+    /// <param name="seed">The first seed.</param>
+    public static SampleRequest[] Requests(IReadOnlyList<string> prompts, int count, ulong seed)
+    {
+        var different = Math.Min(prompts.Count, (count + 1) / 2);
+        return [.. Enumerable.Range(0, count).Select(i => new SampleRequest(prompts[i % different], seed + (ulong)i, 0, 0))];
+    }
+
+    /// <summary>Samples and scores images, a batch at a time.</summary>
+    /// <param name="pipeline">The policy, with the adapters it has now.</param>
+    /// <param name="reward">What to score.</param>
+    /// <param name="requests">What to sample.</param>
+    /// <param name="withKl">Whether to measure the KL divergence to the base model.</param>
+    /// <param name="progress">Told the number of images done.</param>
+    /// <param name="cancellation">Stops between steps.</param>
+    /// <exception cref="UserError">A score that is not finite, or a fault of the model.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled.</exception>
+    public static EvaluationResult Run(
+        Pipeline pipeline, WeightedReward reward, IReadOnlyList<SampleRequest> requests, bool withKl, Action<int>? progress = null, CancellationToken cancellation = default)
+    {
+        var (images, trajectories) = (new List<(string, RgbImage)>(requests.Count), new List<Trajectory>());
+        var total = new List<float>(requests.Count);
+        var parts = new SortedDictionary<string, List<float>>(StringComparer.Ordinal);
+        foreach (var batch in requests.Chunk(pipeline.Options.BatchSize))
+        {
+            var sampled = pipeline.Sample(batch, cancellation: cancellation);
+            var inputs = sampled.Select((s, i) => new RewardInput(s.Image, s.Prompt, total.Count + i)).ToArray();
+            var scores = reward.ScoreParts(inputs, cancellation);
+            total.AddRange(scores.Total);
+            foreach (var (name, values) in scores.Parts) (parts.TryGetValue(name, out var list) ? list : parts[name] = []).AddRange(values);
+            images.AddRange(sampled.Select(s => (s.Prompt, s.Image)));
+            if (withKl) trajectories.AddRange(sampled.Take(KlTrajectories - trajectories.Count).Select(s => s.Trajectory));
+            progress?.Invoke(total.Count);
+        }
+        var kl = withKl ? pipeline.Kl(trajectories, cancellation) : double.NaN;
+        return new([.. total], parts.ToDictionary(p => p.Key, p => p.Value.ToArray()), ImageDiversity.Of(images), double.IsNaN(kl) ? null : kl)
+        {
+            Images = [.. requests.Select(r => new EvaluatedImage(r.Prompt, r.Seed))],
+        };
+    }
+}

@@ -1,0 +1,59 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tuning.Prompts;
+using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Tuning.Sampling;
+
+namespace OrtRlhf.Tuning.Runs;
+
+/// <summary>What a run works with, loaded once.</summary>
+internal sealed class TuningParts : IDisposable
+{
+    private TuningParts(TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, Policy policy, Pipeline pipeline)
+    {
+        (Options, Environment, Prompts, Reward, Policy, Pipeline) = (options, environment, prompts, reward, policy, pipeline);
+        Learner = new Learner(options, policy.Adapters);
+    }
+
+    public TuningOptions Options { get; }
+
+    public TuningEnvironment Environment { get; }
+
+    public PromptPool Prompts { get; }
+
+    public WeightedReward Reward { get; }
+
+    public Policy Policy { get; }
+
+    public Pipeline Pipeline { get; }
+
+    public Learner Learner { get; }
+
+    /// <summary>Loads everything; the adapters are the base model's.</summary>
+    /// <exception cref="UserError">The model cannot be read or run, or nothing in it can be trained.</exception>
+    public static TuningParts Load(TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward)
+    {
+        environment.Progress(new(TuningStage.Loading, 0, options.Epochs, 0, 0));
+        var lora = new LoraOptions { Targets = options.LoraTargets, Rank = options.LoraRank, Alpha = options.LoraAlpha };
+        var policy = Policy.Create(environment.OpenModel(options.Model), lora, options.Seed);
+        try
+        {
+            var pipeline = new Pipeline(policy, options.Sampling, options.Session);
+            if (options.Method != TuningMethod.Es) pipeline.Table.RequireDensity();
+            return new TuningParts(options, environment, prompts, reward, policy, pipeline);
+        }
+        catch
+        {
+            policy.Dispose();
+            throw;
+        }
+    }
+
+    public void Report(TuningStage stage, int epoch, int done, int total) => Environment.Progress(new(stage, epoch, Options.Epochs, done, total));
+
+    public void Dispose()
+    {
+        Pipeline.Dispose();
+        Policy.Dispose();
+    }
+}

@@ -1,0 +1,93 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Tuning.Runs.Reports;
+using OrtRlhf.Tuning.Sampling;
+
+namespace OrtRlhf.Tuning.Runs;
+
+/// <summary>What a finished run leaves: the adapter in two formats, summary.json, report.html.</summary>
+internal sealed class TuningResult(RunFolder folder, TuningParts parts)
+{
+    private readonly TuningOptions options = parts.Options;
+
+    /// <summary>Writes all of it, the summary last: it says that the run is finished.</summary>
+    /// <param name="before">The base model's evaluation.</param>
+    /// <param name="after">The tuned model's, on the same prompts and seeds.</param>
+    /// <param name="seconds">Seconds of the run.</param>
+    /// <param name="cancellation">Stops before the summary is written.</param>
+    /// <exception cref="Graph.UserError">Full disk or another I/O fault.</exception>
+    public RunSummary Write(EvaluationResult before, EvaluationResult after, double seconds, CancellationToken cancellation)
+    {
+        var (epochs, timings) = (JsonLines<EpochMetrics>.Read(folder.Metrics), JsonLines<EpochTiming>.Read(folder.Timings));
+        parts.Learner.AsShipped(Adapter);
+        var summary = new RunSummary
+        {
+            Model = options.Model,
+            Method = JsonNamingPolicy.CamelCase.ConvertName(options.Method.ToString()),
+            Seed = options.Seed,
+            Images = epochs[^1].Images,
+            Seconds = Math.Round(seconds, 1),
+            Reward = new(parts.Reward.Name, MeanEstimate.Of(before.Total), MeanEstimate.Of(after.Total)),
+            Rewards = before.Rewards.ToDictionary(r => r.Key, r => new BeforeAfter(MeanEstimate.Of(r.Value), MeanEstimate.Of(after.Rewards[r.Key]))),
+            Ratio = epochs.Max(e => e.RatioFirstMaxDeviation) is { } deviation ? new(deviation) : null,
+            Kl = after.Kl,
+            PeakMemoryBytes = timings.Max(t => t.PeakMemoryBytes) is var peak ? Math.Max(peak, ProcessMemory.Peak()) : 0,
+        };
+        var report = new RunReport
+        {
+            Summary = summary,
+            Epochs = epochs,
+            Pairs = Pairs(cancellation),
+            Options = Flat(JsonSerializer.SerializeToNode(options, JsonFile.Indented)!.AsObject()),
+            Timings = timings,
+            DiversityBefore = before.Diversity,
+            DiversityAfter = after.Diversity,
+            RunPath = options.Output,
+            MadeWith = $"OrtRlhf {typeof(TuningResult).Assembly.GetName().Version?.ToString(3)}, ONNX Runtime {OrtEnv.Instance().GetVersionString()}",
+        };
+        report.Write(folder.Report);
+        JsonFile.Write(folder.Summary, summary);
+        return summary;
+    }
+
+    private void Adapter()
+    {
+        var tensors = parts.Policy.Adapters.ToTensors();
+        // The adapter's scale alpha/rank is a constant of the model's graph; files for others carry it as PEFT does.
+        var metadata = new Dictionary<string, string>
+        {
+            ["rank"] = $"{options.LoraRank}",
+            ["alpha"] = FormattableString.Invariant($"{options.LoraAlpha ?? options.LoraRank}"),
+            ["target_modules"] = string.Join(",", options.LoraTargets),
+        };
+        AtomicFile.Write(Path.Combine(folder.Adapter, "adapter.safetensors"), stream => SafetensorsFile.Write(stream, tensors, metadata));
+        AtomicFile.Write(Path.Combine(folder.Adapter, "adapter.onnx_adapter"), new OnnxAdapter([.. tensors.Select(t => (t.Key, t.Value))]).ToBytes());
+    }
+
+    private ReportPair[] Pairs(CancellationToken cancellation)
+    {
+        var requests = Evaluation.Requests(parts.Prompts.HeldOut, options.EvaluationImages, options.EvaluationSeed).Take(options.SampleImages).ToArray();
+        SampledImage[] before = [], after = [];
+        parts.Policy.AsBase(() => before = parts.Pipeline.Sample(requests, cancellation: cancellation));
+        parts.Learner.AsShipped(() => after = parts.Pipeline.Sample(requests, cancellation: cancellation));
+        var (old, tuned) = (Scores(before), Scores(after));
+        return [.. requests.Select((r, i) => new ReportPair(r.Prompt, r.Seed, before[i].Image, after[i].Image, old[i], tuned[i]))];
+
+        float[] Scores(SampledImage[] images) => parts.Reward.Score([.. images.Select((image, i) => new Rewards.RewardInput(image.Image, image.Prompt, i))], cancellation);
+    }
+
+    // {"sampling":{"guidanceScale":3}} becomes guidance-scale: 3, as the command line has it.
+    private static Dictionary<string, string> Flat(JsonObject json)
+    {
+        var flat = new Dictionary<string, string>();
+        foreach (var (name, value) in json)
+        {
+            if (value is JsonObject inner) foreach (var (key, text) in Flat(inner)) flat[key] = text;
+            else if (value is JsonArray list) flat[JsonNamingPolicy.KebabCaseLower.ConvertName(name)] = string.Join(" ", list);
+            else if (value is not null) flat[JsonNamingPolicy.KebabCaseLower.ConvertName(name)] = value.ToString();
+        }
+        return flat;
+    }
+}
