@@ -3,10 +3,12 @@ using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Tuning.Sampling;
 
-/// <summary>Text embeddings by prompt: each prompt is encoded once, in batches, and kept.</summary>
+/// <summary>
+/// Text embeddings by prompt, encoded once and kept. Each is encoded alone: a batch would round differently with the prompts that share it,
+/// and a resumed run meets them in another order.
+/// </summary>
 public sealed class TextEmbeddings : IDisposable
 {
-    private const int BatchSize = 16;
     private readonly ImageModel _model;
     private readonly GraphSession _session;
     private readonly Dictionary<string, float[]> _cache = new(StringComparer.Ordinal);
@@ -41,13 +43,12 @@ public sealed class TextEmbeddings : IDisposable
     /// <summary>Encodes the prompts that are not known yet.</summary>
     public void Add(IEnumerable<string> prompts)
     {
-        foreach (var batch in prompts.Where(p => !_cache.ContainsKey(p)).Distinct(StringComparer.Ordinal).Chunk(BatchSize).ToArray())
+        foreach (var prompt in prompts)
         {
-            var ids = batch.SelectMany(_model.Tokenize).ToArray();
-            using var input = ids.ToOrt(batch.Length, ids.Length / batch.Length);
-            var states = _session.Run(("input_ids", input))["last_hidden_state"];
-            var length = states.Length / batch.Length;
-            for (var i = 0; i < batch.Length; i++) _cache[batch[i]] = states.AsSpan(i * length, length).ToArray();
+            if (_cache.ContainsKey(prompt)) continue;
+            var ids = _model.Tokenize(prompt);
+            using var input = ids.ToOrt(1, ids.Length);
+            _cache[prompt] = _session.Run(("input_ids", input))["last_hidden_state"];
         }
     }
 

@@ -1,0 +1,88 @@
+using System.Diagnostics;
+using OrtRlhf.Graph;
+using OrtRlhf.Tuning.Runs;
+
+namespace OrtRlhf.Tuning.Tests.Runs;
+
+public sealed class ResumeTests
+{
+    [Theory]
+    [InlineData(TuningMethod.Ddpo, TuningStage.Updating, 3, 1)]
+    [InlineData(TuningMethod.Ddpo, TuningStage.Sampling, 4, 3)]
+    [InlineData(TuningMethod.Ddpo, TuningStage.Evaluating, 4, 3)]
+    [InlineData(TuningMethod.Ddpo, TuningStage.EvaluatingBase, 0, 1)]
+    [InlineData(TuningMethod.Reinforce, TuningStage.Scoring, 2, 2)]
+    [InlineData(TuningMethod.Es, TuningStage.Sampling, 3, 2)]
+    public void Resume_AfterCancellation_GivesTheSameNumbers(TuningMethod method, TuningStage stage, int epoch, int checkpointEvery)
+    {
+        using var folder = new TempFolder();
+        TuningOptions Options(string output) => TinyRun.Options(folder, output, method) with { CheckpointEvery = checkpointEvery, AdvantageBaseline = AdvantageBaseline.Prompt };
+        TuningRun.Execute(Options("unbroken"), TinyRun.Environment);
+
+        var broken = Options("broken");
+        using var stop = new CancellationTokenSource();
+        var error = Assert.Throws<TuningInterruptedException>(() => TuningRun.Execute(broken, TinyRun.Environment with
+        {
+            Progress = progress =>
+            {
+                if (progress.Stage == stage && progress.Epoch == epoch) stop.Cancel();
+            },
+        }, stop.Token));
+        Assert.Contains($"ortrlhf tune --resume {broken.Output}", error.Message);
+        Assert.False(File.Exists(new RunFolder(broken.Output).Summary));
+        if (epoch > 0) Assert.NotNull(Checkpoint.Latest(new RunFolder(broken.Output).Checkpoints));
+
+        var epochs = new List<int>();
+        var summary = TuningRun.Resume(broken.Output, TinyRun.Environment with { EpochDone = line => epochs.Add(line.Epoch) });
+        Assert.Equal(TinyRun.Result(folder.At("unbroken")), TinyRun.Result(broken.Output), (x, y) => x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
+        var unbroken = JsonFile.Read<RunSummary>(new RunFolder(folder.At("unbroken")).Summary);
+        Assert.Equal((unbroken.Reward, unbroken.Kl, unbroken.Ratio), (summary.Reward, summary.Kl, summary.Ratio));
+        Assert.True(epochs.Count <= 4 - (Math.Max(0, epoch - 1) / checkpointEvery * checkpointEvery), $"did epochs {string.Join(",", epochs)} again");
+    }
+
+    [Fact]
+    public void Resume_FinishedRun_GivesItsSummary_MoreEpochs_TrainsOn()
+    {
+        using var folder = new TempFolder();
+        var short_ = TinyRun.Options(folder, "short") with { Epochs = 2 };
+        var summary = TuningRun.Execute(short_, TinyRun.Environment);
+        Assert.Equal(summary.Reward, TuningRun.Resume(short_.Output, TinyRun.Environment with { OpenModel = _ => throw new InvalidOperationException("a finished run loads nothing") }).Reward);
+
+        TuningRun.Resume(short_.Output, TinyRun.Environment, epochs: 4);
+        TuningRun.Execute(TinyRun.Options(folder, "long"), TinyRun.Environment);
+        Assert.Equal(TinyRun.Result(folder.At("long")), TinyRun.Result(short_.Output), (x, y) => x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
+        Assert.Contains("at least 4", Assert.Throws<UserError>(() => TuningRun.Resume(short_.Output, TinyRun.Environment, epochs: 3)).Message);
+    }
+
+    // The process gets SIGKILL at moments that chance chooses, until one survives.
+    [Fact]
+    public void Resume_AfterKills_GivesTheSameNumbers()
+    {
+        using var folder = new TempFolder();
+        Assert.Equal(0, Run(folder.At("unbroken"), null));
+        var whole = Stopwatch.StartNew();
+        var (kills, random) = (0, new Random());
+        while (true)
+        {
+            var patience = kills < 6 ? TimeSpan.FromMilliseconds(random.Next(300, 2500)) : (TimeSpan?)null;
+            if (Run(folder.At("killed"), patience) == 0) break;
+            kills++;
+            Assert.True(whole.Elapsed < TimeSpan.FromMinutes(5));
+        }
+        Assert.Equal(TinyRun.Result(folder.At("unbroken")), TinyRun.Result(folder.At("killed")), (x, y) => x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
+        Assert.Equal(12, File.ReadLines(new RunFolder(folder.At("killed")).Metrics).Count());
+        Assert.InRange(kills, 1, 6);
+    }
+
+    private static int Run(string output, TimeSpan? patience)
+    {
+        var start = new ProcessStartInfo(System.Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet")
+        {
+            ArgumentList = { typeof(ResumeTests).Assembly.Location, "tune", TinyRun.Model, output },
+        };
+        using var process = Process.Start(start)!;
+        if (!process.WaitForExit(patience ?? TimeSpan.FromMinutes(3))) process.Kill();
+        process.WaitForExit();
+        return process.ExitCode;
+    }
+}

@@ -1,0 +1,78 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Sampling;
+
+namespace OrtRlhf.Tuning.Tests.Runs;
+
+/// <summary>Runs on <see cref="TinyModel"/>, made once.</summary>
+internal static class TinyRun
+{
+    private static readonly Lazy<string> LazyModel = new(() => TinyModel.Write(Directory.CreateTempSubdirectory("ortrlhf-tiny-").FullName));
+
+    public static string Model => LazyModel.Value;
+
+    public static TuningEnvironment Environment { get; } = new()
+    {
+        Rewards = RewardRegistry.Default.With(Reward("brightness", Brightness)).With(Reward("darkness", input => 1 - Brightness(input))),
+    };
+
+    // Everything that has a state takes part: warm-up, moving average, statistics of prompts, several passes, steps left out.
+    public static TuningOptions Options(TempFolder folder, string output, TuningMethod method = TuningMethod.Ddpo)
+    {
+        var prompts = folder.At("prompts.txt");
+        if (!File.Exists(prompts)) File.WriteAllText(prompts, "a cat\na dog\na {red|blue} hat\nno bird\nsome fish\n");
+        return TuningOptions.For(method) with
+        {
+            Model = Model,
+            Output = folder.At(output),
+            Reward = "2*brightness",
+            Prompts = prompts,
+            Epochs = 4,
+            Seed = 7,
+            Images = 8,
+            PromptsPerEpoch = method == TuningMethod.Es ? 1 : 8,
+            Population = 4,
+            Sampling = new SamplingOptions { Steps = 4, GuidanceScale = 2, BatchSize = 8 },
+            UpdatesPerPass = method == TuningMethod.Reinforce ? 1 : 2,
+            Passes = method == TuningMethod.Ddpo ? 2 : 1,
+            TimestepFraction = 0.7,
+            MicroBatch = 4,
+            WarmupUpdates = 3,
+            LearningRate = 0.01,
+            Ema = 0.9,
+            LoraRank = 2,
+            EvaluationImages = 8,
+            SampleImages = 2,
+            SamplesEvery = 2,
+            Session = new() { Threads = 1 },
+        };
+    }
+
+    public static void StartOrResume(string model, string output)
+    {
+        using var folder = new TempFolder();
+        var run = new RunFolder(output);
+        if (File.Exists(run.Options)) TuningRun.Resume(output, Environment);
+        else TuningRun.Execute(Options(folder, output) with { Model = model, Output = output, Epochs = 12 }, Environment);
+    }
+
+    public static (string Metrics, byte[] Adapter) Result(string output) =>
+        (File.ReadAllText(new RunFolder(output).Metrics), File.ReadAllBytes(Path.Combine(new RunFolder(output).Adapter, "adapter.onnx_adapter")));
+
+    public static RewardEntry Reward(string name, Func<RewardInput, float> score) => new(name, name, () => new PerImageReward(name, score));
+
+    public static UserError Fails(TuningOptions options, TuningEnvironment? environment = null)
+    {
+        var error = Assert.Throws<UserError>(() => TuningRun.Execute(options, environment ?? Environment));
+        Assert.DoesNotContain('\n', error.Message);
+        return error;
+    }
+
+    private static float Brightness(RewardInput input)
+    {
+        var sum = 0L;
+        foreach (var value in input.Image.Pixels) sum += value;
+        return sum / 255f / input.Image.Pixels.Length;
+    }
+}
