@@ -34,8 +34,8 @@ internal static class ShapesModel
         {
           "_class_name": "UNet2DConditionModel",
           "act_fn": "silu",
-          "attention_head_dim": [2, 3, 4],
-          "block_out_channels": [32, 96, 128],
+          "attention_head_dim": [2, 2, 4],
+          "block_out_channels": [32, 64, 128],
           "cross_attention_dim": 96,
           "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
           "flip_sin_to_cos": true,

@@ -16,7 +16,7 @@ internal static class TextTraining
     public const string Part = "text_encoder";
 
     // Classes of: count, colour, shape, size of the first group; relation; the same of the second, or none; background.
-    private static readonly int[] Classes = [4, 6, 4, 3, 6, 5, 7, 5, 4, 7];
+    private static readonly int[] Classes = [4, 6, 4, 3, 6, 5, 7, 5, 4, 6];
 
     public static int Run(TextOptions o, CancellationToken stop)
     {
@@ -70,6 +70,6 @@ internal static class TextTraining
         s.First.Count - 1, (int)s.First.Colour, (int)s.First.Shape, s.First.Size is { } a ? (int)a : 2,
         s.Relation is { } r ? (int)r : 5,
         s.Second?.Count ?? 0, s.Second is { } c ? (int)c.Colour : 6, s.Second is { } d ? (int)d.Shape : 4, s.Second is { } e ? e.Size is { } f ? (int)f : 2 : 3,
-        s.Texture is { } t ? (int)t : 6,
+        s.Texture is { } t ? (int)t : 5,
     ];
 }

@@ -19,10 +19,9 @@ public sealed record SceneObject(SceneShape Shape, SceneColour Colour, SceneSize
 /// <param name="PhaseX">Offset of the pattern in pixels.</param>
 /// <param name="PhaseY">Offset of the pattern in pixels.</param>
 /// <param name="Inverted">Swaps the two greys.</param>
-/// <param name="Seed">Places the speckles.</param>
 public sealed record SceneBackground(
     SceneTexture Texture, float Light, float Dark, float Tint, float Pitch, int Direction,
-    float PhaseX, float PhaseY, bool Inverted, ulong Seed);
+    float PhaseX, float PhaseY, bool Inverted);
 
 /// <summary>A picture as data: objects that do not touch, on a background. <see cref="SceneDrawing"/> draws it.</summary>
 /// <param name="Objects">1 to 4 objects, at least <see cref="Gap"/> pixels apart.</param>

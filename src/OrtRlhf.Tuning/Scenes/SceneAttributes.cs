@@ -44,7 +44,7 @@ public enum SceneTexture
 {
     /// <summary>One grey.</summary>
     Plain,
-    /// <summary>Stripes of two greys: vertical, horizontal or diagonal.</summary>
+    /// <summary>Stripes of two greys: vertical or horizontal.</summary>
     Striped,
     /// <summary>A checkerboard of two greys.</summary>
     Checkered,
@@ -52,8 +52,6 @@ public enum SceneTexture
     Dotted,
     /// <summary>A linear ramp between two greys.</summary>
     Gradient,
-    /// <summary>Dots scattered at random.</summary>
-    Speckled,
 }
 
 /// <summary>How the first group of a caption stands to the second.</summary>

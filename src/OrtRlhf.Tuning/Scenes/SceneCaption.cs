@@ -10,7 +10,7 @@ namespace OrtRlhf.Tuning.Scenes;
 /// relation   = "left of" | "right of" | "above" | "below" | "and"
 /// colour     = "red" | "yellow" | "green" | "cyan" | "blue" | "magenta"
 /// shape      = "circle" | "square" | "triangle" | "cross"
-/// texture    = "plain" | "striped" | "checkered" | "dotted" | "gradient" | "speckled"
+/// texture    = "plain" | "striped" | "checkered" | "dotted" | "gradient"
 /// </code>
 /// Two groups differ in colour or shape; otherwise one could not tell which is which.
 /// </summary>

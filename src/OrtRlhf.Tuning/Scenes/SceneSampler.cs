@@ -97,13 +97,15 @@ public static class SceneSampler
         var light = random.Between(185, 245);
         var (contrast, pitch) = texture switch
         {
-            SceneTexture.Gradient => (random.Between(70, 110), 0f),
-            SceneTexture.Checkered => (random.Between(40, 70), random.Between(14, 22)),
-            _ => (random.Between(40, 75), random.Between(10, 16)),
+            SceneTexture.Gradient => (random.Between(60, 100), 0f),
+            SceneTexture.Checkered => (random.Between(35, 60), random.Between(16, 24)),
+            SceneTexture.Dotted => (random.Between(40, 65), random.Between(14, 18)),
+            _ => (random.Between(35, 60), random.Between(12, 18)),
         };
+        var direction = texture == SceneTexture.Striped ? 2 * random.Below(2) : random.Below(8);
         return new SceneBackground(
-            texture, light, light - contrast, random.Between(-7, 7), pitch, random.Below(8),
-            random.Between(0, 16), random.Between(0, 16), random.Chance(0.5f), random.NextBits());
+            texture, light, light - contrast, random.Between(-7, 7), pitch, direction,
+            random.Between(0, 16), random.Between(0, 16), random.Chance(0.5f));
     }
 
     private static T Any<T>(ref SceneRandom random) where T : struct, Enum

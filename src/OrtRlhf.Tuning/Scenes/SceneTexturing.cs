@@ -14,9 +14,6 @@ internal static class SceneTexturing
             case SceneTexture.Plain:
                 share.Clear();
                 break;
-            case SceneTexture.Speckled:
-                Scatter(background, share);
-                break;
             default:
                 for (var y = 0; y < Scene.Side; y++)
                     for (var x = 0; x < Scene.Side; x++)
@@ -56,22 +53,4 @@ internal static class SceneTexturing
     /// <summary>Signed distance to the nearest multiple of the period.</summary>
     private static float Centred(float position, float period) =>
         position - period * MathF.Floor(position / period + 0.5f);
-
-    private static void Scatter(SceneBackground background, Span<float> share)
-    {
-        share.Clear();
-        var random = new SceneRandom(background.Seed, 0);
-        var count = 40 + random.Below(24);
-        for (var i = 0; i < count; i++)
-        {
-            var (cx, cy, radius) = (random.Between(0, Scene.Side), random.Between(0, Scene.Side), random.Between(1.6f, 2.6f));
-            for (var y = Math.Max(0, (int)(cy - 3)); y < Math.Min(Scene.Side, (int)(cy + 4)); y++)
-                for (var x = Math.Max(0, (int)(cx - 3)); x < Math.Min(Scene.Side, (int)(cx + 4)); x++)
-                {
-                    var (dx, dy) = (x + 0.5f - cx, y + 0.5f - cy);
-                    ref var value = ref share[y * Scene.Side + x];
-                    value = MathF.Max(value, SceneSilhouette.Coverage(MathF.Sqrt(dx * dx + dy * dy) - radius));
-                }
-        }
-    }
 }
