@@ -17,7 +17,7 @@ public sealed class SceneSamplerTests
             hash.AppendData(System.Text.Encoding.UTF8.GetBytes(sample.Caption));
             hash.AppendData(SceneDrawing.Draw(sample.Scene));
         }
-        Assert.Equal("00FC494FB1ACDAFD", Convert.ToHexString(hash.GetHashAndReset())[..16]);
+        Assert.Equal("E49F62541945D7C0", Convert.ToHexString(hash.GetHashAndReset())[..16]);
     }
 
     [Fact]
@@ -87,7 +87,7 @@ public sealed class SceneSamplerTests
         Assert.Equal(0.10, Share(s => s.Spec.Kind == SceneKind.ColourAttribution), 0.02);
         Assert.Equal(0.75, Share(s => s.Spec.Texture is null), 0.02);
         foreach (var texture in Enum.GetValues<SceneTexture>())
-            Assert.Equal(1.0 / 6, Share(s => s.Scene.Background.Texture == texture), 0.02);
+            Assert.Equal(1.0 / 5, Share(s => s.Scene.Background.Texture == texture), 0.02);
     }
 
     [Theory]
@@ -133,6 +133,6 @@ public sealed class SceneSamplerTests
         var plain = MeanSize(SceneTexture.Plain);
         Assert.InRange(plain, 1200, 1700);
         foreach (var texture in new[] { SceneTexture.Striped, SceneTexture.Checkered, SceneTexture.Dotted })
-            Assert.True(MeanSize(texture) > 1.6 * plain, $"{texture}: {MeanSize(texture)} bytes, plain {plain}");
+            Assert.True(MeanSize(texture) > 1.4 * plain, $"{texture}: {MeanSize(texture)} bytes, plain {plain}");
     }
 }
