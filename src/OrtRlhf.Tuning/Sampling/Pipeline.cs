@@ -10,6 +10,8 @@ public sealed class Pipeline : IDisposable
     private readonly Policy _policy;
     private readonly GuidedDenoiser _denoiser;
     private readonly LatentDecoder _decoder;
+    private readonly SamplerTable? _table;
+    private readonly DpmSolverTable? _solver;
 
     /// <summary>Loads the parts.</summary>
     /// <param name="policy">The model and its adapters; stays the caller's.</param>
@@ -19,7 +21,8 @@ public sealed class Pipeline : IDisposable
     public Pipeline(Policy policy, SamplingOptions options, SessionSettings settings)
     {
         (_policy, Options) = (policy, options);
-        Table = DdimTable.Build(policy.Model.Scheduler, options.Steps, options.Eta);
+        if (options.Sampler == SamplerKind.DpmSolver) _solver = DpmSolverTable.Build(policy.Model.Scheduler, options.Steps);
+        else _table = DdimTable.Build(policy.Model.Scheduler, options.Steps, options.Eta);
         Text = new TextEmbeddings(policy.Model, settings);
         _denoiser = new GuidedDenoiser(policy.Denoiser("batch").Graph, policy.Adapters, policy.Model.Latent, Text, options.GuidanceScale, settings);
         _decoder = new LatentDecoder(policy.Model, settings);
@@ -29,7 +32,11 @@ public sealed class Pipeline : IDisposable
     public SamplingOptions Options { get; }
 
     /// <summary>The sampler's steps.</summary>
-    public SamplerTable Table { get; }
+    /// <exception cref="Graph.UserError">The sampler is a solver of several steps, which is no table of Gaussian steps.</exception>
+    public SamplerTable Table => _table ?? throw new Graph.UserError($"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use --sampler ddim with --eta above 0");
+
+    /// <summary>The sampler and its settings in a few words.</summary>
+    public string SamplerName => _table?.Name ?? _solver!.Name;
 
     /// <summary>Embeddings of the prompts met so far.</summary>
     public TextEmbeddings Text { get; }
@@ -45,7 +52,9 @@ public sealed class Pipeline : IDisposable
         var result = new List<SampledImage>(requests.Count);
         foreach (var batch in requests.Chunk(Options.BatchSize))
         {
-            var trajectories = Sampler.Sample(_denoiser, Table, _policy.Model.Latent, batch, cancellation);
+            var trajectories = _table is { } table
+                ? Sampler.Sample(_denoiser, table, _policy.Model.Latent, batch, cancellation)
+                : MultistepSampler.Sample(_denoiser, _solver!, _policy.Model.Latent, batch, cancellation);
             var images = _decoder.Decode([.. trajectories.Select(t => t.Latent(t.Steps))]);
             result.AddRange(trajectories.Zip(images, (t, image) => new SampledImage(t, image)));
             progress?.Invoke(result.Count);
@@ -55,12 +64,13 @@ public sealed class Pipeline : IDisposable
 
     /// <summary>
     /// KL divergence of the policy to the base model at the latents that trajectories passed, in nats per element, as a mean over
-    /// transitions: <c>cM^2 mean[(m - mBase)^2]/(2 sigma^2)</c>.
+    /// transitions: <c>cM^2 mean[(m - mBase)^2]/(2 sigma^2)</c>; NaN without a step that has a density.
     /// </summary>
     /// <param name="trajectories">Trajectories of the policy.</param>
     /// <param name="cancellation">Stops between steps.</param>
     public double Kl(IReadOnlyList<Trajectory> trajectories, CancellationToken cancellation = default)
     {
+        if (_table is null) return double.NaN;
         var length = _policy.Model.Latent.Count;
         var (sum, count) = (0.0, 0);
         foreach (var batch in trajectories.Chunk(Options.BatchSize))

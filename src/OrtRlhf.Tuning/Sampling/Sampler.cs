@@ -52,5 +52,6 @@ public static class Sampler
         return trajectories;
     }
 
-    private static Philox Noise(SampleRequest request, uint step) => new(request.Seed, request.Epoch, request.Sample, step);
+    /// <summary>The random numbers of a step of a request.</summary>
+    internal static Philox Noise(SampleRequest request, uint step) => new(request.Seed, request.Epoch, request.Sample, step);
 }

@@ -5,10 +5,13 @@ namespace OrtRlhf.Tuning.Sampling;
 /// <summary>How images are sampled.</summary>
 public sealed record SamplingOptions
 {
+    /// <summary>The sampler. Default DDIM.</summary>
+    public SamplerKind Sampler { get; init; } = SamplerKind.Ddim;
+
     /// <summary>Steps from noise to image, 1 to 1000; default 10.</summary>
     public int Steps { get; init; } = 10;
 
-    /// <summary>Noise of the steps, 0 (deterministic) to 1 (ancestral, as DDPO); default 1.</summary>
+    /// <summary>Noise of DDIM's steps, 0 (deterministic) to 1 (ancestral, as DDPO); default 1.</summary>
     public double Eta { get; init; } = 1;
 
     /// <summary>
