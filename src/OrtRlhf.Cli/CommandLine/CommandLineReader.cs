@@ -7,6 +7,9 @@ namespace OrtRlhf.Cli.CommandLine;
 /// <summary>Reads a command line into a command; answers requests for help and version itself.</summary>
 internal static class CommandLineReader
 {
+    /// <summary>Separator of options that may be given several times; nobody types it.</summary>
+    public const char Separate = '\u0001';
+
     private static readonly string[] HelpWords = ["--help", "-h", "help", "-?"];
     private static readonly string[] VersionWords = ["--version", "-v", "version"];
 
@@ -30,10 +33,10 @@ internal static class CommandLineReader
         {
             (settings.HelpWriter, settings.AutoHelp, settings.AutoVersion) = (null, false, false);
             (settings.ParsingCulture, settings.CaseInsensitiveEnumValues) = (CultureInfo.InvariantCulture, true);
-            (settings.AllowMultiInstance, settings.EnableDashDash) = (true, true);
+            settings.EnableDashDash = true;
         });
-        var result = parser.ParseArguments(arguments, type, typeof(Nothing));
-        if (result is NotParsed<object> failed) throw new UsageError($"{arguments[0]}: {Describe(failed.Errors.First(), type)}; 'ortrlhf {arguments[0]} --help' explains");
+        var result = parser.ParseArguments(Joined(type, arguments), type, typeof(Nothing));
+        if (result is NotParsed<object> failed) throw new UsageError($"{arguments[0]}: {Describe(failed.Errors.First(), type, arguments)}; 'ortrlhf {arguments[0]} --help' explains");
         var command = (ICommand)result.Value;
         var expected = Verbs.ValuesOf(type).Count(value => !value.Hidden);
         if (command.Rest.FirstOrDefault() is { } extra)
@@ -43,11 +46,38 @@ internal static class CommandLineReader
         return command;
     }
 
-    private static string Describe(Error error, Type type) => error switch
+    // The parser lets an option without its value pass, and has no options that may come twice but greedy ones: those are joined here.
+    private static List<string> Joined(Type type, string[] arguments)
+    {
+        var joined = new List<string>();
+        var places = new Dictionary<string, int>(StringComparer.Ordinal);
+        for (var i = 0; i < arguments.Length; i++)
+        {
+            if (arguments[i] == "--") return [.. joined, .. arguments[i..]];
+            var option = Verbs.OptionsOf(type).FirstOrDefault(entry => arguments[i] == "--" + entry.Option.LongName || (entry.Option.ShortName.Length > 0 && arguments[i] == "-" + entry.Option.ShortName));
+            if (option.Option is null || option.Property.PropertyType == typeof(bool))
+            {
+                joined.Add(arguments[i]);
+                continue;
+            }
+            var name = "--" + option.Option.LongName;
+            if (i + 1 == arguments.Length || arguments[i + 1].StartsWith("--", StringComparison.Ordinal))
+                throw new UsageError($"{arguments[0]}: option {name} needs a value, expected {option.Option.MetaValue}: {option.Option.HelpText}");
+            var value = arguments[++i];
+            if (option.Option.Separator == Separate && places.TryGetValue(name, out var place)) joined[place] += Separate + value;
+            else
+            {
+                joined.AddRange([name, value]);
+                places[name] = joined.Count - 1;
+            }
+        }
+        return joined;
+    }
+
+    private static string Describe(Error error, Type type, string[] arguments) => error switch
     {
         UnknownOptionError unknown => Unknown(unknown.Token, type),
-        MissingValueOptionError missing => $"option {Name(missing)} needs a value{Expected(missing, type)}",
-        BadFormatConversionError bad => $"option {Name(bad)} got a value that it cannot be{Expected(bad, type)}",
+        BadFormatConversionError bad => $"option {Name(bad)} cannot be '{Value(bad, arguments)}'{Expected(bad, type)}",
         RepeatedOptionError repeated => $"option {Name(repeated)} is given twice",
         MissingRequiredOptionError required => $"option {Name(required)} is missing{Expected(required, type)}",
         NamedError named => $"option {Name(named)}: {named.Tag}",
@@ -56,6 +86,13 @@ internal static class CommandLineReader
     };
 
     private static string Name(NamedError error) => error.NameInfo.LongName.Length > 0 ? "--" + error.NameInfo.LongName : error.NameInfo.NameText;
+
+    private static string Value(NamedError error, string[] arguments)
+    {
+        var at = Array.FindIndex(arguments, argument => argument == Name(error) || argument.StartsWith(Name(error) + "=", StringComparison.Ordinal));
+        if (at < 0) return "that";
+        return arguments[at].Contains('=') ? arguments[at][(arguments[at].IndexOf('=') + 1)..] : at + 1 < arguments.Length ? arguments[at + 1] : "";
+    }
 
     private static string Expected(NamedError error, Type type) =>
         Verbs.OptionsOf(type).FirstOrDefault(entry => entry.Option.LongName == error.NameInfo.LongName).Option is { MetaValue.Length: > 0 } option

@@ -1,3 +1,4 @@
+using OrtRlhf.Cli.Diagnosis;
 using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Runs;
 
@@ -14,7 +15,9 @@ internal static class CommandRunner
     {
         try
         {
-            return CommandLineReader.Read(arguments) is { } command ? command.Run(cancellation) : ExitCode.Done;
+            if (CommandLineReader.Read(arguments) is not { } command) return ExitCode.Done;
+            RuntimeLog.Listen();
+            return command.Run(cancellation);
         }
         catch (UsageError error)
         {

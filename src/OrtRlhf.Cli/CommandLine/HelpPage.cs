@@ -1,4 +1,5 @@
 using System.Text;
+using OrtRlhf.Tuning.Rewards;
 
 namespace OrtRlhf.Cli.CommandLine;
 
@@ -47,6 +48,11 @@ internal static class HelpPage
                 var name = (option.ShortName.Length > 0 ? $"-{option.ShortName}, " : "") + "--" + option.LongName;
                 Entry(text, property.PropertyType == typeof(bool) ? name : $"{name} {option.MetaValue}", option.HelpText, Column);
             }
+        }
+        if (Verbs.OptionsOf(type).Any(entry => entry.Option.LongName == "reward"))
+        {
+            text.AppendLine().AppendLine("Rewards:");
+            foreach (var reward in RewardRegistry.Default.Entries) Entry(text, reward.Name, reward.Summary + ".", Column);
         }
         return text.ToString().TrimEnd();
     }

@@ -1,3 +1,4 @@
+using System.Collections;
 using System.Reflection;
 using CommandLine;
 using OrtRlhf.Cli.Commands;
@@ -8,7 +9,7 @@ namespace OrtRlhf.Cli.CommandLine;
 internal static class Verbs
 {
     /// <summary>The classes of all commands, in the order in which help lists them.</summary>
-    public static Type[] All { get; } = [typeof(DoctorCommand)];
+    public static Type[] All { get; } = [typeof(TuneCommand), typeof(SampleCommand), typeof(DoctorCommand)];
 
     /// <summary>The verb of a command's class.</summary>
     public static VerbAttribute VerbOf(Type command) => command.GetCustomAttribute<VerbAttribute>()!;
@@ -27,5 +28,22 @@ internal static class Verbs
     public static IEnumerable<ValueAttribute> ValuesOf(Type command) =>
         Properties(command).Select(property => property.GetCustomAttribute<ValueAttribute>()).OfType<ValueAttribute>().OrderBy(value => value.Index);
 
-    private static PropertyInfo[] Properties(Type command) => [.. command.GetProperties().OrderBy(property => property.MetadataToken)];
+    /// <summary>Names of the options and arguments that were given a value.</summary>
+    public static IEnumerable<string> Given(ICommand command) =>
+        from property in Properties(command.GetType())
+        where IsGiven(property.GetValue(command))
+        let name = property.GetCustomAttribute<OptionAttribute>()?.LongName ?? property.GetCustomAttribute<ValueAttribute>()?.MetaName
+        where name is not null
+        select name;
+
+    private static bool IsGiven(object? value) => value switch
+    {
+        null or false => false,
+        string => true,
+        IEnumerable list => list.Cast<object>().Any(),
+        _ => true,
+    };
+
+    // Those of a command before those it shares with others.
+    private static PropertyInfo[] Properties(Type command) => [.. command.GetProperties().OrderBy(property => property.DeclaringType != command).ThenBy(property => property.MetadataToken)];
 }

@@ -28,12 +28,11 @@ internal sealed class DoctorCommand : ICommand
     /// <inheritdoc/>
     public int Run(CancellationToken cancellation)
     {
-        var log = new RuntimeLog();
         var devices = new List<DeviceReport>();
         foreach (var device in Devices)
         {
             cancellation.ThrowIfCancellationRequested();
-            devices.Add(DeviceReport.Check(device, log));
+            devices.Add(DeviceReport.Check(device));
         }
         var (model, machine) = (ModelReport.Check(), new MachineReport());
         if (Json) Console.Out.WriteLine(JsonSerializer.Serialize(new { machine, devices, model }, JsonFile.Indented));

@@ -19,10 +19,9 @@ internal sealed record DeviceReport(string Device, bool Works, string Detail, st
     /// Tries a device: providers are listed whether or not they work, only running something tells.
     /// </summary>
     /// <param name="device">As <c>--device</c> takes it.</param>
-    /// <param name="log">What ONNX Runtime logs meanwhile, where it says more than its errors do.</param>
-    public static DeviceReport Check(string device, RuntimeLog log)
+    public static DeviceReport Check(string device)
     {
-        log.Clear();
+        RuntimeLog.Clear();
         // Dawn, which runs WebGPU, complains on the screen before it fails.
         if (device == "webgpu" && OperatingSystem.IsLinux() && !NativeLibrary.TryLoad("libvulkan.so.1", out _))
             return new(device, false, "libvulkan.so.1 cannot be loaded: there is no Vulkan here", Remedies.Of(device));
@@ -41,7 +40,7 @@ internal sealed record DeviceReport(string Device, bool Works, string Detail, st
         }
         catch (UserError error)
         {
-            return new(device, false, log.Reason ?? Shorten(error.InnerException?.Message ?? error.Message), Remedies.Of(device));
+            return new(device, false, RuntimeLog.Reason ?? Shorten(error.InnerException?.Message ?? error.Message), Remedies.Of(device));
         }
     }
 

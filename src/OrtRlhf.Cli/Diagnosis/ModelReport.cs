@@ -1,4 +1,6 @@
 using OrtRlhf.Graph;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Cli.Diagnosis;
 
@@ -8,14 +10,17 @@ namespace OrtRlhf.Cli.Diagnosis;
 /// <param name="Detail">What it is, or what failed.</param>
 internal sealed record ModelReport(string? Folder, bool Works, string Detail)
 {
-    /// <summary>Looks for the shipped model and loads it.</summary>
+    /// <summary>Looks for the shipped model, loads it and draws an image in two steps.</summary>
     public static ModelReport Check()
     {
         string? folder = null;
         try
         {
             folder = ModelFolder.Find(null);
-            return new(folder, true, "there");
+            using var policy = Policy.OfBase(ImageModel.Open(folder));
+            using var pipeline = new Pipeline(policy, new SamplingOptions { Steps = 2, BatchSize = 1 }, new SessionSettings());
+            var image = pipeline.Sample([new SampleRequest("a red circle", 0, 0, 0)])[0].Image;
+            return new(folder, true, $"{folder} drew an image of {image.Width}x{image.Height}");
         }
         catch (UserError error)
         {

@@ -2,40 +2,47 @@ using Microsoft.ML.OnnxRuntime;
 
 namespace OrtRlhf.Cli.Diagnosis;
 
-/// <summary>What ONNX Runtime logs: for some faults its errors say less than its log. One a process, made before ONNX Runtime is used.</summary>
-internal sealed class RuntimeLog
+/// <summary>
+/// What ONNX Runtime logs, kept off the screen: its faults come as errors, too. For some the log says more, which <c>doctor</c> shows.
+/// </summary>
+internal static class RuntimeLog
 {
-    private readonly List<string> _messages = [];
-
-    /// <summary>Begins to listen.</summary>
-    public RuntimeLog()
-    {
-        var options = new EnvironmentCreationOptions
-        {
-            logId = "ortrlhf",
-            logLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
-            loggingFunction = (_, _, _, _, _, message) => Add(message),
-        };
-        OrtEnv.CreateInstanceWithOptions(ref options);
-    }
+    private static readonly List<string> Messages = [];
 
     /// <summary>The first message since the last <see cref="Clear"/> in one line; null when there was none.</summary>
-    public string? Reason
+    public static string? Reason
     {
         get
         {
-            lock (_messages) return _messages.Count == 0 ? null : DeviceReport.Shorten(_messages[0]);
+            lock (Messages) return Messages.Count == 0 ? null : DeviceReport.Shorten(Messages[0]);
+        }
+    }
+
+    /// <summary>Begins to listen; before ONNX Runtime is used.</summary>
+    public static void Listen()
+    {
+        try
+        {
+            var options = new EnvironmentCreationOptions { logId = "ortrlhf", logLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, loggingFunction = (_, _, _, _, _, message) => Add(message) };
+            OrtEnv.CreateInstanceWithOptions(ref options);
+        }
+        catch (Exception fault) when (fault is TypeInitializationException or DllNotFoundException or EntryPointNotFoundException)
+        {
+            // Whoever needs ONNX Runtime says that it is missing; help and versions do not.
         }
     }
 
     /// <summary>Forgets what was said.</summary>
-    public void Clear()
+    public static void Clear()
     {
-        lock (_messages) _messages.Clear();
+        lock (Messages) Messages.Clear();
     }
 
-    private void Add(string message)
+    private static void Add(string message)
     {
-        lock (_messages) _messages.Add(message);
+        lock (Messages)
+        {
+            if (Messages.Count < 100) Messages.Add(message);
+        }
     }
 }

@@ -1,0 +1,80 @@
+using CommandLine;
+using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Cli.Commands;
+
+/// <summary>What commands that run a model have in common: the model, how it is sampled, and on what.</summary>
+internal abstract class ModelCommand : ICommand
+{
+    private const string Sampling = "Sampling", Device = "Device";
+
+    [Value(0, MetaName = "MODEL", HelpText = "Folder of a model, in diffusers' or Optimum's layout. Default models/shapes, which ships.")]
+    public string? Model { get; set; }
+
+    [Value(1, Hidden = true)]
+    public IEnumerable<string> Rest { get; set; } = [];
+
+    [Section(Sampling), Option("sampler", MetaValue = "NAME", HelpText = "ddim, or dpm-solver++ (deterministic; not to train on with policy gradients). Default ddim.")]
+    public string? SamplerName { get; set; }
+
+    [Section(Sampling), Option("steps", MetaValue = "N", HelpText = "Steps from noise to image. Default 10.")]
+    public int? Steps { get; set; }
+
+    [Section(Sampling), Option("eta", MetaValue = "X", HelpText = "Noise of DDIM's steps: 0 deterministic, 1 as DDPO. Default 1.")]
+    public double? Eta { get; set; }
+
+    [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3.")]
+    public double? GuidanceScale { get; set; }
+
+    [Section(Sampling), Option("batch-size", MetaValue = "N", HelpText = "Images sampled together; less needs less memory. Default 16.")]
+    public int? BatchSize { get; set; }
+
+    [Section(Device), Option("device", MetaValue = "NAME", HelpText = "cpu, cuda or webgpu; 'ortrlhf doctor' says which work here. Default cpu.")]
+    public string? DeviceName { get; set; }
+
+    [Section(Device), Option("threads", MetaValue = "N", HelpText = "Threads within an operator. Default 0, one a core.")]
+    public int? Threads { get; set; }
+
+    [Section(Device), Option("low-memory", HelpText = "A third less memory, a fifth slower.")]
+    public bool LowMemory { get; set; }
+
+    /// <inheritdoc/>
+    public abstract int Run(CancellationToken cancellation);
+
+    /// <summary>How to sample: what was given, else the defaults.</summary>
+    /// <exception cref="UsageError">An unknown sampler, or eta with one that has none.</exception>
+    protected SamplingOptions ToSampling(SamplingOptions defaults)
+    {
+        var sampler = SamplerName switch
+        {
+            null => defaults.Sampler,
+            "ddim" => SamplerKind.Ddim,
+            "dpm-solver++" => SamplerKind.DpmSolver,
+            var other => throw new UsageError($"--sampler: expected ddim or dpm-solver++, got '{other}'"),
+        };
+        if (sampler == SamplerKind.DpmSolver && Eta is > 0) throw new UsageError("--eta: dpm-solver++ is deterministic; leave --eta out, or use --sampler ddim");
+        return defaults with
+        {
+            Sampler = sampler,
+            Steps = Steps ?? defaults.Steps,
+            Eta = Eta ?? defaults.Eta,
+            GuidanceScale = GuidanceScale ?? defaults.GuidanceScale,
+            BatchSize = BatchSize ?? defaults.BatchSize,
+        };
+    }
+
+    /// <summary>What to run on.</summary>
+    protected SessionSettings ToSession() => new() { Device = DeviceName ?? "cpu", Threads = Threads ?? 0, LowMemory = LowMemory };
+
+    /// <summary>Refuses impossible values of the sampler and the device, all in one line.</summary>
+    /// <exception cref="UsageError">There are some.</exception>
+    protected static void Require(string verb, SamplingOptions sampling, SessionSettings session, params IEnumerable<string> others)
+    {
+        var faults = sampling.Faults().Concat(others).ToList();
+        if (session.Device is not ("cpu" or "cuda" or "webgpu")) faults.Add($"--device: expected cpu, cuda or webgpu, got {session.Device}");
+        if (session.Threads < 0) faults.Add($"--threads: expected 0 or more, got {session.Threads}");
+        if (faults.Count > 0) throw new UsageError($"{verb}: {string.Join("; ", faults)}");
+    }
+}

@@ -1,0 +1,195 @@
+using System.Globalization;
+using CommandLine;
+using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Cli.Screen;
+using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Scenes;
+
+namespace OrtRlhf.Cli.Commands;
+
+/// <summary>Tunes a model from a reward. Options that are not given keep the method's defaults, <see cref="TuningOptions.For"/>.</summary>
+[Verb("tune", HelpText = "Tunes a model from a reward: LoRA adapters learn to raise the reward of what the model draws. "
+    + "Writes a run folder with the adapter, a report (report.html), metrics and checkpoints; a stopped run resumes to the same numbers.")]
+[Example("the model that ships: smaller files, and still what the prompt says", "tune")]
+[Example("one reward alone; the report shows what it costs", "tune --reward jpeg-compressibility --epochs 20 --seed 1 --output artifacts/runs/small")]
+[Example("your model and prompts, without gradients", "tune my-model --method es --reward prompt-alignment --prompts prompts.txt")]
+[Example("go on with a run that was stopped", "tune --resume artifacts/runs/small")]
+internal sealed class TuneCommand : ModelCommand
+{
+    [Option("method", MetaValue = "NAME", HelpText = "How to learn: ddpo (policy gradient with a clipped importance ratio), reinforce (plain policy gradient) or es (evolution strategies, no gradients, no training graph). Default ddpo.")]
+    public string? Method { get; set; }
+
+    [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below. Default jpeg-compressibility+2*prompt-alignment.")]
+    public string? Reward { get; set; }
+
+    [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
+    public IEnumerable<string> Watch { get; set; } = [];
+
+    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 30. With --resume: the new total.")]
+    public int? Epochs { get; set; }
+
+    [Option("seed", MetaValue = "N", HelpText = "Seed of the run; the same seed gives the same metrics. Default 0.")]
+    public ulong? Seed { get; set; }
+
+    [Option('o', "output", MetaValue = "DIR", HelpText = "Folder of the run. Default artifacts/runs/<date>-<method>-<n>.")]
+    public string? Output { get; set; }
+
+    [Option("resume", MetaValue = "RUN", HelpText = "Go on with a run from its last checkpoint, with the options it had.")]
+    public string? Resume { get; set; }
+
+    [Section("Prompts and images"), Option("prompts", MetaValue = "FILE", HelpText = "Prompt file, one prompt or template such as 'a {red|blue} circle' a line. Default captions of drawn scenes.")]
+    public string? Prompts { get; set; }
+
+    [Section("Prompts and images"), Option("held-out-prompts", MetaValue = "FILE", HelpText = "Prompts to evaluate on. Default some of --prompts, which are then not trained on.")]
+    public string? HeldOutPrompts { get; set; }
+
+    [Section("Prompts and images"), Option("prompt-kinds", Separator = ',', MetaValue = "A,B", HelpText = "Kinds of captions when there is no prompt file: single-object, two-objects, counting, colour-attribution. Default all.")]
+    public IEnumerable<string> PromptKinds { get; set; } = [];
+
+    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 64.")]
+    public int? Images { get; set; }
+
+    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Different draws of prompts an epoch, a divisor of the images. Default 64 (es: 4).")]
+    public int? PromptsPerEpoch { get; set; }
+
+    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.001 (es: 0.01).")]
+    public double? LearningRate { get; set; }
+
+    [Section("Learning"), Option("warmup-updates", MetaValue = "N", HelpText = "Updates over which the learning rate rises from 0. Default 0.")]
+    public int? WarmupUpdates { get; set; }
+
+    [Section("Learning"), Option("learning-rate-decay", MetaValue = "NAME", HelpText = "What the learning rate does after that: constant, linear or cosine. Default constant.")]
+    public string? LearningRateDecay { get; set; }
+
+    [Section("Learning"), Option("weight-decay", MetaValue = "X", HelpText = "AdamW's weight decay. Default 0.0001.")]
+    public double? WeightDecay { get; set; }
+
+    [Section("Learning"), Option("max-gradient-norm", MetaValue = "X", HelpText = "Longer gradients are cut to this norm. Default 1.")]
+    public double? MaxGradientNorm { get; set; }
+
+    [Section("Learning"), Option("updates-per-pass", MetaValue = "N", HelpText = "Updates that an epoch's images are split over. Default 4 (reinforce: 1).")]
+    public int? UpdatesPerPass { get; set; }
+
+    [Section("Learning"), Option("passes", MetaValue = "N", HelpText = "Times that an epoch's images are trained on. Default 1.")]
+    public int? Passes { get; set; }
+
+    [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 1.")]
+    public double? TimestepFraction { get; set; }
+
+    [Section("Learning"), Option("micro-batch", MetaValue = "N", HelpText = "Steps a run of the training graph; less needs less memory. Default 16.")]
+    public int? MicroBatch { get; set; }
+
+    [Section("Learning"), Option("clip-range", MetaValue = "X", HelpText = "DDPO's clip range of the importance ratio. Default 0.0005.")]
+    public double? ClipRange { get; set; }
+
+    [Section("Learning"), Option("advantage-clip", MetaValue = "X", HelpText = "Advantages are limited to this many deviations. Default 5.")]
+    public double? AdvantageClip { get; set; }
+
+    [Section("Learning"), Option("advantage-baseline", MetaValue = "NAME", HelpText = "What a reward is compared with: batch, group, group-mean, prompt or auto. Default auto.")]
+    public string? AdvantageBaseline { get; set; }
+
+    [Section("Learning"), Option("ema", MetaValue = "X", HelpText = "Decay of the moving average of the parameters that is shipped, 0 to below 1. Default 0, none.")]
+    public double? Ema { get; set; }
+
+    [Section("Learning"), Option("population", MetaValue = "N", HelpText = "es: members of a generation, even, a divisor of the images. Default 16.")]
+    public int? Population { get; set; }
+
+    [Section("Learning"), Option("sigma", MetaValue = "X", HelpText = "es: deviation of the perturbations. Default 0.02.")]
+    public double? Sigma { get; set; }
+
+    [Section("Adapters"), Option("lora-rank", MetaValue = "N", HelpText = "Rank of the adapters. Default 8.")]
+    public int? LoraRank { get; set; }
+
+    [Section("Adapters"), Option("lora-alpha", MetaValue = "X", HelpText = "Their output is scaled by alpha/rank. Default the rank.")]
+    public double? LoraAlpha { get; set; }
+
+    [Section("Adapters"), Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Layers with adapters, ends of module paths, * for any part. Default to_q,to_k,to_v,to_out.0.")]
+    public IEnumerable<string> LoraTargets { get; set; } = [];
+
+    [Section("Evaluation and files"), Option("evaluation-images", MetaValue = "N", HelpText = "Held-out images before and after. Default 256.")]
+    public int? EvaluationImages { get; set; }
+
+    [Section("Evaluation and files"), Option("evaluate-every", MetaValue = "N", HelpText = "Evaluate every N epochs too. Default 0, never.")]
+    public int? EvaluateEvery { get; set; }
+
+    [Section("Evaluation and files"), Option("evaluation-seed", MetaValue = "N", HelpText = "Seed of the first held-out image; the same for all runs that are to be compared. Default 1000000.")]
+    public ulong? EvaluationSeed { get; set; }
+
+    [Section("Evaluation and files"), Option("samples-every", MetaValue = "N", HelpText = "Write a sheet of images at fixed seeds every N epochs. Default 5; 0 for none.")]
+    public int? SamplesEvery { get; set; }
+
+    [Section("Evaluation and files"), Option("sample-images", MetaValue = "N", HelpText = "Images of that sheet, and pairs in the report. Default 12.")]
+    public int? SampleImages { get; set; }
+
+    [Section("Evaluation and files"), Option("checkpoint-every", MetaValue = "N", HelpText = "Write a checkpoint every N epochs. Default 1.")]
+    public int? CheckpointEvery { get; set; }
+
+    /// <inheritdoc/>
+    public override int Run(CancellationToken cancellation)
+    {
+        if (Resume is not null) return Continue(Resume, cancellation);
+        var options = ToOptions();
+        if (options.Faults().ToArray() is { Length: > 0 } faults) throw new UsageError("tune: " + string.Join("; ", faults));
+        return TuneScreen.Show(options.Output, options.Epochs, environment => TuningRun.Execute(options, environment, cancellation));
+    }
+
+    private int Continue(string run, CancellationToken cancellation)
+    {
+        if (Verbs.Given(this).FirstOrDefault(option => option is not ("resume" or "epochs")) is { } other)
+            throw new UsageError($"tune: --resume takes the options of '{run}', from its options.json; leave out {(other == "MODEL" ? other : "--" + other)}, only --epochs may change");
+        if (Epochs < 1) throw new UsageError($"tune: --epochs: expected at least 1, got {Epochs}");
+        return TuneScreen.Show(run, Epochs, environment => TuningRun.Resume(run, environment, Epochs, cancellation));
+    }
+
+    private TuningOptions ToOptions()
+    {
+        var d = TuningOptions.For(Choice.Of<TuningMethod>("method", Method) ?? TuningMethod.Ddpo);
+        return d with
+        {
+            Model = Model ?? d.Model,
+            Reward = Reward ?? d.Reward,
+            Watch = Watch.Any() ? [.. Watch] : d.Watch,
+            Output = Output ?? NewFolder(d.Method),
+            Epochs = Epochs ?? d.Epochs,
+            Seed = Seed ?? d.Seed,
+            Prompts = Prompts,
+            HeldOutPrompts = HeldOutPrompts,
+            PromptKinds = PromptKinds.Any() ? [.. PromptKinds.Select(kind => Choice.Of<SceneKind>("prompt-kinds", kind)!.Value)] : d.PromptKinds,
+            Images = Images ?? d.Images,
+            PromptsPerEpoch = PromptsPerEpoch ?? d.PromptsPerEpoch,
+            Sampling = ToSampling(d.Sampling),
+            LearningRate = LearningRate ?? d.LearningRate,
+            WarmupUpdates = WarmupUpdates ?? d.WarmupUpdates,
+            LearningRateDecay = Choice.Of<LearningRateDecay>("learning-rate-decay", LearningRateDecay) ?? d.LearningRateDecay,
+            WeightDecay = WeightDecay ?? d.WeightDecay,
+            MaxGradientNorm = MaxGradientNorm ?? d.MaxGradientNorm,
+            UpdatesPerPass = UpdatesPerPass ?? d.UpdatesPerPass,
+            Passes = Passes ?? d.Passes,
+            TimestepFraction = TimestepFraction ?? d.TimestepFraction,
+            MicroBatch = MicroBatch ?? d.MicroBatch,
+            ClipRange = ClipRange ?? d.ClipRange,
+            AdvantageClip = AdvantageClip ?? d.AdvantageClip,
+            AdvantageBaseline = Choice.Of<AdvantageBaseline>("advantage-baseline", AdvantageBaseline) ?? d.AdvantageBaseline,
+            Ema = Ema ?? d.Ema,
+            Population = Population ?? d.Population,
+            Sigma = Sigma ?? d.Sigma,
+            LoraRank = LoraRank ?? d.LoraRank,
+            LoraAlpha = LoraAlpha ?? d.LoraAlpha,
+            LoraTargets = LoraTargets.Any() ? [.. LoraTargets] : d.LoraTargets,
+            EvaluationImages = EvaluationImages ?? d.EvaluationImages,
+            EvaluateEvery = EvaluateEvery ?? d.EvaluateEvery,
+            EvaluationSeed = EvaluationSeed ?? d.EvaluationSeed,
+            SamplesEvery = SamplesEvery ?? d.SamplesEvery,
+            SampleImages = SampleImages ?? d.SampleImages,
+            CheckpointEvery = CheckpointEvery ?? d.CheckpointEvery,
+            Session = ToSession(),
+        };
+    }
+
+    private static string NewFolder(TuningMethod method)
+    {
+        var name = $"{DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}-{method.ToString().ToLowerInvariant()}";
+        return Enumerable.Range(1, int.MaxValue).Select(n => Path.Combine("artifacts", "runs", $"{name}-{n}")).First(path => !Directory.Exists(path));
+    }
+}

@@ -1,0 +1,105 @@
+using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Sampling;
+using Spectre.Console;
+
+namespace OrtRlhf.Cli.Screen;
+
+/// <summary>A run as it is seen: a live line on a terminal, a line an epoch when redirected; then a table of what changed.</summary>
+internal static class TuneScreen
+{
+    /// <summary>Runs something that tells of its progress, and shows it.</summary>
+    /// <param name="folder">The run's folder.</param>
+    /// <param name="epochs">Epochs of the run where they are known beforehand.</param>
+    /// <param name="run">The run.</param>
+    /// <returns>An <see cref="ExitCode"/>.</returns>
+    public static int Show(string folder, int? epochs, Func<TuningEnvironment, RunSummary> run)
+    {
+        Terminal.Line($"run     {folder}");
+        var summary = Terminal.IsLive ? Live(run) : Plain(run);
+        Summary(summary, new RunFolder(folder));
+        return ExitCode.Done;
+    }
+
+    private static RunSummary Plain(Func<TuningEnvironment, RunSummary> run)
+    {
+        var state = new TuneProgress();
+        var stage = TuningStage.Loading;
+        return run(Environment(
+            progress =>
+            {
+                state.Take(progress);
+                if (progress.Stage == stage || progress.Stage is not (TuningStage.EvaluatingBase or TuningStage.Evaluating or TuningStage.Writing)) return;
+                stage = progress.Stage;
+                Terminal.Line(state.Doing());
+            },
+            evaluation =>
+            {
+                state.TakeBase(evaluation);
+                Terminal.Line($"base    {state.BaseReward()}");
+            },
+            metrics =>
+            {
+                state.Take(metrics);
+                Terminal.Line(state.EpochLine());
+            }));
+    }
+
+    private static RunSummary Live(Func<TuningEnvironment, RunSummary> run)
+    {
+        var state = new TuneProgress();
+        return Terminal.Out.Progress().AutoClear(true).HideCompleted(false)
+            .Columns(new SpinnerColumn(Spinner.Known.Dots), new ProgressBarColumn { Width = 24 }, new TaskDescriptionColumn { Alignment = Justify.Left })
+            .Start(context =>
+            {
+                var task = context.AddTask("loading the model", maxValue: 1);
+                void Refresh()
+                {
+                    task.Value = state.Share();
+                    task.Description = Markup.Escape(state.LiveLine());
+                }
+                return run(Environment(
+                    progress =>
+                    {
+                        state.Take(progress);
+                        Refresh();
+                    },
+                    evaluation =>
+                    {
+                        state.TakeBase(evaluation);
+                        Refresh();
+                    },
+                    metrics =>
+                    {
+                        state.Take(metrics);
+                        Refresh();
+                    }));
+            });
+    }
+
+    private static TuningEnvironment Environment(Action<TuningProgress> progress, Action<EvaluationResult> evaluated, Action<EpochMetrics> epoch) => new()
+    {
+        OpenModel = folder => ImageModel.Open(ModelFolder.Find(folder)),
+        Progress = progress,
+        BaseEvaluated = evaluated,
+        EpochDone = epoch,
+    };
+
+    private static void Summary(RunSummary summary, RunFolder folder)
+    {
+        var table = ScoreTable.New("held-out images", "before", "after", "change");
+        table.Add(summary.Reward.Name, summary.Reward.Before, summary.Reward.After);
+        foreach (var (name, (before, after)) in summary.Rewards.Where(reward => reward.Key != summary.Reward.Name)) table.Add(name, before, after);
+        Terminal.Line();
+        table.Write();
+        var facts = new List<string> { $"{summary.Images} images in {Clock.Write(summary.Seconds)}", $"peak memory {summary.PeakMemoryBytes / 1e6:F0} MB" };
+        if (summary.Kl is { } kl) facts.Add($"KL to the base model {Numbers.Write(kl)} nats");
+        if (summary.Ratio is { } ratio) facts.Add($"first ratio within {ratio.FirstMaxDeviation:0e0} of 1");
+        Terminal.Line(string.Join(", ", facts));
+        Terminal.Line();
+        var adapter = Path.Combine(folder.Adapter, "adapter.onnx_adapter");
+        Terminal.Line($"report  {folder.Report}");
+        Terminal.Line($"adapter {adapter}");
+        Terminal.Line($"try     ortrlhf sample {(summary.Model == ModelFolder.Default ? "" : summary.Model + " ")}--adapter {adapter} --prompt \"...\"");
+    }
+}

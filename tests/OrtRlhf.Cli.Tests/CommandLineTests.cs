@@ -1,0 +1,51 @@
+namespace OrtRlhf.Cli.Tests;
+
+public class CommandLineTests
+{
+    [Fact]
+    public void NoVerb_GivesOverview()
+    {
+        var output = Cli.Run().Succeeds().Out;
+        foreach (var verb in (string[])["tune", "sample", "eval", "doctor"]) Assert.Contains($"\n  {verb} ", output);
+        Assert.Contains("ortrlhf COMMAND --help", output);
+    }
+
+    [Fact]
+    public void Version_NamesOnnxRuntime() => Assert.Matches(@"^ortrlhf \d+\.\d+\.\d+ \(ONNX Runtime \d+\.\d+\.\d+, \.NET \d+", Cli.Run("--version").Succeeds().Out);
+
+    [Theory]
+    [InlineData("tune", "--method NAME", "--resume RUN", "jpeg-compressibility", "Default 30")]
+    [InlineData("sample", "--prompt TEXT", "--guidance-scale X", "--adapter FILE", "Default 10")]
+    [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "standard errors")]
+    [InlineData("doctor", "--json", "which devices really work")]
+    public void Help_ExplainsWithExamplesAndDefaults(string verb, params string[] parts)
+    {
+        var output = Cli.Run(verb, "--help").Succeeds().Out;
+        foreach (var part in parts) Assert.Contains(part, output);
+        Assert.Contains("Examples:\n  # ", output);
+        Assert.Contains($"  ortrlhf {verb}", output);
+        Assert.All(output.Split('\n'), line => Assert.True(line.Length <= 140, line));
+        Assert.Equal(output, Cli.Run("help", verb).Succeeds().Out);
+    }
+
+    [Theory]
+    [InlineData("tune --epoch 3", "tune: unknown option '--epoch', did you mean '--epochs'?")]
+    [InlineData("tune --guidence-scale 3", "did you mean '--guidance-scale'?")]
+    [InlineData("sample --zzzzzzzz", "sample: unknown option '--zzzzzzzz'; ")]
+    [InlineData("tuen", "unknown command 'tuen', did you mean 'tune'?")]
+    [InlineData("frobnicate", "unknown command 'frobnicate', expected tune, ")]
+    [InlineData("tune --epochs many", "option --epochs cannot be 'many', expected N")]
+    [InlineData("tune --epochs", "option --epochs needs a value")]
+    [InlineData("tune --epochs 3 --epochs 4", "option --epochs is given twice")]
+    [InlineData("tune --epochs 0", "--epochs: expected 1 to 1000000, got 0")]
+    [InlineData("tune --method ppo", "--method: expected ddpo, reinforce or es, got 'ppo'")]
+    [InlineData("tune a b", "expected one MODEL, got 'b' as well")]
+    [InlineData("tune --eta 0", "--eta: expected more than 0, got 0")]
+    [InlineData("tune --learning-rate -1 --clip-range NaN", "--learning-rate: expected a number > 0, got -1; --clip-range: expected a number in (0, 1), got NaN")]
+    [InlineData("tune --resume x --seed 3", "leave out --seed")]
+    [InlineData("sample", "expected --prompt TEXT or --prompts FILE")]
+    [InlineData("sample --prompt a --sampler euler", "--sampler: expected ddim or dpm-solver++, got 'euler'")]
+    [InlineData("sample --prompt a --device tpu --steps 0", "--steps: expected 1 to 1000, got 0; --device: expected cpu, cuda or webgpu, got tpu")]
+    [InlineData("doctor now", "expected options only, got 'now' as well")]
+    public void WrongUsage_IsOneLineAndCode2(string line, string message) => Cli.Run(line.Split(' ')).FailsWith(2, message);
+}
