@@ -11,7 +11,7 @@ public class SampleTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
     {
         using var folder = new TempFolder();
         string[] common = ["sample", model.Path, "--steps", "2", "--threads", "1", "--seed", "7"];
-        Cli.Run([.. common, "--prompt", "a {red|blue} dot", "--prompt", "b", "--count", "2", "--output", folder.At("one")]).Succeeds();
+        Cli.Run([.. common, "--prompt", "a {red|blue} dot", "--prompt=b", "--count", "2", "--output", folder.At("one")]).Succeeds();
         var names = Directory.GetFiles(folder.At("one"), "*.png").Select(path => Path.GetFileName(path)).Order(StringComparer.Ordinal).ToArray();
         Assert.Equal(["0001-a-red-dot-7.png", "0002-a-red-dot-8.png", "0003-a-blue-dot-7.png", "0004-a-blue-dot-8.png", "0005-b-7.png", "0006-b-8.png", "grid.png"], names);
         var image = ImageCodec.Read(folder.At("one", names[0]));
@@ -31,7 +31,7 @@ public class SampleTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
     public void Samplers_DrawOtherImages(params string[] options)
     {
         using var folder = new TempFolder();
-        string[] common = ["sample", model.Path, "--steps", "3", "--threads", "1", "--prompt", "a"];
+        string[] common = ["sample", "--steps", "3", "--threads", "1", "--prompt", "a", model.Path]; // the model last, as one may
         Cli.Run([.. common, "--output", folder.At("ddim")]).Succeeds();
         Cli.Run([.. common, "--output", folder.At("other"), .. options]).Succeeds();
         Assert.NotEqual(File.ReadAllBytes(folder.At("ddim", "0001-a-0.png")), File.ReadAllBytes(folder.At("other", "0001-a-0.png")));

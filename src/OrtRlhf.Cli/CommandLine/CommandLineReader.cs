@@ -46,32 +46,34 @@ internal static class CommandLineReader
         return command;
     }
 
-    // The parser lets an option without its value pass, and has no options that may come twice but greedy ones: those are joined here.
-    private static List<string> Joined(Type type, string[] arguments)
+    // The parser lets an option without its value pass, and one that may come twice swallows what follows: here options get exactly one value
+    // each, those that may come twice are joined, and all go behind the other arguments.
+    private static string[] Joined(Type type, string[] arguments)
     {
-        var joined = new List<string>();
+        var (others, options) = (new List<string>(), new List<string>());
         var places = new Dictionary<string, int>(StringComparer.Ordinal);
         for (var i = 0; i < arguments.Length; i++)
         {
-            if (arguments[i] == "--") return [.. joined, .. arguments[i..]];
-            var option = Verbs.OptionsOf(type).FirstOrDefault(entry => arguments[i] == "--" + entry.Option.LongName || (entry.Option.ShortName.Length > 0 && arguments[i] == "-" + entry.Option.ShortName));
-            if (option.Option is null || option.Property.PropertyType == typeof(bool))
+            if (arguments[i] == "--") return [.. others, .. options, .. arguments[i..]];
+            var (given, value) = arguments[i].Split('=', 2) is [['-', '-', ..] start, var end] ? (start, end) : (arguments[i], null);
+            var (property, option, _) = Verbs.OptionsOf(type).FirstOrDefault(entry => given == "--" + entry.Option.LongName || (entry.Option.ShortName.Length > 0 && given == "-" + entry.Option.ShortName));
+            if (option is null || property.PropertyType == typeof(bool))
             {
-                joined.Add(arguments[i]);
+                others.Add(arguments[i]);
                 continue;
             }
-            var name = "--" + option.Option.LongName;
-            if (i + 1 == arguments.Length || arguments[i + 1].StartsWith("--", StringComparison.Ordinal))
-                throw new UsageError($"{arguments[0]}: option {name} needs a value, expected {option.Option.MetaValue}: {option.Option.HelpText}");
-            var value = arguments[++i];
-            if (option.Option.Separator == Separate && places.TryGetValue(name, out var place)) joined[place] += Separate + value;
+            var name = "--" + option.LongName;
+            if (value is null && (i + 1 == arguments.Length || arguments[i + 1].StartsWith("--", StringComparison.Ordinal)))
+                throw new UsageError($"{arguments[0]}: option {name} needs a value, expected {option.MetaValue}: {option.HelpText}");
+            value ??= arguments[++i];
+            if (option.Separator == Separate && places.TryGetValue(name, out var place)) options[place] += Separate + value;
             else
             {
-                joined.AddRange([name, value]);
-                places[name] = joined.Count - 1;
+                options.AddRange([name, value]);
+                places[name] = options.Count - 1;
             }
         }
-        return joined;
+        return [.. others, .. options];
     }
 
     private static string Describe(Error error, Type type, string[] arguments) => error switch
