@@ -6,7 +6,7 @@ public class CommandLineTests
     public void NoVerb_GivesOverview()
     {
         var output = Cli.Run().Succeeds().Out;
-        foreach (var verb in (string[])["tune", "sample", "doctor"]) Assert.Contains($"\n  {verb} ", output);
+        foreach (var verb in (string[])["tune", "sample", "eval", "doctor"]) Assert.Contains($"\n  {verb} ", output);
         Assert.Contains("ortrlhf COMMAND --help", output);
     }
 
@@ -16,6 +16,7 @@ public class CommandLineTests
     [Theory]
     [InlineData("tune", "--method NAME", "--resume RUN", "jpeg-compressibility", "Default 30")]
     [InlineData("sample", "--prompt TEXT", "--guidance-scale X", "--adapter FILE", "Default 10")]
+    [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "standard errors")]
     [InlineData("doctor", "--json", "which devices really work")]
     public void Help_ExplainsWithExamplesAndDefaults(string verb, params string[] parts)
     {

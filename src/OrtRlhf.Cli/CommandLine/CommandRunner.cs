@@ -29,7 +29,7 @@ internal static class CommandRunner
         }
         catch (OperationCanceledException stopped) when (cancellation.IsCancellationRequested)
         {
-            return Say("stopped" + (stopped is TuningInterruptedException ? ": " + stopped.Message : ""));
+            return Say(stopped is TuningInterruptedException ? stopped.Message : "interrupted");
         }
         catch (IOException error) when (IsClosedPipe(error))
         {

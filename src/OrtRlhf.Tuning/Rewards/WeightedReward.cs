@@ -69,6 +69,12 @@ public sealed class WeightedReward : IReward
             for (var i = 0; i < total.Length; i++) total[i] += weight * scores[i];
         }
         foreach (var reward in Watched) parts[reward.Name] = Checked(reward, inputs, cancellation);
+        var overflow = Array.FindIndex(total, sum => !float.IsFinite((float)sum));
+        if (overflow >= 0)
+        {
+            throw new UserError(string.Create(CultureInfo.InvariantCulture,
+                $"reward '{Name}': sample {inputs[overflow].Index}: expected a finite sum, got {(float)total[overflow]}. Use smaller weights; the last checkpoint is intact."));
+        }
         return new RewardScores(Array.ConvertAll(total, sum => (float)sum), parts);
     }
 

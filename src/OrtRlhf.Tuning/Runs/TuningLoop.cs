@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Images;
 using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Sampling;
