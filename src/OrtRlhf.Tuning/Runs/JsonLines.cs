@@ -39,7 +39,7 @@ public sealed class JsonLines<T> : IDisposable
         return DiskFault.Guard(path, () =>
         {
             var stream = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 0);
-            stream.SetLength(length);
+            if (stream.Length > length) stream.SetLength(length);
             stream.Seek(0, SeekOrigin.End);
             return new JsonLines<T>(path, stream);
         });
