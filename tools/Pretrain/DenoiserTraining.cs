@@ -71,7 +71,7 @@ internal static class DenoiserTraining
                 var caption = pool.Take(random.Below(int.MaxValue), i < b / o.Fresh, i, x0);
                 if (random.Below(1000, 1) < 1000 * CaptionDropout) caption = pool.NoCaption;
                 caption.CopyTo(ids, i * SceneVocabulary.MaxLength);
-                timesteps[i] = random.Below(schedule.Length, 2);
+                timesteps[i] = Timestep(random, schedule.Length);
                 var at = i * Length;
                 var e = noise.AsSpan(at, Length);
                 schedule.AddNoise(x0, e, timesteps[i], x.AsSpan(at, Length));
@@ -79,6 +79,14 @@ internal static class DenoiserTraining
             }
             return inputs;
         };
+    }
+
+    // Logit-normal, as Stable Diffusion 3 draws them (Esser et al., 2024): what a picture shows is decided at the middle and high noise levels.
+    private static long Timestep(Philox random, int count)
+    {
+        Span<float> z = stackalloc float[1];
+        (random with { Step = 4 }).FillGaussian(z);
+        return Math.Min(count - 1, (long)(count / (1 + Math.Exp(-(0.3 + z[0])))));
     }
 }
 
