@@ -6,10 +6,14 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Graph.Composites;
 
 /// <summary>
-/// Attention. Outputs: o [..., S, e] and the probabilities p [..., S, T], which the gradient uses. The large matrix p is never transposed.
+/// Attention. Outputs: o [..., S, e] and the probabilities p [..., S, T], which the gradient uses. The large matrix p is never transposed. From
+/// <see cref="Large"/> scores a head on, heads run one after the other, p is not kept, and the gradient takes it again: memory for one head's p instead of
+/// all. Attribute <c>one_by_one</c> 0 or 1 says it whatever the size.
 /// </summary>
 internal sealed class Attention : Composite
 {
+    private const long Large = 1 << 20;
+
     public override void Infer(Node node)
     {
         var (q, k, v) = (node.Input(0)!, node.Input(1)!, node.Input(2)!);
@@ -21,31 +25,93 @@ internal sealed class Attention : Composite
 
     public override Value[] Lower(Node node)
     {
-        var (q, k, v) = (node.Input(0)!, node.Input(1)!, node.Input(2)!);
-        var scores = MatMul(q, (k * node.Attribute("scale", 1f)).T());
-        if (node.Input(3) is { } mask) scores += mask;
-        var p = Softmax(scores);
-        return [MatMul(p, v), p];
+        var heads = Heads(node);
+        var (q, k, v) = (Rows(node.Input(0)!, heads), Rows(node.Input(1)!, heads), Rows(node.Input(2)!, heads));
+        var (keys, mask) = ((k * node.Attribute("scale", 1f)).T(), Mask(node, heads));
+        if (heads is null)
+        {
+            var p = Probabilities(q, keys, mask);
+            return [MatMul(p, v), p];
+        }
+        return [Joined(heads, h => MatMul(Probabilities(At(q, h), At(keys, h), mask), At(v, h))).Reshape(node.Output.Sizes)];
     }
 
     // dV^T = dO^T P;  dS = P * (dO V^T - delta), delta = sum(dO * O) per row, both terms from one product [dO | -delta] [V | 1]^T;
     // dQ = scale dS K;  dK^T = scale Q^T dS.
     public override Value?[] Gradient(NodeGradient g)
     {
-        var (q, k, v, o, p) = (g.In(0), g.In(1), g.In(2), g.Out(0), g.Out(1));
+        var heads = Heads(g.Node);
         var scale = (double)g.Node.Attribute("scale", 1f);
-        var dO = g.Upstream(0)!;
-        var dV = g.Needs(2) ? MatMul(dO.T(), p).T() : null;
-        Value? dQ = null, dK = null, dMask = null;
-        if (g.Needs(0) || g.Needs(1) || g.Needs(3))
+        var (q, k, v) = (Rows(g.In(0), heads), Rows(g.In(1), heads), Rows(g.In(2), heads));
+        var (o, dO, mask) = (Rows(g.Out(0), heads), Rows(g.Upstream(0)!, heads), Mask(g.Node, heads));
+        var left = Layout.Concat(-1, dO, -Sum(dO * o, [-1], true));
+        var right = Layout.Concat(-1, v, q.Graph.Scalar(v.Type, 1).Expand(v.Shape!.With(-1, 1).Sizes)).T();
+        var (queries, keys, turnedO) = (q * scale, k * scale, dO.T());
+        var turnedQueries = queries.T();
+        var dMask = new List<Value>();
+        Value?[] dX;
+        if (heads is null)
         {
-            var delta = Sum(dO * o, [-1], true);
-            var column = q.Graph.Scalar(v.Type, 1).Expand(v.Shape!.With(-1, 1).Sizes);
-            var dS = p * MatMul(Layout.Concat(-1, dO, -delta), Layout.Concat(-1, v, column).T());
-            if (g.Needs(0)) dQ = MatMul(dS, k * scale);
-            if (g.Needs(1)) dK = MatMul((q * scale).T(), dS).T();
-            if (g.Needs(3)) dMask = dS;
+            var (dQ, dK, dV) = Head(x => x, g.Out(1));
+            dX = [dQ, dK?.T(), dV?.T()];
         }
-        return g.Node.Inputs.Count > 3 ? [dQ, dK, dV, dMask] : [dQ, dK, dV];
+        else
+        {
+            // The scale stands elsewhere than forward, so that no runtime takes the two for one and keeps them. A head's results are joined before
+            // those of the next, so that its scores are gone by then.
+            var turnedKeys = k.T();
+            var each = Enumerable.Range(0, (int)heads).Select(h => Head(x => At(x, h), Probabilities(At(queries, h), At(turnedKeys, h), mask)))
+                .Select(d => new[] { d.dQ, d.dK, d.dV }.OfType<Value>().Select(x => x.Reshape(-1)).ToArray()).ToArray();
+            var joined = each[0].Length == 0 ? null : Layout.Concat(0, [.. each.Select(d => Layout.Concat(0, d))]).Reshape(heads.Value, -1);
+            long from = 0;
+            dX = [Taken(q, 0, false), Taken(k, 1, true), Taken(v, 2, true)];
+
+            Value? Taken(Value x, int input, bool turned)
+            {
+                if (!g.Needs(input) || joined is null) return null;
+                var (rows, width) = (x.Sizes[1], x.Sizes[2]);
+                var part = joined.Slice(1, from, from + (rows * width));
+                from += rows * width;
+                return (turned ? part.Reshape(heads.Value, width, rows).T() : part).Reshape(g.In(input).Sizes);
+            }
+        }
+        if (dMask.Count < 2) return [.. dX, dMask.FirstOrDefault()];
+        long[] ones = [.. Enumerable.Repeat(1L, g.Out(0).Sizes.Length - 2)];
+        return [.. dX, q.Graph.Op("Sum", [.. dMask]).Reshape([.. ones, q.Sizes[^2], k.Sizes[^2]])];
+
+        (Value? dQ, Value? dK, Value? dV) Head(Func<Value, Value> at, Value p)
+        {
+            var dV = g.Needs(2) ? MatMul(at(turnedO), p) : null;
+            if (!g.Needs(0) && !g.Needs(1) && !g.Needs(3)) return (null, null, dV);
+            var dS = p * MatMul(at(left), at(right));
+            if (g.Needs(3)) dMask.Add(dS);
+            return (g.Needs(0) ? MatMul(dS, at(keys)) : null, g.Needs(1) ? MatMul(at(turnedQueries), dS) : null, dV);
+        }
     }
+
+    /// <summary>How many heads run one after the other; null where all run together.</summary>
+    private static long? Heads(Node node)
+    {
+        var (q, k, v) = (node.Input(0)!, node.Input(1)!, node.Input(2)!);
+        if (q.Shape is not { IsStatic: true, Rank: > 2 } sq || k.Shape is not { IsStatic: true } sk || v.Shape is not { IsStatic: true } sv) return null;
+        if (!sq.Dims[..^2].SequenceEqual(sk.Dims[..^2]) || !sq.Dims[..^2].SequenceEqual(sv.Dims[..^2])) return null;
+        if (node.Input(3) is { } mask && (mask.Shape is not { IsStatic: true } sm || (sm.Rank > 2 && sm.Sizes[..^2].Any(s => s != 1)))) return null;
+        return node.Attribute("one_by_one", sq[-2].Size * sk[-2].Size >= Large ? 1L : 0L) != 0 ? sq.Count / (sq[-2].Size * sq[-1].Size) : null;
+    }
+
+    private static Value Probabilities(Value q, Value turnedKeys, Value? mask)
+    {
+        var scores = MatMul(q, turnedKeys);
+        return Softmax(mask is null ? scores : scores + mask);
+    }
+
+    /// <summary>[..., n, m] as [heads, n, m].</summary>
+    private static Value Rows(Value x, long? heads) => heads is null || x.Shape!.Rank == 3 ? x : x.Reshape(heads.Value, x.Sizes[^2], x.Sizes[^1]);
+
+    /// <summary>The mask, for one head where they run one after the other.</summary>
+    private static Value? Mask(Node node, long? heads) => heads is not null && node.Input(3) is { Shape.Rank: > 3 } mask ? mask.Reshape(mask.Sizes[^2], mask.Sizes[^1]) : node.Input(3);
+
+    private static Value At(Value x, int head) => x.Slice(0, head, head + 1);
+
+    private static Value Joined(long? heads, Func<int, Value> part) => heads is null ? part(0) : Layout.Concat(0, [.. Enumerable.Range(0, (int)heads).Select(part)]);
 }

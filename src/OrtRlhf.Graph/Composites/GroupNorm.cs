@@ -59,8 +59,9 @@ internal sealed class GroupNorm : Composite
         Value? dx = null;
         if (g.Needs(0))
         {
-            var rows = (dy * scale.Unsqueeze(perChannel)).Reshape(xhat.Sizes);
-            dx = ((rows - Mean(rows, [-1], true) - (xhat * Mean(rows * xhat, [-1], true))) * inverse).Reshape(x.Sizes);
+            var rows = Cast((dy * scale.Unsqueeze(perChannel)).Reshape(xhat.Sizes), ElementType.Float);
+            var normal = Cast(xhat, ElementType.Float);
+            dx = Cast((rows - Mean(rows, [-1], true) - (normal * Mean(rows * normal, [-1], true))) * inverse, x.Type).Reshape(x.Sizes);
         }
         return [dx, g.Needs(1) ? Sum(dy * xhat.Reshape(x.Sizes), others) : null, g.Needs(2) ? Sum(dy, others) : null];
     }

@@ -20,14 +20,15 @@ public static class FoldConstants
             node.Substitute(value => replaced.GetValueOrDefault(value, value));
             InferShapes.Infer(node);
             if (node.Domain.Length > 0 || node.Outputs.Any(o => o is not null && outputs.Contains(o))) return false;
-            if (PassedThrough(node) is { } same)
+            if (InferShapes.Checked(node, () => PassedThrough(node)) is { } same)
             {
                 replaced[node.Output] = same;
                 return true;
             }
-            if (ConstantEvaluation.Of(node) is not { } data) return false;
+            if (InferShapes.Checked(node, () => ConstantEvaluation.Of(node)) is not { } data) return false;
             (node.Output.Data, node.Output.Producer) = (data, null);
             (node.Output.Type, node.Output.Shape) = (data.Type, data.Shape);
+            if (node.Op == "Transpose" && !graph.Values.ContainsKey(node.Inputs[0]!.Name + ".T")) graph.Rename(node.Output, node.Inputs[0]!.Name + ".T");
             return true;
         });
         graph.RemoveUnused();

@@ -23,17 +23,27 @@ public static class InferShapes
         if (!OperatorShapes.Knows(node)) return;
         var before = node.Outputs.Select(o => o?.Shape).ToArray();
         foreach (var output in node.Outputs.OfType<Value>()) output.Shape = null;
-        try
+        Checked(node, () =>
         {
             OperatorShapes.Infer(node);
+            return 0;
+        });
+        if (!keepKnown) return;
+        for (var i = 0; i < before.Length; i++)
+            if (node.Outputs[i] is { } output) output.Shape = Merged(output.Shape, before[i]);
+    }
+
+    /// <summary>Runs what reads a node as its operator is defined; one that is not like that, from a file that may come from anywhere, is refused.</summary>
+    internal static T Checked<T>(Node node, Func<T> work)
+    {
+        try
+        {
+            return work();
         }
         catch (Exception fault) when (fault is IndexOutOfRangeException or ArgumentException or NullReferenceException or InvalidCastException or InvalidOperationException or ArithmeticException)
         {
             throw new UserError($"{node}: inputs or attributes do not fit the operator ({fault.Message.ReplaceLineEndings(" ")})", fault);
         }
-        if (!keepKnown) return;
-        for (var i = 0; i < before.Length; i++)
-            if (node.Outputs[i] is { } output) output.Shape = Merged(output.Shape, before[i]);
     }
 
     private static Shape? Merged(Shape? inferred, Shape? said) => inferred is null || (said is not null && inferred.Rank != said.Rank) ? said ?? inferred

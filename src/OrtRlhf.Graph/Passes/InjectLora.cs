@@ -17,12 +17,15 @@ public static class InjectLora
     {
         options.Validate();
         var readers = graph.Readers();
-        var layers = new Dictionary<string, LoraLayer>(StringComparer.Ordinal);
+        var layers = new Dictionary<string, (Value Weight, LoraLayer Layer)>(StringComparer.Ordinal);
         var ends = new Dictionary<Node, (Node Product, LoraLayer Layer)>();
-        foreach (var (node, path) in Targets(graph, options))
+        foreach (var (node, target) in Targets(graph, options))
         {
-            if (!layers.TryGetValue(path, out var layer)) layers[path] = layer = Declare(node, path, options);
-            ends[BiasOf(node, readers) ?? node] = (node, layer);
+            // A module that runs twice keeps one adapter; another one of the same path, which its names do not tell apart, gets a number.
+            var (path, weight) = (target, Source(node.Inputs[1]!));
+            for (var i = 1; layers.TryGetValue(path, out var taken) && taken.Weight != weight; i++) path = $"{target}_{i}";
+            if (!layers.TryGetValue(path, out var known)) layers[path] = known = (weight, Declare(node, path, options));
+            ends[BiasOf(node, readers) ?? node] = (node, known.Layer);
         }
         graph.Rewrite(node =>
         {
@@ -32,19 +35,20 @@ public static class InjectLora
             graph.Redirect(node.Output, node.Output + Adapter(end.Product, end.Layer, options), readers);
             return true;
         });
-        return [.. layers.Values];
+        return [.. layers.Values.Select(l => l.Layer)];
     }
 
     private static List<(Node Node, string Path)> Targets(OnnxGraph graph, LoraOptions options)
     {
-        var globs = options.Targets.Select(ModulePath.Glob).ToArray();
+        var globs = options.Targets.Select(ModuleGlob.Matcher).ToArray();
+        var modules = new ModulePaths(graph);
         var matched = new bool[globs.Length];
         var found = new List<(Node, string)>();
         var others = new HashSet<string>(StringComparer.Ordinal);
         foreach (var node in graph.Nodes)
         {
             if (node.Op is not ("MatMul" or "Gemm" or "Conv") || node.Domain.Length > 0 || !IsFixed(node.Input(1), 4)) continue;
-            var paths = ModulePath.Of(node, node.Inputs[1]!).ToList();
+            var paths = modules.Of(node).ToList();
             others.UnionWith(paths);
             if (paths.FirstOrDefault(p => globs.Any(g => g(p))) is not { } path) continue;
             for (var i = 0; i < globs.Length; i++) matched[i] |= globs[i](path);
@@ -54,12 +58,15 @@ public static class InjectLora
         if (missing < 0) return found;
         throw new UserError(others.Count == 0
             ? $"LoRA target '{options.Targets[missing]}': model '{graph.Name}' has no linear or convolution layer whose name tells its module; export it with module names"
-            : $"LoRA target '{options.Targets[missing]}': matches no linear or convolution layer of model '{graph.Name}'; near ones are {string.Join(", ", ModulePath.Near(options.Targets[missing], others, 6))}");
+            : $"LoRA target '{options.Targets[missing]}': matches no linear or convolution layer of model '{graph.Name}'; near ones are {string.Join(", ", ModuleGlob.Near(options.Targets[missing], others, 6))}");
     }
 
     /// <summary>Whether a value has data, or is computed from such values alone (Identity, Transpose, Cast of a weight).</summary>
     private static bool IsFixed(Value? value, int depth) => value is not null
         && (value.Data is not null || (depth > 0 && value.Producer is { } p && p.Inputs.All(i => i is null || IsFixed(i, depth - 1))));
+
+    /// <summary>The weight that others lay out.</summary>
+    private static Value Source(Value value) => value.Data is null && value.Producer is { } p && p.Input(0) is { } input ? Source(input) : value;
 
     private static Node? BiasOf(Node product, Dictionary<Value, List<Node>> readers) =>
         product.Op == "MatMul" && !product.Graph.Outputs.Contains(product.Output)

@@ -119,6 +119,56 @@ public class InjectLoraTests
     }
 
     [Fact]
+    public void Apply_NamesOfPyTorchsExporter_GiveTheModulesFullPaths()
+    {
+        // Containers that are only indexed leave no trace in nodes' names, what is met again gets a number, linear weights lose their names.
+        var graph = new OnnxGraph("traced");
+        var x = graph.Input("x", ElementType.Float, 2, 4);
+        foreach (var (block, number) in new[] { ("down_blocks.0", ""), ("mid_block", "_1") })
+        {
+            using (graph.Scope("attentions.0"))
+            {
+                using (graph.Scope($"norm{number}")) x *= graph.Constant(Numbers.Normal(1, 4), $"{block}.attentions.0.norm.weight");
+                using (graph.Scope($"attn1{number}")) x = Exp(x);
+                using (graph.Scope("attn1"))
+                using (graph.Scope($"to_q{number}")) x = MatMul(x, graph.Constant(Numbers.Normal(2, 4, 4), $"onnx::MatMul_{block.Length}"));
+                using (graph.Scope("attn1"))
+                using (graph.Scope($"to_out.0{number}")) x = MatMul(x, graph.Constant(Numbers.Normal(3, 4, 4), $"onnx::MatMul_{block.Length}0")) + graph.Constant(Numbers.Normal(4, 4), $"{block}.attentions.0.attn1.to_out.0.bias");
+            }
+        }
+        using (graph.Scope("time_embedding"))
+        using (graph.Scope("linear_1")) x = MatMul(x, graph.Constant(Numbers.Normal(5, 4, 4), "onnx::MatMul_1"));
+        graph.Output(x, "y");
+        var paths = InjectLora.Apply(graph, new LoraOptions { Targets = ["to_q", "to_out.0", "linear_1"] }).Select(l => l.Path);
+        Assert.Equal(["down_blocks.0.attentions.0.attn1.to_q", "down_blocks.0.attentions.0.attn1.to_out.0", "mid_block.attentions.0.attn1.to_q",
+            "mid_block.attentions.0.attn1.to_out.0", "time_embedding.linear_1"], paths);
+    }
+
+    [Fact]
+    public void Apply_ModulesThatNamesDoNotTellApart_GetAdaptersOfTheirOwn()
+    {
+        var graph = new OnnxGraph("alike");
+        var x = graph.Input("x", ElementType.Float, 2, 4);
+        for (var i = 0; i < 3; i++)
+            using (graph.Scope("to_q")) x = MatMul(x, graph.Constant(Numbers.Normal(i, 4, 4), $"onnx::MatMul_{i}"));
+        graph.Output(x, "y");
+        Assert.Equal(["to_q", "to_q_1", "to_q_2"], InjectLora.Apply(graph, new LoraOptions { Targets = ["to_q"] }).Select(l => l.Path));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Apply_WeightBehindATranspose_IsNamedByIt(bool folded)
+    {
+        var graph = new OnnxGraph("dynamo");
+        var x = graph.Input("x", ElementType.Float, 2, 4);
+        graph.Output(MatMul(x, graph.Constant(Numbers.Normal(1, 5, 4), "mid.to_q.weight").T()), "y");
+        if (folded) FoldConstants.Apply(graph);
+        var layer = Assert.Single(InjectLora.Apply(graph, new LoraOptions { Targets = ["to_q"] }));
+        Assert.Equal(("mid.to_q", 4, 5), (layer.Path, layer.In, layer.Out));
+    }
+
+    [Fact]
     public void Apply_PrefixInPathAlready_IsNotDoubled()
     {
         var graph = new OnnxGraph("wrapped");
@@ -165,7 +215,7 @@ public class InjectLoraTests
     [InlineData("down_blocks.**.to_*", "up_blocks.0.attentions.1.attn1.to_v", false)]
     [InlineData("**.conv?", "a.conv1", false)]
     [InlineData("a.**.b", "a.b", true)]
-    public void Glob_MatchesTheEndOfAPath(string glob, string path, bool expected) => Assert.Equal(expected, ModulePath.Glob(glob)(path));
+    public void Glob_MatchesTheEndOfAPath(string glob, string path, bool expected) => Assert.Equal(expected, ModuleGlob.Matcher(glob)(path));
 
     /// <summary>W + scale B A in double; a MatMul's weight lies transposed.</summary>
     private static Tensor Merge(Tensor weight, Tensor a, Tensor b, bool transposed, double scale)

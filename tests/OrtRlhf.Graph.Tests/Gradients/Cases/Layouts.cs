@@ -62,6 +62,11 @@ internal static partial class RuleCases
         ["Attention with a causal mask"] = g => Attention(P(g, 2, 3, 2), P(g, 2, 3, 2), P(g, 2, 3, 2), 0.5,
             g.Constant(Tensor.Of([0, -1e9f, -1e9f, 0, 0, -1e9f, 0, 0, 0], 3, 3))),
         ["Attention, keys and values for all heads"] = g => Attention(P(g, 2, 2, 3, 2), P(g, 1, 4, 2), P(g, 1, 4, 2), 0.5),
+        ["Attention, one head after the other"] = g => OneByOne(g, P(g, 2, 2, 3, 2), P(g, 2, 2, 4, 2), P(g, 2, 2, 4, 3)),
+        ["Attention, one head after the other, mask [S,T]"] = g => OneByOne(g, P(g, 2, 3, 2), P(g, 2, 4, 2), P(g, 2, 4, 3), P(g, 3, 4)),
+        ["Attention, one head after the other, mask [1,1,1,T]"] = g => OneByOne(g, P(g, 1, 2, 3, 2), P(g, 1, 2, 4, 2), P(g, 1, 2, 4, 3), P(g, 1, 1, 1, 4)),
         ["Attention of a value with itself"] = g => { var x = P(g, 2, 3, 2); return Attention(x, x, x, 1); },
     };
+
+    private static Value OneByOne(OnnxGraph g, params Value[] inputs) => g.Op("Attention", OnnxGraph.CompositeDomain, 2, inputs, ("scale", 0.5f), ("one_by_one", 1L))[0];
 }

@@ -2,25 +2,11 @@ using System.Text.RegularExpressions;
 
 namespace OrtRlhf.Graph.Passes;
 
-/// <summary>Dotted module paths: how nodes tell them, and globs over them.</summary>
-internal static class ModulePath
+/// <summary>Globs over dotted module paths.</summary>
+internal static class ModuleGlob
 {
-    private const string WeightSuffix = ".weight";
-
-    /// <summary>
-    /// The paths that a layer may go by: that of the node's name (<c>/mid_block/attn1/to_q/MatMul</c>, as we and PyTorch's exporter write it), and
-    /// that of its weight's name (<c>mid_block.attn1.to_q.weight</c>), where these tell one.
-    /// </summary>
-    public static IEnumerable<string> Of(Node node, Value weight)
-    {
-        var end = node.Name.LastIndexOf('/');
-        if (end > 0) yield return node.Name[..end].Trim('/').Replace('/', '.');
-        if (weight.Name.EndsWith(WeightSuffix, StringComparison.Ordinal) && !weight.Name.StartsWith("onnx::", StringComparison.Ordinal))
-            yield return weight.Name[..^WeightSuffix.Length];
-    }
-
     /// <summary>Matches the ends of paths at whole names; * is a name or a part of one, ** any names.</summary>
-    public static Predicate<string> Glob(string pattern)
+    public static Predicate<string> Matcher(string pattern)
     {
         var body = Regex.Escape(pattern.Trim()).Replace(@"\*\*\.", @"(.*\.)?").Replace(@"\*\*", ".*").Replace(@"\*", @"[^.]*");
         var regex = new Regex($@"(^|\.){body}$", RegexOptions.CultureInvariant | RegexOptions.NonBacktracking);
