@@ -121,8 +121,12 @@ public sealed record OnnxAdapter(IReadOnlyList<(string Name, Tensor Data)> Param
             var root = new FlatTable(bytes, (int)BinaryPrimitives.ReadUInt32LittleEndian(bytes));
             if (root.Number(0) != FormatVersion) throw new UserError($"adapter '{name}': expected format version {FormatVersion}, got {root.Number(0)}");
             var parameters = new List<(string, Tensor)>();
+            long taken = 0;
             foreach (var table in root.Tables(3))
             {
+                // Parts of a damaged file may be told many times over: together they must not be larger than it.
+                taken += table.Vector(0, 1).Length + table.Vector(1, sizeof(long)).Length + table.Vector(3, 1).Length;
+                if (taken > bytes.Length) throw new UserError($"adapter '{name}': truncated or damaged");
                 var text = Encoding.UTF8.GetString(table.Vector(0, 1));
                 var type = (ElementType)table.Number(2);
                 if (!Enum.IsDefined(type) || type is ElementType.Undefined or ElementType.String) throw new UserError($"adapter '{name}': '{text}' has element type {(int)type}; expected a number type");
