@@ -54,14 +54,16 @@ internal sealed class PolicyGradientMethod : ITuningMethod
             Images = (long)epoch * options.Images,
             Reward = RewardSpread.Of(collected.Scores.Total),
             Rewards = collected.Means(),
-            Loss = updates.Average(u => u.Metrics.Means["loss"]),
-            RatioFirstMaxDeviation = updates[0].Metrics.RatioDeviation,
-            ClipFraction = updates[0].Metrics.Means.ContainsKey("clip_fraction") ? updates.Average(u => u.Metrics.Means["clip_fraction"]) : null,
-            GradientNorm = updates.Average(u => u.Norm),
-            LearningRate = updates[^1].Rate,
+            Loss = Mean("loss"),
+            RatioFirstMaxDeviation = updates.Count > 0 ? updates[0].Metrics.RatioDeviation : null,
+            ClipFraction = Mean("clip_fraction"),
+            GradientNorm = updates.Count > 0 ? updates.Average(u => u.Norm) : null,
+            LearningRate = updates.Count > 0 ? updates[^1].Rate : null,
             Diversity = ImageDiversity.Of(collected.Images.Select(i => (i.Prompt, i.Image))),
-            Other = new Dictionary<string, double> { ["approxKl"] = updates.Average(u => u.Metrics.Means["approx_kl"]) },
+            Other = Mean("approx_kl") is { } approxKl ? new Dictionary<string, double> { ["approxKl"] = approxKl } : null,
         };
+
+        double? Mean(string name) => updates.Count > 0 && updates[0].Metrics.Means.ContainsKey(name) ? updates.Average(u => u.Metrics.Means[name]) : null;
     }
 
     /// <inheritdoc/>
@@ -100,17 +102,20 @@ internal sealed class PolicyGradientMethod : ITuningMethod
             new Philox(options.Seed, (uint)epoch, (uint)pass, RandomStep.Shuffle).Shuffle<int>(order);
             for (var part = 0; part < options.UpdatesPerPass; part++)
             {
-                parts.Report(TuningStage.Updating, epoch, results.Count, options.UpdatesPerEpoch);
+                parts.Report(TuningStage.Updating, epoch, (pass * options.UpdatesPerPass) + part, options.UpdatesPerEpoch);
                 var chosen = order[(order.Length * part / options.UpdatesPerPass)..(order.Length * (part + 1) / options.UpdatesPerPass)];
-                var transitions = chosen.SelectMany(i => Steps(images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, advantages[i]))).ToArray();
+                // An advantage of 0 gives a gradient of 0: such images count in the mean, but need not be run.
+                var signal = chosen.Where(i => advantages[i] != 0).ToArray();
+                if (signal.Length == 0) continue;
+                var transitions = signal.SelectMany(i => Steps(images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, advantages[i]))).ToArray();
                 parts.Learner.Gradient.Clear();
-                var metrics = step.Accumulate(transitions, parts.Learner.Gradient, cancellation);
+                var metrics = step.Accumulate(transitions, parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
                 if (results.Count == 0) RequireRatioOne(metrics.RatioDeviation);
                 var (norm, rate) = parts.Learner.Step();
                 results.Add((metrics, norm, rate));
             }
         }
-        parts.Report(TuningStage.Updating, epoch, results.Count, options.UpdatesPerEpoch);
+        parts.Report(TuningStage.Updating, epoch, options.UpdatesPerEpoch, options.UpdatesPerEpoch);
         return results;
     }
 

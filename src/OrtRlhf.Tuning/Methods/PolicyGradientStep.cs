@@ -60,12 +60,13 @@ public sealed class PolicyGradientStep : IDisposable
         _inputs = [.. _inputs.Where(i => known.Contains(i.Item1))];
     }
 
-    /// <summary>Adds the gradient of the mean loss over all transitions to a sum.</summary>
+    /// <summary>Adds the gradient of the mean loss over all transitions, times a weight, to a sum.</summary>
     /// <param name="transitions">At least one.</param>
     /// <param name="sum">Receives the gradient.</param>
+    /// <param name="weight">What the mean is multiplied by.</param>
     /// <param name="cancellation">Stops between micro-batches.</param>
     /// <exception cref="OperationCanceledException">Cancelled; the sum is then incomplete.</exception>
-    public StepMetrics Accumulate(IReadOnlyList<Transition> transitions, Gradients sum, CancellationToken cancellation = default)
+    public StepMetrics Accumulate(IReadOnlyList<Transition> transitions, Gradients sum, double weight = 1, CancellationToken cancellation = default)
     {
         var means = new SortedDictionary<string, double>(StringComparer.Ordinal);
         var deviation = 0.0;
@@ -74,12 +75,13 @@ public sealed class PolicyGradientStep : IDisposable
             cancellation.ThrowIfCancellationRequested();
             Fill(part);
             var outputs = _session.Run(_inputs);
-            sum.Add(_gradients.All, (double)_batch / transitions.Count);
+            sum.Add(_gradients.All, weight * _batch / transitions.Count);
             foreach (var (name, values) in outputs)
             {
                 if (values.Length != 1) continue;
                 if (name == "ratio_deviation") deviation = Math.Max(deviation, values[0]);
-                else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)part.Length / transitions.Count);
+                // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
+                else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)(name == "loss" ? _batch : part.Length) / transitions.Count);
             }
             if (!double.IsFinite(means["loss"]) || double.IsNaN(deviation))
                 throw new UserError($"loss: expected a finite number, got {means["loss"]}; lower --learning-rate; the last checkpoint is intact");

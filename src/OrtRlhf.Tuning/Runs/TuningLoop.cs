@@ -69,7 +69,7 @@ internal sealed class TuningLoop : IDisposable
         parts.Environment.BaseEvaluated(before);
         if (epoch == 0)
         {
-            Samples(cancellation);
+            if (options.SamplesEvery > 0) Samples(withKl: false, cancellation);
             TuningCheckpoint.Save(folder, epoch, parts, method, Seconds);
         }
         while (epoch < options.Epochs)
@@ -88,6 +88,7 @@ internal sealed class TuningLoop : IDisposable
         var (clock, began) = (new EpochClock(), Stopwatch.GetTimestamp());
         var line = method.Run(next, clock, cancellation);
         epoch = next;
+        if (options.SamplesEvery > 0 && (epoch % options.SamplesEvery == 0 || epoch == options.Epochs)) line = line with { Kl = Samples(withKl: true, cancellation) };
         if (options.EvaluateEvery > 0 && epoch % options.EvaluateEvery == 0 && epoch < options.Epochs) line = WithEvaluation(line, cancellation);
         metrics.Append(line);
         board.Scalars(line);
@@ -95,7 +96,6 @@ internal sealed class TuningLoop : IDisposable
             Stopwatch.GetElapsedTime(began).TotalSeconds, ProcessMemory.Peak());
         timings.Append(timing);
         board.Scalars(epoch, [("time/sample", timing.SampleSeconds), ("time/score", timing.ScoreSeconds), ("time/update", timing.UpdateSeconds), ("time/peakMemoryMB", timing.PeakMemoryBytes / 1e6)]);
-        if (options.SamplesEvery > 0 && (epoch % options.SamplesEvery == 0 || epoch == options.Epochs)) Samples(cancellation);
         if (epoch % options.CheckpointEvery == 0 || epoch == options.Epochs) TuningCheckpoint.Save(folder, epoch, parts, method, Seconds);
         parts.Environment.EpochDone(line);
     }
@@ -127,13 +127,19 @@ internal sealed class TuningLoop : IDisposable
         return line with { Kl = result.Kl, Other = other };
     }
 
-    private void Samples(CancellationToken cancellation)
+    // A sheet of held-out prompts at fixed seeds, and the KL divergence on its trajectories.
+    private double? Samples(bool withKl, CancellationToken cancellation)
     {
-        if (options.SamplesEvery == 0) return;
         SampledImage[] images = [];
-        parts.Learner.AsShipped(() => images = parts.Pipeline.Sample([.. heldOut.Take(options.SampleImages)], cancellation: cancellation));
+        var kl = double.NaN;
+        parts.Learner.AsShipped(() =>
+        {
+            images = parts.Pipeline.Sample([.. heldOut.Take(options.SampleImages)], cancellation: cancellation);
+            if (withKl) kl = parts.Pipeline.Kl([.. images.Select(i => i.Trajectory)], cancellation);
+        });
         var sheet = new ImageGrid { Columns = 4, Scale = Math.Max(1, 160 / images[0].Image.Width) }.Draw([.. images.Select(i => i.Image)], [.. images.Select(i => i.Prompt)]);
         AtomicFile.Write(Path.Combine(folder.Samples, $"epoch-{epoch:D6}.png"), ImageCodec.EncodePng(sheet));
         board.Image(epoch, "samples", sheet);
+        return double.IsNaN(kl) ? null : kl;
     }
 }

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Tuning.Runs.Reports;
 using OrtRlhf.Tuning.Sampling;
@@ -17,7 +18,7 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
     /// <param name="after">The tuned model's, on the same prompts and seeds.</param>
     /// <param name="seconds">Seconds of the run.</param>
     /// <param name="cancellation">Stops before the summary is written.</param>
-    /// <exception cref="Graph.UserError">Full disk or another I/O fault.</exception>
+    /// <exception cref="UserError">Full disk or another I/O fault.</exception>
     public RunSummary Write(EvaluationResult before, EvaluationResult after, double seconds, CancellationToken cancellation)
     {
         var (epochs, timings) = (JsonLines<EpochMetrics>.Read(folder.Metrics), JsonLines<EpochTiming>.Read(folder.Timings));
@@ -55,7 +56,7 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
     private void Adapter()
     {
         var tensors = parts.Policy.Adapters.ToTensors();
-        // The adapter's scale alpha/rank is a constant of the model's graph; files for others carry it as PEFT does.
+        // Beside PEFT's tensors goes alpha; ONNX Runtime's format has no place for it, so that B takes the factor alpha/rank in.
         var metadata = new Dictionary<string, string>
         {
             ["rank"] = $"{options.LoraRank}",
@@ -63,7 +64,13 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
             ["target_modules"] = string.Join(",", options.LoraTargets),
         };
         AtomicFile.Write(Path.Combine(folder.Adapter, "adapter.safetensors"), stream => SafetensorsFile.Write(stream, tensors, metadata));
-        AtomicFile.Write(Path.Combine(folder.Adapter, "adapter.onnx_adapter"), new OnnxAdapter([.. tensors.Select(t => (t.Key, t.Value))]).ToBytes());
+        AtomicFile.Write(Path.Combine(folder.Adapter, "adapter.onnx_adapter"), new OnnxAdapter([.. tensors.Select(t => (t.Key, Scaled(t.Key, t.Value)))]).ToBytes());
+    }
+
+    private Tensor Scaled(string name, Tensor tensor)
+    {
+        var scale = (float)((options.LoraAlpha ?? options.LoraRank) / options.LoraRank);
+        return scale == 1 || !name.EndsWith(".lora_B.weight", StringComparison.Ordinal) ? tensor : Tensor.Of(Array.ConvertAll(tensor.ToFloats(), value => scale * value), tensor.Dims);
     }
 
     private ReportPair[] Pairs(CancellationToken cancellation)

@@ -54,35 +54,47 @@ public sealed class ResumeTests
         Assert.Contains("at least 4", Assert.Throws<UserError>(() => TuningRun.Resume(short_.Output, TinyRun.Environment, epochs: 3)).Message);
     }
 
-    // The process gets SIGKILL at moments that chance chooses, until one survives.
+    // The process gets SIGKILL at moments that chance chooses within a run, six times over.
     [Fact]
     public void Resume_AfterKills_GivesTheSameNumbers()
     {
         using var folder = new TempFolder();
-        Assert.Equal(0, Run(folder.At("unbroken"), null));
-        var whole = Stopwatch.StartNew();
-        var (kills, random) = (0, new Random());
-        while (true)
+        var (whole, killed, random) = (folder.At("unbroken"), folder.At("killed"), new Random());
+        Assert.Equal(0, Run(whole, null));
+        var moments = new List<string>();
+        foreach (var line in new[] { -1, 0, 2, 5, 8, 11 })
         {
-            var patience = kills < 6 ? TimeSpan.FromMilliseconds(random.Next(300, 2500)) : (TimeSpan?)null;
-            if (Run(folder.At("killed"), patience) == 0) break;
-            kills++;
-            Assert.True(whole.Elapsed < TimeSpan.FromMinutes(5));
+            var delay = random.Next(0, 150);
+            moments.Add($"{delay} ms after line {line}");
+            Assert.NotEqual(0, Run(killed, process =>
+            {
+                while (Lines(killed) < line && !process.HasExited) Thread.Sleep(5);
+                Thread.Sleep(delay);
+            }));
         }
-        Assert.Equal(TinyRun.Result(folder.At("unbroken")), TinyRun.Result(folder.At("killed")), (x, y) => x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
-        Assert.Equal(12, File.ReadLines(new RunFolder(folder.At("killed")).Metrics).Count());
-        Assert.InRange(kills, 1, 6);
+        Assert.Equal(0, Run(killed, null));
+        Assert.True(TinyRun.Result(whole).Metrics == TinyRun.Result(killed).Metrics, string.Join(", ", moments));
+        Assert.Equal(TinyRun.Result(whole).Adapter, TinyRun.Result(killed).Adapter);
     }
 
-    private static int Run(string output, TimeSpan? patience)
+    private static int Lines(string output)
     {
-        var start = new ProcessStartInfo(System.Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet")
+        var path = new RunFolder(output).Metrics;
+        if (!File.Exists(path)) return Directory.Exists(output) ? 0 : -1;
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        using var reader = new StreamReader(stream);
+        return reader.ReadToEnd().Count(symbol => symbol == '\n');
+    }
+
+    private static int Run(string output, Action<Process>? untilKilled)
+    {
+        using var process = Process.Start(new ProcessStartInfo("dotnet") { ArgumentList = { typeof(ResumeTests).Assembly.Location, "tune", TinyRun.Model, output } })!;
+        if (untilKilled is not null)
         {
-            ArgumentList = { typeof(ResumeTests).Assembly.Location, "tune", TinyRun.Model, output },
-        };
-        using var process = Process.Start(start)!;
-        if (!process.WaitForExit(patience ?? TimeSpan.FromMinutes(3))) process.Kill();
-        process.WaitForExit();
+            untilKilled(process);
+            process.Kill();
+        }
+        Assert.True(process.WaitForExit(TimeSpan.FromMinutes(5)));
         return process.ExitCode;
     }
 }

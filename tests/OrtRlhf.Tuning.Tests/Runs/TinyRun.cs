@@ -8,7 +8,12 @@ namespace OrtRlhf.Tuning.Tests.Runs;
 /// <summary>Runs on <see cref="TinyModel"/>, made once.</summary>
 internal static class TinyRun
 {
-    private static readonly Lazy<string> LazyModel = new(() => TinyModel.Write(Directory.CreateTempSubdirectory("ortrlhf-tiny-").FullName));
+    private static readonly Lazy<string> LazyModel = new(() =>
+    {
+        var folder = Directory.CreateTempSubdirectory("ortrlhf-tiny-").FullName;
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
+        return TinyModel.Write(folder);
+    });
 
     public static string Model => LazyModel.Value;
 
@@ -18,14 +23,22 @@ internal static class TinyRun
     };
 
     // Everything that has a state takes part: warm-up, moving average, statistics of prompts, several passes, steps left out.
-    public static TuningOptions Options(TempFolder folder, string output, TuningMethod method = TuningMethod.Ddpo)
+    public static TuningOptions Options(TempFolder folder, string output, TuningMethod method = TuningMethod.Ddpo) => Options(Model, folder.At(output), method);
+
+    public static void StartOrResume(string model, string output)
     {
-        var prompts = folder.At("prompts.txt");
+        if (File.Exists(new RunFolder(output).Options)) TuningRun.Resume(output, Environment);
+        else TuningRun.Execute(Options(model, output, TuningMethod.Ddpo) with { Epochs = 12 }, Environment);
+    }
+
+    private static TuningOptions Options(string model, string output, TuningMethod method)
+    {
+        var prompts = Path.Combine(Path.GetDirectoryName(output)!, "prompts.txt");
         if (!File.Exists(prompts)) File.WriteAllText(prompts, "a cat\na dog\na {red|blue} hat\nno bird\nsome fish\n");
         return TuningOptions.For(method) with
         {
-            Model = Model,
-            Output = folder.At(output),
+            Model = model,
+            Output = output,
             Reward = "2*brightness",
             Prompts = prompts,
             Epochs = 4,
@@ -47,14 +60,6 @@ internal static class TinyRun
             SamplesEvery = 2,
             Session = new() { Threads = 1 },
         };
-    }
-
-    public static void StartOrResume(string model, string output)
-    {
-        using var folder = new TempFolder();
-        var run = new RunFolder(output);
-        if (File.Exists(run.Options)) TuningRun.Resume(output, Environment);
-        else TuningRun.Execute(Options(folder, output) with { Model = model, Output = output, Epochs = 12 }, Environment);
     }
 
     public static (string Metrics, byte[] Adapter) Result(string output) =>

@@ -71,7 +71,7 @@ public sealed class TuningRunTests
         var options = TinyRun.Options(folder, "run", method) with
         {
             Reward = reward,
-            Epochs = 12,
+            Epochs = method == TuningMethod.Es ? 20 : 12,
             Images = 32,
             PromptsPerEpoch = 2,
             Population = 8,
@@ -113,7 +113,7 @@ public sealed class TuningRunTests
     }
 
     [Fact]
-    public void Execute_Es_MembersShareprompts_AndNoise()
+    public void Execute_Es_MembersSharePromptsAndNoise()
     {
         using var folder = new TempFolder();
         var options = TinyRun.Options(folder, "run", TuningMethod.Es) with { Epochs = 1, Images = 8, Sigma = 1e-9, LearningRate = 1e-9 };

@@ -293,7 +293,8 @@ internal sealed class ReportPage
     }
 
     private IReadOnlyList<ChartPoint> Points(Func<EpochMetrics, double?> value, Func<EpochMetrics, double> error) =>
-        [.. report.Epochs.Select(epoch => new ChartPoint(epoch.Images, value(epoch) ?? double.NaN, error(epoch), epoch.Epoch))];
+        // What was not measured in an epoch is left out; what is no number interrupts the line.
+        [.. from epoch in report.Epochs let y = value(epoch) where y is not null select new ChartPoint(epoch.Images, y.Value, error(epoch), epoch.Epoch)];
 
     private static string Chip(double errors, int sign = 1) => $"<span class=\"chip {Tone(sign * errors)}\">{StandardErrors(errors)}</span>";
 

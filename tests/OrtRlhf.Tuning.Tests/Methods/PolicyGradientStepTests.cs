@@ -1,0 +1,89 @@
+using OrtRlhf.Learning;
+using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Tuning.Tests.Runs;
+
+namespace OrtRlhf.Tuning.Tests.Methods;
+
+/// <summary>A tiny policy that is not the base model, and transitions of its own.</summary>
+public sealed class PolicyGradientStepTests : IDisposable
+{
+    private static readonly SessionSettings Settings = new() { Threads = 1 };
+    private readonly Policy policy;
+    private readonly Pipeline pipeline;
+    private readonly Transition[] transitions;
+
+    public PolicyGradientStepTests()
+    {
+        policy = Policy.Create(ImageModel.Open(TinyRun.Model), new() { Rank = 2 }, 3);
+        foreach (var name in policy.Adapters.Names.Where(name => name.EndsWith("lora_B.weight", StringComparison.Ordinal)))
+        {
+            new Philox(4, 0, (uint)name.Length, 0).FillGaussian(policy.Adapters[name]);
+            foreach (ref var value in policy.Adapters[name]) value *= 0.1f;
+        }
+        pipeline = new Pipeline(policy, new SamplingOptions { Steps = 4, GuidanceScale = 2, BatchSize = 4 }, Settings);
+        var images = pipeline.Sample([.. Enumerable.Range(0, 5).Select(i => new SampleRequest(i % 2 == 0 ? "a cat" : "a dog", 9, 1, (uint)i))]);
+        transitions = [.. images.SelectMany((image, i) => pipeline.Table.RequireDensity().Select(s => new Transition(image.Trajectory, s, i - 1.7f)))];
+    }
+
+    public void Dispose()
+    {
+        pipeline.Dispose();
+        policy.Dispose();
+    }
+
+    [Fact]
+    public void Accumulate_FreshSamples_RatioIsOne()
+    {
+        var (_, metrics) = Run(4, 2, Ddpo);
+        Assert.InRange(metrics.RatioDeviation, 0, 1e-5);
+        // With other guidance the trainer is another policy: the check must see it.
+        Assert.InRange(Run(4, 1, Ddpo).Metrics.RatioDeviation, 1e-4, double.PositiveInfinity);
+    }
+
+    [Fact]
+    public void Accumulate_MicroBatch_DoesNotMatter_WeightDoes()
+    {
+        var (one, _) = Run(1, 2, Ddpo);
+        var (seven, _) = Run(7, 2, Ddpo);
+        Assert.InRange(Relative(one, seven), 0, 1e-4);
+        var (half, _) = Run(7, 2, Ddpo, weight: 0.5);
+        Assert.InRange(Relative(Array.ConvertAll(half, value => 2 * value), seven), 0, 1e-6);
+    }
+
+    [Fact]
+    public void Accumulate_Reinforce_MatchesFiniteDifference()
+    {
+        var (gradient, _) = Run(4, 2, Reinforce);
+        var theta = policy.Adapters.All.ToArray();
+        var direction = Array.ConvertAll(gradient, g => (float)(g / Gradients.Norm(gradient)));
+        const float h = 0.01f;
+        var rise = (Loss(h) - Loss(-h)) / (2 * h);
+        Assert.Equal(1, rise / Gradients.Norm(gradient), 0.02);
+
+        double Loss(float step)
+        {
+            for (var i = 0; i < theta.Length; i++) policy.Adapters.All[i] = theta[i] + (step * direction[i]);
+            var loss = Run(4, 2, Reinforce).Metrics.Means["loss"];
+            theta.CopyTo(policy.Adapters.All);
+            return loss;
+        }
+    }
+
+    private static TrainingLoss Ddpo(PolicyTransition transition) => Learning.Algorithms.Ddpo.Loss(transition, new());
+
+    private static TrainingLoss Reinforce(PolicyTransition transition) => Learning.Algorithms.Reinforce.Loss(transition, new());
+
+    private static double Relative(float[] a, float[] b) => Gradients.Norm([.. a.Zip(b, (x, y) => x - y)]) / Gradients.Norm(b);
+
+    private (float[] Gradient, StepMetrics Metrics) Run(int microBatch, double guidance, Func<PolicyTransition, TrainingLoss> loss, double weight = 1)
+    {
+        using var step = new PolicyGradientStep(policy, pipeline.Table, pipeline.Text, guidance, microBatch, loss, Settings);
+        var sum = new Gradients(policy.Adapters.All.Length);
+        var metrics = step.Accumulate(transitions, sum, weight);
+        return (sum.Values.ToArray(), metrics);
+    }
+}
