@@ -16,7 +16,7 @@ public class CommandLineTests
     [Theory]
     [InlineData("tune", "--method NAME", "--resume RUN", "jpeg-compressibility", "Default 30")]
     [InlineData("sample", "--prompt TEXT", "--guidance-scale X", "--adapter FILE", "Default 10")]
-    [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "standard errors")]
+    [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "KL to the base model")]
     [InlineData("doctor", "--json", "which devices really work")]
     public void Help_ExplainsWithExamplesAndDefaults(string verb, params string[] parts)
     {

@@ -131,7 +131,7 @@ internal sealed class TuneCommand : ModelCommand
         if (Resume is not null) return Continue(Resume, cancellation);
         var options = ToOptions();
         if (options.Faults().ToArray() is { Length: > 0 } faults) throw new UsageError("tune: " + string.Join("; ", faults));
-        return TuneScreen.Show(options.Output, options.Epochs, environment => TuningRun.Execute(options, environment, cancellation));
+        return TuneScreen.Show(options.Output, environment => TuningRun.Execute(options, environment, cancellation));
     }
 
     private int Continue(string run, CancellationToken cancellation)
@@ -139,7 +139,7 @@ internal sealed class TuneCommand : ModelCommand
         if (Verbs.Given(this).FirstOrDefault(option => option is not ("resume" or "epochs")) is { } other)
             throw new UsageError($"tune: --resume takes the options of '{run}', from its options.json; leave out {(other == "MODEL" ? other : "--" + other)}, only --epochs may change");
         if (Epochs < 1) throw new UsageError($"tune: --epochs: expected at least 1, got {Epochs}");
-        return TuneScreen.Show(run, Epochs, environment => TuningRun.Resume(run, environment, Epochs, cancellation));
+        return TuneScreen.Show(run, environment => TuningRun.Resume(run, environment, Epochs, cancellation));
     }
 
     private TuningOptions ToOptions()

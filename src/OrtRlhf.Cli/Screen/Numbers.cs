@@ -11,7 +11,7 @@ internal static class Numbers
     {
         0 => "0",
         _ when !double.IsFinite(value) => value.ToString(CultureInfo.InvariantCulture),
-        _ when Math.Abs(value) is >= 1e-3 and < 1e6 => value.ToString($"F{Math.Clamp(3 - (int)Math.Floor(Math.Log10(Math.Abs(value))), 0, 6)}", CultureInfo.InvariantCulture),
+        _ when Math.Abs(value) is >= 1e-4 and < 1e6 => value.ToString($"F{Math.Clamp(3 - (int)Math.Floor(Math.Log10(Math.Abs(value))), 0, 6)}", CultureInfo.InvariantCulture),
         _ => value.ToString("0.###e0", CultureInfo.InvariantCulture),
     };
 

@@ -19,7 +19,7 @@ internal sealed class TuneProgress
     /// <summary>Takes a step's news.</summary>
     public void Take(TuningProgress progress)
     {
-        if (progress.Stage == TuningStage.EvaluatingBase && _now.Stage != TuningStage.EvaluatingBase) _evaluationBegan = Seconds;
+        if (progress.Stage == TuningStage.Loading) _evaluationBegan = Seconds; // the first batch of the evaluation is told of when it is done
         if (progress.Stage == TuningStage.Sampling && double.IsNaN(_trainingBegan)) (_trainingBegan, _firstEpoch) = (Seconds, progress.Epoch - 1);
         _now = progress;
     }
@@ -78,16 +78,22 @@ internal sealed class TuneProgress
         return $"{text}  {Numbers.Write(ImagesPerSecond)} images/s  {Clock.Write(Left)} left";
     }
 
-    /// <summary>The line that is redrawn.</summary>
-    public string LiveLine()
+    /// <summary>The line that is redrawn; what matters less is left out where it does not fit.</summary>
+    /// <param name="width">Characters there are.</param>
+    public string LiveLine(int width)
     {
         var learning = _now.Stage is TuningStage.Sampling or TuningStage.Scoring or TuningStage.Updating;
-        var text = learning ? $"epoch {_now.Epoch}/{_now.Epochs} {Doing(),-8}" : Doing();
-        if (_last is { } m) text += $"  reward {Numbers.Write(m.Reward.Mean)}";
-        if (_base is { } b) text += $" (base {Numbers.Write(b.Mean)})";
-        if (_rewards.Count > 1) text += $" {Sparkline()}";
-        if (_last is not null && learning) text += $"  {Numbers.Write(ImagesPerSecond)} images/s  {Clock.Write(Left)} left";
-        return text;
+        var parts = new List<(string Text, int Rank)> { (learning ? $"epoch {_now.Epoch}/{_now.Epochs} {Doing(),-8}" : Doing(), 0) };
+        if (_last is { } m) parts.Add(($"  reward {Numbers.Write(m.Reward.Mean)}", 1));
+        if (_base is { } b) parts.Add(($" (base {Numbers.Write(b.Mean)})", 3));
+        if (_rewards.Count > 1) parts.Add(($" {Sparkline()}", 5));
+        if (_last is not null && learning)
+        {
+            parts.Add(($"  {Numbers.Write(ImagesPerSecond)} images/s", 4));
+            parts.Add(($"  {Clock.Write(Left)} left", 2));
+        }
+        while (parts.Count > 1 && parts.Sum(part => part.Text.Length) > width) parts.Remove(parts.MaxBy(part => part.Rank));
+        return string.Concat(parts.Select(part => part.Text));
     }
 
     private double Seconds => _clock.Elapsed.TotalSeconds;

@@ -8,12 +8,13 @@ namespace OrtRlhf.Cli.Screen;
 /// <summary>A run as it is seen: a live line on a terminal, a line an epoch when redirected; then a table of what changed.</summary>
 internal static class TuneScreen
 {
+    private const int Bar = 20;
+
     /// <summary>Runs something that tells of its progress, and shows it.</summary>
     /// <param name="folder">The run's folder.</param>
-    /// <param name="epochs">Epochs of the run where they are known beforehand.</param>
     /// <param name="run">The run.</param>
     /// <returns>An <see cref="ExitCode"/>.</returns>
-    public static int Show(string folder, int? epochs, Func<TuningEnvironment, RunSummary> run)
+    public static int Show(string folder, Func<TuningEnvironment, RunSummary> run)
     {
         Terminal.Line($"run     {folder}");
         var summary = Terminal.IsLive ? Live(run) : Plain(run);
@@ -49,14 +50,14 @@ internal static class TuneScreen
     {
         var state = new TuneProgress();
         return Terminal.Out.Progress().AutoClear(true).HideCompleted(false)
-            .Columns(new SpinnerColumn(Spinner.Known.Dots), new ProgressBarColumn { Width = 24 }, new TaskDescriptionColumn { Alignment = Justify.Left })
+            .Columns(new SpinnerColumn(Spinner.Known.Dots), new ProgressBarColumn { Width = Bar }, new TaskDescriptionColumn { Alignment = Justify.Left })
             .Start(context =>
             {
                 var task = context.AddTask("loading the model", maxValue: 1);
                 void Refresh()
                 {
                     task.Value = state.Share();
-                    task.Description = Markup.Escape(state.LiveLine());
+                    task.Description = Markup.Escape(state.LiveLine(Terminal.Out.Profile.Width - Bar - 6));
                 }
                 return run(Environment(
                     progress =>

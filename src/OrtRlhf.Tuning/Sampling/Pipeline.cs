@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+using OrtRlhf.Graph;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Tuning.Sessions;
@@ -17,7 +19,7 @@ public sealed class Pipeline : IDisposable
     /// <param name="policy">The model and its adapters; stays the caller's.</param>
     /// <param name="options">How to sample.</param>
     /// <param name="settings">Device and threads.</param>
-    /// <exception cref="Graph.UserError">A part cannot be read or run.</exception>
+    /// <exception cref="UserError">A part cannot be read or run.</exception>
     public Pipeline(Policy policy, SamplingOptions options, SessionSettings settings)
     {
         (_policy, Options) = (policy, options);
@@ -32,8 +34,8 @@ public sealed class Pipeline : IDisposable
     public SamplingOptions Options { get; }
 
     /// <summary>The sampler's steps.</summary>
-    /// <exception cref="Graph.UserError">The sampler is a solver of several steps, which is no table of Gaussian steps.</exception>
-    public SamplerTable Table => _table ?? throw new Graph.UserError($"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use --sampler ddim with --eta above 0");
+    /// <exception cref="UserError">The sampler is a solver of several steps, which is no table of Gaussian steps.</exception>
+    public SamplerTable Table => _table ?? throw new UserError($"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use --sampler ddim with --eta above 0");
 
     /// <summary>The sampler and its settings in a few words.</summary>
     public string SamplerName => _table?.Name ?? _solver!.Name;
@@ -45,6 +47,7 @@ public sealed class Pipeline : IDisposable
     /// <param name="requests">Prompts and keys of the noise.</param>
     /// <param name="progress">Told the number of images done.</param>
     /// <param name="cancellation">Stops between steps.</param>
+    /// <exception cref="UserError">The model's numbers are not finite.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public SampledImage[] Sample(IReadOnlyList<SampleRequest> requests, Action<int>? progress = null, CancellationToken cancellation = default)
     {
@@ -55,6 +58,8 @@ public sealed class Pipeline : IDisposable
             var trajectories = _table is { } table
                 ? Sampler.Sample(_denoiser, table, _policy.Model.Latent, batch, cancellation)
                 : MultistepSampler.Sample(_denoiser, _solver!, _policy.Model.Latent, batch, cancellation);
+            if (Array.Find(trajectories, t => !float.IsFinite(TensorPrimitives.Sum(t.Latent(t.Steps).Span))) is { } broken)
+                throw new UserError($"model '{_policy.Model.Name}': drew numbers that are not finite for \"{broken.Request.Prompt}\", seed {broken.Request.Seed}; its weights or adapters are damaged, or the guidance scale is too large");
             var images = _decoder.Decode([.. trajectories.Select(t => t.Latent(t.Steps))]);
             result.AddRange(trajectories.Zip(images, (t, image) => new SampledImage(t, image)));
             progress?.Invoke(result.Count);
