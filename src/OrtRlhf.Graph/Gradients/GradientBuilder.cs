@@ -13,10 +13,12 @@ public static class GradientBuilder
     /// <summary>Adds the gradients of <paramref name="loss"/> to its graph.</summary>
     /// <param name="loss">A scalar, or one element.</param>
     /// <param name="parameters">Values to differentiate by.</param>
+    /// <param name="options">What to prefer; null for the defaults.</param>
     /// <returns>The gradient of each parameter, of the parameter's shape; zeros where the loss does not depend on it.</returns>
     /// <exception cref="UserError">An operator on the way has no rule, must not be differentiated, or shapes are not static.</exception>
-    public static IReadOnlyDictionary<Value, Value> Add(Value loss, IReadOnlyCollection<Value> parameters)
+    public static IReadOnlyDictionary<Value, Value> Add(Value loss, IReadOnlyCollection<Value> parameters, GradientOptions? options = null)
     {
+        options ??= new GradientOptions();
         if (loss.Shape is not { IsStatic: true } shape || shape.Count != 1)
             throw new UserError($"gradient of '{loss.Name}': expected a scalar loss, got shape {loss.Shape?.ToString() ?? "none"}");
         var graph = loss.Graph;
@@ -31,7 +33,7 @@ public static class GradientBuilder
             var upstream = node.Outputs.Select(o => o is null ? null : Total(o)).ToArray();
             if (upstream.All(u => u is null)) continue;
 
-            var g = new NodeGradient(node, upstream, active.Contains);
+            var g = new NodeGradient(node, upstream, active.Contains, options);
             IReadOnlyList<Value?> results;
             using (graph.Scope("gradient")) results = node.Domain == OnnxGraph.CompositeDomain ? Composite.Of(node).Gradient(g) : GradientRules.Of(node)(g);
             for (var n = 0; n < results.Count; n++)

@@ -8,15 +8,19 @@ public sealed class NodeGradient
     private readonly IReadOnlyList<Value?> _upstream;
     private readonly Func<Value, bool> _needs;
 
-    internal NodeGradient(Node node, IReadOnlyList<Value?> upstream, Func<Value, bool> needs)
+    internal NodeGradient(Node node, IReadOnlyList<Value?> upstream, Func<Value, bool> needs, GradientOptions options)
     {
         Node = node;
+        Options = options;
         _upstream = upstream;
         _needs = needs;
     }
 
     /// <summary>The node.</summary>
     public Node Node { get; }
+
+    /// <summary>What to prefer.</summary>
+    public GradientOptions Options { get; }
 
     /// <summary>Its graph, to which a rule adds the backward nodes.</summary>
     public OnnxGraph Graph => Node.Graph;

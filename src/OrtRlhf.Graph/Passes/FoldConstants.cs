@@ -9,12 +9,16 @@ namespace OrtRlhf.Graph.Passes;
 /// </summary>
 public static class FoldConstants
 {
+    // A file of anyone may ask for any number of constants; shape arithmetic needs few.
+    private const long LargestSum = 1 << 24;
+
     /// <summary>Applies the pass.</summary>
     /// <exception cref="UserError">Shapes do not fit an operator.</exception>
     public static void Apply(OnnxGraph graph)
     {
         var replaced = new Dictionary<Value, Value>();
         var outputs = graph.Outputs.ToHashSet();
+        var left = LargestSum;
         graph.Rewrite(node =>
         {
             node.Substitute(value => replaced.GetValueOrDefault(value, value));
@@ -25,7 +29,8 @@ public static class FoldConstants
                 replaced[node.Output] = same;
                 return true;
             }
-            if (InferShapes.Checked(node, () => ConstantEvaluation.Of(node)) is not { } data) return false;
+            if (left < 0 || InferShapes.Checked(node, () => ConstantEvaluation.Of(node)) is not { } data) return false;
+            if (data.IsInMemory) left -= data.Count;
             (node.Output.Data, node.Output.Producer) = (data, null);
             (node.Output.Type, node.Output.Shape) = (data.Type, data.Shape);
             if (node.Op == "Transpose" && !graph.Values.ContainsKey(node.Inputs[0]!.Name + ".T")) graph.Rename(node.Output, node.Inputs[0]!.Name + ".T");

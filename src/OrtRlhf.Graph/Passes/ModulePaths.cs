@@ -11,7 +11,7 @@ internal sealed class ModulePaths
 
     private readonly HashSet<string> _scopes = new(StringComparer.Ordinal);
     private readonly Dictionary<Node, int> _places = [];
-    private readonly List<(int Place, string[] Path, string Prefix)> _witnesses = [];
+    private readonly Dictionary<string, List<(int Place, string Prefix)>> _witnesses = new(StringComparer.Ordinal);
 
     public ModulePaths(OnnxGraph graph)
     {
@@ -24,7 +24,14 @@ internal sealed class ModulePaths
         {
             if (Traced(node) is not { } path) continue;
             foreach (var parameter in node.Inputs.Select(ParameterOf).OfType<string>())
-                if (Ends(parameter, path)) _witnesses.Add((_places[node], path.Split('.'), parameter[..^path.Length]));
+            {
+                if (!Ends(parameter, path)) continue;
+                foreach (var part in Starts(path))
+                {
+                    if (!_witnesses.TryGetValue(part, out var list)) _witnesses[part] = list = [];
+                    list.Add((_places[node], parameter[..^path.Length]));
+                }
+            }
         }
     }
 
@@ -33,16 +40,29 @@ internal sealed class ModulePaths
     {
         var parameter = ParameterOf(node.Input(1));
         if (Traced(node) is not { } path) return parameter is null ? [] : [parameter];
-        if (parameter is null) return [Prefix(node, path.Split('.')) + path];
+        if (parameter is null) return [Prefix(node, path) + path];
         return Ends(parameter, path) ? [parameter] : [path, parameter];
     }
 
     /// <summary>What the nearest parameter says, of those that share most of the path.</summary>
-    private string Prefix(Node node, string[] path) => _witnesses
-        .Select(w => (w.Prefix, Shared: w.Path.Zip(path).TakeWhile(p => p.First == p.Second).Count(), Distance: Math.Abs(w.Place - _places[node])))
-        .Where(w => w.Shared > 0)
-        .OrderByDescending(w => w.Shared).ThenBy(w => w.Distance)
-        .Select(w => w.Prefix).FirstOrDefault("");
+    private string Prefix(Node node, string path)
+    {
+        foreach (var part in Starts(path))
+        {
+            if (!_witnesses.TryGetValue(part, out var list)) continue;
+            var place = _places[node];
+            var next = list.BinarySearch((place, ""), Comparer<(int Place, string)>.Create((a, b) => a.Place.CompareTo(b.Place)));
+            if (next < 0) next = ~next;
+            return next == list.Count || (next > 0 && place - list[next - 1].Place <= list[next].Place - place) ? list[next - 1].Prefix : list[next].Prefix;
+        }
+        return "";
+    }
+
+    /// <summary>A dotted path, and what is left when names are taken off its end.</summary>
+    private static IEnumerable<string> Starts(string path)
+    {
+        for (var end = path.Length; end > 0; end = path.LastIndexOf('.', end - 1)) yield return path[..end];
+    }
 
     /// <summary>The path in a node's name, without the numbers of what was met again; null where the name has none.</summary>
     private string? Traced(Node node)

@@ -50,6 +50,21 @@ public class ExportedGradientTests
         Assert.True(worst < gradient, $"the worst of {parameters.Count} gradients is off by {worst:g3}, expected below {gradient:g3}");
     }
 
+    /// <summary>A sampler's graph keeps its open shapes, a trainer's is frozen and folded first: both name the same adapters in the same order.</summary>
+    [Theory]
+    [InlineData("unet-opset17")]
+    [InlineData("unet-small-opset14")]
+    [InlineData("unet-small-opset20")]
+    [InlineData("unet-linear-opset17")]
+    [InlineData("unet-small-fp16-opset17")]
+    public void AdaptersOfAFoldedModel_AreThoseOfTheFile(string name)
+    {
+        var expected = InjectLora.Apply(ExportedModel.Read(name), Options).Select(l => l.Path).ToList();
+        Assert.Equal(expected.Count, expected.Distinct().Count());
+        foreach (var recognize in new[] { false, true })
+            Assert.Equal(expected, InjectLora.Apply(ExportedModel.Prepared(name, recognize), Options).Select(l => l.Path));
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -16,7 +16,7 @@ internal static class FiniteDifference
     private const double Tolerance = 5e-4;
 
     /// <summary>Checks all gradients together, and each again with no other one wanted.</summary>
-    public static void Check(Func<OnnxGraph, Value> build)
+    public static void Check(Func<OnnxGraph, Value> build, GradientOptions? prefer = null)
     {
         using var options = Ort.Options();
         var forward = new OnnxGraph("forward");
@@ -26,22 +26,22 @@ internal static class FiniteDifference
         using var session = new InferenceSession(OnnxFile.ToBytes(forward), options);
         var weights = Numbers.Normal(99, Ort.Run(session)["y"].Dims);
 
-        var gradients = Gradients(build, weights, null);
+        var gradients = Gradients(build, weights, null, prefer);
         foreach (var (name, data) in parameters)
         {
             var expected = Difference(session, name, data, weights.ToFloats());
             Numbers.AssertClose(expected, gradients[name], Tolerance);
-            Numbers.AssertClose(gradients[name], Gradients(build, weights, name)[name], 1e-6);
+            Numbers.AssertClose(gradients[name], Gradients(build, weights, name, prefer)[name], 1e-6);
         }
     }
 
     /// <summary>Gradients by name, of all parameters or of one.</summary>
-    public static Dictionary<string, Tensor> Gradients(Func<OnnxGraph, Value> build, Tensor weights, string? only)
+    public static Dictionary<string, Tensor> Gradients(Func<OnnxGraph, Value> build, Tensor weights, string? only, GradientOptions? prefer = null)
     {
         var graph = new OnnxGraph("backward");
         var y = build(graph);
         var parameters = graph.Inputs.Where(i => i.Data is not null && (only is null || i.Name == only)).ToArray();
-        foreach (var (parameter, gradient) in GradientBuilder.Add(Sum(y * graph.Constant(weights)), parameters)) graph.Output(gradient, parameter.Name + "_grad");
+        foreach (var (parameter, gradient) in GradientBuilder.Add(Sum(y * graph.Constant(weights)), parameters, prefer)) graph.Output(gradient, parameter.Name + "_grad");
         return Ort.Run(graph).ToDictionary(o => o.Key[..^"_grad".Length], o => o.Value);
     }
 

@@ -20,6 +20,27 @@ public class GradientRulesTests
         FiniteDifference.Check(RuleCases.Table[name]);
     }
 
+    public static TheoryData<string> Convolutions => [.. RuleCases.Table.Keys.Where(k => RuleCases.OperatorOf(k) == "Conv")];
+
+    [Theory]
+    [MemberData(nameof(Convolutions))]
+    public void Conv_OfSharedWeights_MatchesFiniteDifference(string name) => FiniteDifference.Check(RuleCases.Table[name], new GradientOptions { SharedWeights = true });
+
+    [Fact]
+    public void Conv_OfSharedWeights_MakesNoCopyOfThem()
+    {
+        IEnumerable<string> Weights(bool shared)
+        {
+            var graph = new OnnxGraph("shared");
+            var x = graph.Parameter("x", Numbers.Normal(1, 1, 2, 4, 4));
+            var y = Conv(x, graph.Constant(Numbers.Normal(2, 3, 2, 3, 3), "w"), null, 1, [1, 1, 1, 1]);
+            GradientBuilder.Add(Sum(y), [x], new GradientOptions { SharedWeights = shared });
+            return graph.Constants.Where(c => c.Data!.Count == 54).Select(c => c.Name);
+        }
+        Assert.Equal(["w"], Weights(true));
+        Assert.Equal(["w", "w/flipped"], Weights(false));
+    }
+
     [Fact]
     public void Table_EveryRule_HasAFiniteDifferenceCase()
     {

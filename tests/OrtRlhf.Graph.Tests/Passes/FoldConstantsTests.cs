@@ -112,6 +112,16 @@ public class FoldConstantsTests
     }
 
     [Fact]
+    public void Apply_ManyLargeConstants_StopsBeforeMemoryRunsOut()
+    {
+        var graph = new OnnxGraph("bomb");
+        var shape = graph.Constant(Tensor.Vector(1 << 16));
+        for (var i = 0; i < 300; i++) graph.Output(graph.Op("Identity", [graph.Op("ConstantOfShape", [shape])]));
+        FoldConstants.Apply(graph);
+        Assert.InRange(graph.Nodes.Count(n => n.Op == "ConstantOfShape"), 1, 100);
+    }
+
+    [Fact]
     public void Freeze_UnknownSymbol_ThrowsAndNamesTheModels()
     {
         var graph = OnnxFile.Read(Golden.At("torch", "unet-small-opset14", "model.onnx"));

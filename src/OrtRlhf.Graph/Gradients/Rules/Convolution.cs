@@ -14,7 +14,7 @@ internal static class Convolution
         if (x.Shape!.Rank != 4) throw new UserError($"{g.Node}: expected [B,C,H,W], got {x.Shape}");
         var window = Window.Of(g.Node, 2, w.Shape!);
         var group = g.Node.Attribute("group", 1L);
-        var dX = g.Needs(0) ? InputGradient(g.Dy, x, w, window, group) : null;
+        var dX = g.Needs(0) ? InputGradient(g, x, w, window, group) : null;
         var dW = g.Needs(1) ? WeightGradient(g, x, w, g.Dy, window, group) : null;
         return g.Node.Inputs.Count > 2 ? [dX, dW, g.Needs(2) ? Sum(g.Dy, [0, 2, 3]) : null] : [dX, dW];
     }
@@ -33,10 +33,10 @@ internal static class Convolution
     /// <summary>
     /// For stride 1 a convolution with the flipped, transposed weight, which runs faster than ConvTranspose; else ConvTranspose.
     /// </summary>
-    private static Value InputGradient(Value dy, Value x, Value w, Window window, long group)
+    private static Value InputGradient(NodeGradient g, Value x, Value w, Window window, long group)
     {
-        var graph = x.Graph;
-        if (group == 1 && window.Strides.All(s => s == 1) && window.Dilations.All(d => d == 1))
+        var (graph, dy) = (g.Graph, g.Dy);
+        if (!g.Options.SharedWeights && group == 1 && window.Strides.All(s => s == 1) && window.Dilations.All(d => d == 1))
         {
             long[] pads = [.. Enumerable.Range(0, 2).Select(i => window.Kernel[i] - 1 - window.Before[i]), .. Enumerable.Range(0, 2).Select(i => window.Kernel[i] - 1 - window.After[i])];
             if (pads.All(p => p >= 0)) return Functions.Conv(dy, Flipped(w), null, 1, pads);
