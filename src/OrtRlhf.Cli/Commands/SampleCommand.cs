@@ -13,7 +13,7 @@ namespace OrtRlhf.Cli.Commands;
 /// <summary>Draws images of prompts.</summary>
 [Verb("sample", HelpText = "Draws images of prompts: PNG files, and all of them on one sheet with captions. "
     + "The same model, adapter, prompt, seed and settings give the same image, whatever else is drawn with it.")]
-[Example("what the model that ships draws", "sample --prompt \"a large red circle\" --prompt \"two small blue stars\" --count 4")]
+[Example("what the model that ships draws", "sample --prompt \"a large red circle\" --prompt \"two small blue crosses\" --count 4")]
 [Example("the same with what a run has learned, at the run's settings", "sample --adapter artifacts/runs/small/adapter/adapter.onnx_adapter --prompt \"a large red circle\" --seed 7")]
 [Example("many prompts, fewer steps of a better solver", "sample my-model --prompts prompts.txt --sampler dpm-solver++ --steps 20 --output images")]
 internal sealed class SampleCommand : ModelCommand
