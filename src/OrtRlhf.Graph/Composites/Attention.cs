@@ -7,12 +7,12 @@ namespace OrtRlhf.Graph.Composites;
 
 /// <summary>
 /// Attention. Outputs: o [..., S, e] and the probabilities p [..., S, T], which the gradient uses. The large matrix p is never transposed. From
-/// <see cref="Large"/> scores a head on, heads run one after the other, p is not kept, and the gradient takes it again: memory for one head's p instead of
-/// all. Attribute <c>one_by_one</c> 0 or 1 says it whatever the size.
+/// <see cref="Large"/> scores a head on, heads run one after the other, so that a head's scores stay in the cache, and each head's p is an output of its own
+/// (attribute <c>one_by_one</c> 0 or 1 says it whatever the size). From <see cref="Huge"/> scores of all heads on p is not kept: the gradient takes it again.
 /// </summary>
 internal sealed class Attention : Composite
 {
-    private const long Large = 1 << 20;
+    private const long Large = 1 << 20, Huge = 1 << 26;
 
     public override void Infer(Node node)
     {
@@ -20,7 +20,8 @@ internal sealed class Attention : Composite
         if (q.Shape is not { } sq || k.Shape is not { } sk || v.Shape is not { } sv) return;
         if (sq[-1].IsKnown && sk[-1].IsKnown && sq[-1] != sk[-1]) throw ShapeRules.Fault(node, "queries and keys of equal width");
         ShapeRules.Set(node, 0, q.Type, sq.With(-1, sv[-1]));
-        ShapeRules.Set(node, 1, q.Type, sq.With(-1, sk[-2]));
+        if (Heads(node) is null) ShapeRules.Set(node, 1, q.Type, sq.With(-1, sk[-2]));
+        else for (var i = 1; i < node.Outputs.Count; i++) ShapeRules.Set(node, i, q.Type, Shape.Of(1, sq[-2].Size, sk[-2].Size));
     }
 
     public override Value[] Lower(Node node)
@@ -33,7 +34,8 @@ internal sealed class Attention : Composite
             var p = Probabilities(q, keys, mask);
             return [MatMul(p, v), p];
         }
-        return [Joined(heads, h => MatMul(Probabilities(At(q, h), At(keys, h), mask), At(v, h))).Reshape(node.Output.Sizes)];
+        var each = Enumerable.Range(0, (int)heads).Select(h => Probabilities(At(q, h), At(keys, h), mask)).Select((p, h) => (P: p, O: MatMul(p, At(v, h)))).ToArray();
+        return [Layout.Concat(0, [.. each.Select(h => h.O)]).Reshape(node.Output.Sizes), .. each.Select(h => h.P)];
     }
 
     // dV^T = dO^T P;  dS = P * (dO V^T - delta), delta = sum(dO * O) per row, both terms from one product [dO | -delta] [V | 1]^T;
@@ -48,19 +50,19 @@ internal sealed class Attention : Composite
         var right = Layout.Concat(-1, v, q.Graph.Scalar(v.Type, 1).Expand(v.Shape!.With(-1, 1).Sizes)).T();
         var (queries, keys, turnedO) = (q * scale, k * scale, dO.T());
         var turnedQueries = queries.T();
+        // The scale stands elsewhere than forward, so that no runtime takes the two for one and keeps them.
+        var again = g.Options.RecomputeScores || (heads ?? 0) * q.Sizes[^2] * k.Sizes[^2] >= Huge ? k.T() : null;
         var dMask = new List<Value>();
         Value?[] dX;
         if (heads is null)
         {
-            var (dQ, dK, dV) = Head(x => x, g.Out(1));
+            var (dQ, dK, dV) = Head(x => x, 0);
             dX = [dQ, dK?.T(), dV?.T()];
         }
         else
         {
-            // The scale stands elsewhere than forward, so that no runtime takes the two for one and keeps them. A head's results are joined before
-            // those of the next, so that its scores are gone by then.
-            var turnedKeys = k.T();
-            var each = Enumerable.Range(0, (int)heads).Select(h => Head(x => At(x, h), Probabilities(At(queries, h), At(turnedKeys, h), mask)))
+            // A head's results are joined before those of the next, so that its scores are gone by then.
+            var each = Enumerable.Range(0, (int)heads).Select(h => Head(x => At(x, h), h))
                 .Select(d => new[] { d.dQ, d.dK, d.dV }.OfType<Value>().Select(x => x.Reshape(-1)).ToArray()).ToArray();
             var joined = each[0].Length == 0 ? null : Layout.Concat(0, [.. each.Select(d => Layout.Concat(0, d))]).Reshape(heads.Value, -1);
             long from = 0;
@@ -79,8 +81,9 @@ internal sealed class Attention : Composite
         long[] ones = [.. Enumerable.Repeat(1L, g.Out(0).Sizes.Length - 2)];
         return [.. dX, q.Graph.Op("Sum", [.. dMask]).Reshape([.. ones, q.Sizes[^2], k.Sizes[^2]])];
 
-        (Value? dQ, Value? dK, Value? dV) Head(Func<Value, Value> at, Value p)
+        (Value? dQ, Value? dK, Value? dV) Head(Func<Value, Value> at, int head)
         {
+            var p = again is null ? g.Out(1 + head) : Probabilities(at(queries), at(again), mask);
             var dV = g.Needs(2) ? MatMul(at(turnedO), p) : null;
             if (!g.Needs(0) && !g.Needs(1) && !g.Needs(3)) return (null, null, dV);
             var dS = p * MatMul(at(left), at(right));
@@ -112,6 +115,4 @@ internal sealed class Attention : Composite
     private static Value? Mask(Node node, long? heads) => heads is not null && node.Input(3) is { Shape.Rank: > 3 } mask ? mask.Reshape(mask.Sizes[^2], mask.Sizes[^1]) : node.Input(3);
 
     private static Value At(Value x, int head) => x.Slice(0, head, head + 1);
-
-    private static Value Joined(long? heads, Func<int, Value> part) => heads is null ? part(0) : Layout.Concat(0, [.. Enumerable.Range(0, (int)heads).Select(part)]);
 }

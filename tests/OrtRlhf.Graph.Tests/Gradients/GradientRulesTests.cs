@@ -1,6 +1,9 @@
+using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph.Composites;
 using OrtRlhf.Graph.Expressions;
+using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Gradients;
+using OrtRlhf.Graph.Passes;
 using OrtRlhf.Graph.Tests.Gradients.Cases;
 using static OrtRlhf.Graph.Expressions.Functions;
 
@@ -25,6 +28,51 @@ public class GradientRulesTests
     [Theory]
     [MemberData(nameof(Convolutions))]
     public void Conv_OfSharedWeights_MatchesFiniteDifference(string name) => FiniteDifference.Check(RuleCases.Table[name], new GradientOptions { SharedWeights = true });
+
+    public static TheoryData<string> Attentions => [.. RuleCases.Table.Keys.Where(k => RuleCases.OperatorOf(k) == "Attention")];
+
+    [Theory]
+    [MemberData(nameof(Attentions))]
+    public void Attention_OfScoresTakenAgain_MatchesFiniteDifference(string name) => FiniteDifference.Check(RuleCases.Table[name], new GradientOptions { RecomputeScores = true });
+
+    [Theory]
+    [InlineData(64, false, 1)]
+    [InlineData(1024, false, 4)]
+    [InlineData(1024, true, 8)]
+    [InlineData(4096, false, 8)]
+    public void Attention_OfManyScores_RunsHeadByHeadAndOfVeryManyTakesThemAgain(long cells, bool recompute, int softmaxes)
+    {
+        var graph = new OnnxGraph("attention");
+        var x = graph.Parameter("x", new Tensor(ElementType.Float, [1, 4, cells, 8], () => []));
+        var loss = Mean(Attention(x, x, x, 0.5));
+        graph.Output(GradientBuilder.Add(loss, [x], new GradientOptions { RecomputeScores = recompute })[x], "x_grad");
+        LowerComposites.Apply(graph);
+        Assert.Equal(softmaxes, graph.Nodes.Count(n => n.Op == "Softmax"));
+        Assert.All(graph.Nodes.Where(n => n.Op == "Softmax" && softmaxes > 1), n => Assert.Equal([1, cells, cells], n.Output.Sizes));
+    }
+
+    [Theory]
+    [InlineData(0, 2)]
+    [InlineData(1, 6)]
+    public void Attention_OfScoresTakenAgain_OnnxRuntimeDoesNotKeepThem(long oneByOne, int softmaxes)
+    {
+        var graph = new OnnxGraph("again");
+        var x = graph.Parameter("x", Numbers.Normal(1, 3, 8, 4));
+        var y = graph.Op("Attention", OnnxGraph.CompositeDomain, 2, [Exp(x), Tanh(x), Sin(x)], ("scale", 0.5f), ("one_by_one", oneByOne))[0];
+        graph.Output(GradientBuilder.Add(Mean(Square(y)), [x], new GradientOptions { RecomputeScores = true })[x], "x_grad");
+        var path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():N}.onnx");
+        try
+        {
+            using var options = Ort.Options();
+            options.OptimizedModelFilePath = path;
+            using var session = new InferenceSession(OnnxFile.ToBytes(graph), options);
+            Assert.Equal(softmaxes, OnnxFile.Read(path).Nodes.Count(n => n.Op == "Softmax"));
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
 
     [Fact]
     public void Conv_OfSharedWeights_MakesNoCopyOfThem()
