@@ -93,7 +93,7 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         string[] arguments = [.. TinyTune.Arguments(model.Path, folder, "run", epochs: 1), "--eta", "0"];
         Cli.Run([.. arguments, "--method", "ddpo"]).FailsWith(2, "--eta: expected more than 0, got 0");
         Cli.Run([.. TinyTune.Arguments(model.Path, folder, "run"), "--sampler", "dpm-solver++"]).FailsWith(1, "its steps have no density", "--sampler ddim");
-        Cli.Run([.. arguments.Select(a => a == "--prompts-per-epoch" ? "--population" : a), "--prompts-per-epoch", "1", "--method", "es"]).Succeeds();
+        Cli.Run([.. arguments, "--population", "4", "--method", "es"]).Succeeds();
     }
 
     [Fact]
@@ -102,6 +102,7 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         using var folder = new TempFolder();
         Cli.Run(TinyTune.Arguments(folder.At("none"), folder, "run")).FailsWith(1, "none", "there is no such folder");
         Cli.Run("tune", "--resume", folder.At("none")).FailsWith(1, "there is no run in this folder");
+        Cli.Run(TinyTune.Arguments(model.Path, folder, "prompts.txt/run")).FailsWith(1, "--output: expected a folder, but", "is a file");
         Cli.Run(TinyTune.Arguments(folder.At("prompts.txt"), folder, "run")).FailsWith(1, "expected a folder, got a file");
     }
 }

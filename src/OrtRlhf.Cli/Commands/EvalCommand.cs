@@ -48,6 +48,7 @@ internal sealed class EvalCommand : ModelCommand
         var (sampling, session) = (ToSampling(source.Options.Sampling), ToSession());
         var count = Images ?? source.Options.EvaluationImages;
         Require("eval", sampling, session, count is < 2 or > 1_000_000 ? [$"--images: expected 2 to 1000000, got {count}"] : []);
+        if (Json is not null and not "-") OutputPlace.RequireFolder("json", Path.GetDirectoryName(Json) ?? "");
         var requests = Evaluation.Requests(HeldOut(source, kinds), count, Seed ?? source.Options.EvaluationSeed);
         var rewards = RewardSet.Parse(RewardRegistry.Default, [.. Reward], [.. requests.Select(request => request.Prompt).Distinct()]);
 

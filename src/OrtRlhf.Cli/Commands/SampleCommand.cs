@@ -47,6 +47,7 @@ internal sealed class SampleCommand : ModelCommand
         var source = AdaptedModel.Find(Adapter);
         var (sampling, session) = (ToSampling(source.Options.Sampling), ToSession());
         Require("sample", sampling, session, Count is < 1 or > 10_000 ? [$"--count: expected 1 to 10000, got {Count}"] : []);
+        OutputPlace.RequireFolder("output", Output);
 
         SampleRequest[] requests = [.. prompts.SelectMany(prompt => Enumerable.Range(0, Count).Select(i => new SampleRequest(prompt, Seed + (ulong)i, 0, 0)))];
         using var policy = source.Open(Model);

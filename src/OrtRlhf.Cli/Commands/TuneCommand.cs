@@ -50,7 +50,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 64.")]
     public int? Images { get; set; }
 
-    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Different draws of prompts an epoch, a divisor of the images. Default 64 (es: 4).")]
+    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (es: 4).")]
     public int? PromptsPerEpoch { get; set; }
 
     [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.001 (es: 0.01).")]
@@ -131,6 +131,7 @@ internal sealed class TuneCommand : ModelCommand
         if (Resume is not null) return Continue(Resume, cancellation);
         var options = ToOptions();
         if (options.Faults().ToArray() is { Length: > 0 } faults) throw new UsageError("tune: " + string.Join("; ", faults));
+        OutputPlace.RequireFolder("output", options.Output);
         return TuneScreen.Show(options.Output, environment => TuningRun.Execute(options, environment, cancellation));
     }
 
@@ -157,7 +158,7 @@ internal sealed class TuneCommand : ModelCommand
             HeldOutPrompts = HeldOutPrompts,
             PromptKinds = PromptKinds.Any() ? [.. PromptKinds.Select(kind => Choice.Of<SceneKind>("prompt-kinds", kind)!.Value)] : d.PromptKinds,
             Images = Images ?? d.Images,
-            PromptsPerEpoch = PromptsPerEpoch ?? d.PromptsPerEpoch,
+            PromptsPerEpoch = PromptsPerEpoch ?? DefaultPrompts(d),
             Sampling = ToSampling(d.Sampling),
             LearningRate = LearningRate ?? d.LearningRate,
             WarmupUpdates = WarmupUpdates ?? d.WarmupUpdates,
@@ -185,6 +186,15 @@ internal sealed class TuneCommand : ModelCommand
             CheckpointEvery = CheckpointEvery ?? d.CheckpointEvery,
             Session = ToSession(),
         };
+    }
+
+    // One image of each prompt; with es a few prompts, the same for every member of a generation.
+    private int DefaultPrompts(TuningOptions defaults)
+    {
+        var images = Images ?? defaults.Images;
+        if (defaults.Method != TuningMethod.Es) return images;
+        var each = Math.Max(1, images / Math.Max(1, Population ?? defaults.Population));
+        return each % defaults.PromptsPerEpoch == 0 ? defaults.PromptsPerEpoch : each;
     }
 
     private static string NewFolder(TuningMethod method)

@@ -17,11 +17,14 @@ internal sealed class TuneProgress
     private long _firstImages;
 
     /// <summary>Takes a step's news.</summary>
-    public void Take(TuningProgress progress)
+    /// <returns>Whether the model is loaded by now, and was not before.</returns>
+    public bool Take(TuningProgress progress)
     {
+        var begins = _now.Stage == TuningStage.Loading && progress.Stage != TuningStage.Loading;
         if (progress.Stage == TuningStage.Loading) _evaluationBegan = Seconds; // the first batch of the evaluation is told of when it is done
         if (progress.Stage == TuningStage.Sampling && double.IsNaN(_trainingBegan)) (_trainingBegan, _firstEpoch) = (Seconds, progress.Epoch - 1);
         _now = progress;
+        return begins;
     }
 
     /// <summary>Takes the base model's scores.</summary>

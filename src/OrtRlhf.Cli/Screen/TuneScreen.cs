@@ -16,20 +16,19 @@ internal static class TuneScreen
     /// <returns>An <see cref="ExitCode"/>.</returns>
     public static int Show(string folder, Func<TuningEnvironment, RunSummary> run)
     {
-        Terminal.Line($"run     {folder}");
-        var summary = Terminal.IsLive ? Live(run) : Plain(run);
+        var summary = Terminal.IsLive ? Live(folder, run) : Plain(folder, run);
         Summary(summary, new RunFolder(folder));
         return ExitCode.Done;
     }
 
-    private static RunSummary Plain(Func<TuningEnvironment, RunSummary> run)
+    private static RunSummary Plain(string folder, Func<TuningEnvironment, RunSummary> run)
     {
         var state = new TuneProgress();
         var stage = TuningStage.Loading;
         return run(Environment(
             progress =>
             {
-                state.Take(progress);
+                if (state.Take(progress)) Terminal.Line($"run     {folder}");
                 if (progress.Stage == stage || progress.Stage is not (TuningStage.EvaluatingBase or TuningStage.Evaluating or TuningStage.Writing)) return;
                 stage = progress.Stage;
                 Terminal.Line(state.Doing());
@@ -46,7 +45,7 @@ internal static class TuneScreen
             }));
     }
 
-    private static RunSummary Live(Func<TuningEnvironment, RunSummary> run)
+    private static RunSummary Live(string folder, Func<TuningEnvironment, RunSummary> run)
     {
         var state = new TuneProgress();
         return Terminal.Out.Progress().AutoClear(true).HideCompleted(false)
@@ -62,7 +61,7 @@ internal static class TuneScreen
                 return run(Environment(
                     progress =>
                     {
-                        state.Take(progress);
+                        if (state.Take(progress)) Terminal.Out.WriteLine($"run     {folder}");
                         Refresh();
                     },
                     evaluation =>
