@@ -147,7 +147,7 @@ public sealed record TuningOptions
             if (!holds) yield return string.Create(CultureInfo.InvariantCulture, $"--{option}: expected {expected}, got {got}");
         foreach (var fault in Sampling.Faults()) yield return fault;
         if (Method == TuningMethod.Es) yield break;
-        if (Sampling.Sampler != SamplerKind.Ddim) yield return $"--sampler: expected ddim, got {Sampling.Sampler}: a solver's steps have no density for a policy gradient; use --method es";
+        if (Sampling.Sampler != SamplerKind.Ddim) yield return $"--sampler: expected ddim, got dpm-solver++: a solver's steps have no density for a policy gradient; use --method es";
         if (Sampling.Eta == 0)
             yield return "--eta: expected more than 0, got 0: without noise the steps have no density for a policy gradient; use --eta 1, or --method es";
     }
