@@ -15,6 +15,7 @@ internal sealed class ExternalFiles(string folder)
         var offset = Number(owner, "offset", place, 0);
         var length = Number(owner, "length", place, bytes);
         if (length != bytes) throw new UserError($"{owner}: expected {bytes} bytes of external data, the model says {length}");
+        if (bytes == 0) return new Tensor(type, dims, []);
         var handle = Open(owner, location);
         var size = RandomAccess.GetLength(handle);
         if (offset > size || bytes > size - offset) throw new UserError($"{owner}: expected {bytes} bytes at {offset} of '{location}', which has {size}; the file is truncated or not the model's own");
@@ -49,6 +50,8 @@ internal sealed class ExternalFiles(string folder)
             if (info.LinkTarget is not null) throw new UserError($"{owner}: external data '{location}' is a link; put the file itself into the model's folder");
         }
         if (!File.Exists(path)) throw new UserError($"{owner}: no file '{location}' beside the model; it holds the model's weights");
+        // A pipe or a device has no length, and to open it may take forever.
+        if (new FileInfo(path).Length == 0) throw new UserError($"{owner}: external data '{location}' is empty; the file is truncated or not the model's own");
         return _open[location] = File.OpenHandle(path, share: FileShare.Read | FileShare.Delete);
     }
 

@@ -101,6 +101,7 @@ public sealed record OnnxAdapter(IReadOnlyList<(string Name, Tensor Data)> Param
     {
         try
         {
+            if (new FileInfo(path) is { Exists: true, Length: 0 }) throw new UserError($"adapter '{path}': the file is empty");
             return Read(File.ReadAllBytes(path), path);
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)

@@ -66,7 +66,7 @@ internal static class OnnxDecoder
                 graph.Constant(data, item.Output[0]);
                 continue;
             }
-            var node = graph.AddRaw(item.OpType, Domain(item.Domain), item.Name);
+            var node = graph.AddRaw(item.OpType, Domain(item.Domain), NameOf(item));
             foreach (var attribute in item.Attribute) node.Attributes[attribute.Name] = AttributeOf(attribute, $"model '{name}': {node}", files);
             foreach (var output in item.Output) node.Outputs.Add(output.Length == 0 ? null : graph.NewValue(output, node));
             nodes.Add((node, item));
@@ -79,6 +79,17 @@ internal static class OnnxDecoder
 
         Value Find(Node node, string input) => graph.Values.TryGetValue(input, out var value)
             ? value : throw new UserError($"model '{name}': {node} reads '{input}', which nothing makes");
+    }
+
+    /// <summary>
+    /// A node's name, with the path of its module in front where PyTorch's newer exporter keeps that as metadata: a list such as
+    /// <c>['', 'mid_block', 'mid_block.attn1', 'mid_block.attn1.to_q', 'linear_3']</c>, the last one the node itself.
+    /// </summary>
+    private static string NameOf(NodeProto node)
+    {
+        if (node.MetadataProps.FirstOrDefault(m => m.Key == "pkg.torch.onnx.name_scopes")?.Value.Split('\'') is not { Length: >= 5 } parts) return node.Name;
+        var module = parts[^4];
+        return module.Length == 0 || node.Name.StartsWith('/') ? node.Name : $"/{module}/{node.Name}";
     }
 
     private static string Domain(string domain) => domain is "ai.onnx" ? "" : domain;

@@ -23,6 +23,7 @@ public static class OnnxFile
     {
         var info = new FileInfo(path);
         if (!info.Exists) throw new UserError($"model '{path}': no such file");
+        if (info.Length == 0) throw new UserError($"model '{path}': the file is empty");
         if (info.Length > LargestMessage) throw new UserError($"model '{path}': {info.Length / 1e9:F1} GB; expected less than 2 GB with the weights in a file beside it");
         try
         {

@@ -72,11 +72,12 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
 
     private static SafetensorsFile OpenSingle(string path)
     {
+        // A pipe or a device has no length, and to open it may take forever.
+        if (new FileInfo(path) is { Exists: true, Length: < 8 } file) throw new UserError($"safetensors '{path}': expected at least 8 bytes, got {file.Length}; the file is truncated");
         var handle = File.OpenHandle(path, share: FileShare.Read | FileShare.Delete);
         try
         {
             var size = RandomAccess.GetLength(handle);
-            if (size < 8) throw new UserError($"safetensors '{path}': expected at least 8 bytes, got {size}; the file is truncated");
             var length = BitConverter.ToInt64(Read(path, handle, 0, 8));
             if (length is < 2 or > SafetensorsHeader.Limit || length > size - 8)
                 throw new UserError($"safetensors '{path}': expected a header of 2 to {Math.Min(SafetensorsHeader.Limit, size - 8)} bytes, got {(ulong)length}; the file is truncated or not safetensors");

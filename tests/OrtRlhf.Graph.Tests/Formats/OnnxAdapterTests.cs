@@ -89,6 +89,20 @@ public sealed class OnnxAdapterTests : IDisposable
     }
 
     [Fact]
+    public void Read_OneTensorToldManyTimes_ThrowsBeforeMemoryRunsOut()
+    {
+        // Every entry of the list aims at one table, whose data is the file's; as copies they would be a thousand times the file.
+        var bytes = new OnnxAdapter([.. Enumerable.Range(0, 1000).Select(i => ($"t{i}", i == 0 ? Numbers.Normal(1, 50_000) : Tensor.Of([1f], 1)))]).ToBytes();
+        var root = BitConverter.ToInt32(bytes);
+        var list = root + 16 + BitConverter.ToInt32(bytes, root + 16);
+        var first = list + 4 + BitConverter.ToInt32(bytes, list + 4);
+        for (var i = 0; i < 1000; i++) BitConverter.TryWriteBytes(bytes.AsSpan(list + 4 + (4 * i)), first - (list + 4 + (4 * i)));
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Contains("damaged", Assert.Throws<UserError>(() => OnnxAdapter.Read(bytes)).Message);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 5_000_000);
+    }
+
+    [Fact]
     public void Read_MissingOrOtherFile_ThrowsUserError()
     {
         Assert.Contains("cannot be read", Assert.Throws<UserError>(() => OnnxAdapter.Read(Path.Combine(_folder, "none"))).Message);

@@ -1,6 +1,8 @@
+using System.Runtime.InteropServices;
 using Google.Protobuf;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Formats.Onnx;
+using OrtRlhf.Graph.Passes;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Tests.Formats;
@@ -227,6 +229,53 @@ public sealed class OnnxFileTests : IDisposable
         var x = ("x", Numbers.Normal(3, 2, 24));
         Assert.Equal(Ort.Run(Small(large: false), x)["y"].ToFloats(), Ort.Run(OnnxFile.Read(model.ToByteArray()), x)["y"].ToFloats());
     }
+
+    [Theory]
+    [InlineData(new long[] { -5, 2 }, "sizes that can be")]
+    [InlineData(new long[] { 1L << 40, 1L << 40 }, "sizes that can be")]
+    public void Read_ImpossibleShapeArithmetic_ThrowsUserError(long[] shape, string expected)
+    {
+        var graph = new OnnxGraph("reshape");
+        graph.Output(graph.Op("Relu", [graph.Input("x", ElementType.Float, "batch")]), "y");
+        var model = ModelProto.Parser.ParseFrom(OnnxFile.ToBytes(graph));
+        model.Graph.Node[0].OpType = "Reshape";
+        model.Graph.Node[0].Input.Add("shape");
+        model.Graph.Initializer.Add(new TensorProto { Name = "shape", DataType = 7, Dims = { shape.Length }, RawData = ByteString.CopyFrom([.. shape.SelectMany(BitConverter.GetBytes)]) });
+        Assert.Contains(expected, Assert.Throws<UserError>(() => OnnxFile.Read(model.ToByteArray())).Message);
+    }
+
+    [Fact]
+    public void Read_PathsThatPyTorchKeepsAsMetadata_AreTheNodes()
+    {
+        var graph = new OnnxGraph("dynamo");
+        var x = graph.Input("x", ElementType.Float, 2, 4);
+        graph.Output(MatMul(MatMul(x, graph.Constant(Numbers.Normal(1, 4, 4), "val_1")), graph.Constant(Numbers.Normal(2, 4, 4), "val_2")), "y");
+        var model = ModelProto.Parser.ParseFrom(OnnxFile.ToBytes(graph));
+        for (var i = 0; i < 2; i++)
+        {
+            model.Graph.Node[i].Name = $"node_linear_{i}";
+            model.Graph.Node[i].MetadataProps.Add(new StringStringEntryProto { Key = "pkg.torch.onnx.name_scopes", Value = $"['', 'mid_block', 'mid_block.attn{i}', 'mid_block.attn{i}.to_q', 'linear_{i}']" });
+        }
+        var read = OnnxFile.Read(model.ToByteArray());
+        Assert.Equal("/mid_block.attn0.to_q/node_linear_0", read.Nodes[0].Name);
+        Assert.Equal(["mid_block.attn0.to_q", "mid_block.attn1.to_q"], InjectLora.Apply(read, new LoraOptions { Targets = ["to_q"] }).Select(l => l.Path));
+    }
+
+    [Fact]
+    public void Read_Pipe_ThrowsInsteadOfWaiting()
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        Directory.CreateDirectory(At("pipes"));
+        foreach (var name in new[] { "pipes/good.bin", "pipes/model.onnx", "pipes/a.safetensors", "pipes/a.onnx_adapter" }) Assert.Equal(0, MakePipe(At(name), 0x180));
+        var place = new Dictionary<string, string> { ["location"] = "good.bin", ["offset"] = "0", ["length"] = "16" };
+        Assert.Contains("is empty", Assert.Throws<UserError>(() => OnnxFile.Read(External(place), folder: At("pipes"))).Message);
+        Assert.Contains("is empty", Assert.Throws<UserError>(() => OnnxFile.Read(At("pipes/model.onnx"))).Message);
+        Assert.Contains("truncated", Assert.Throws<UserError>(() => SafetensorsFile.Open(At("pipes/a.safetensors"))).Message);
+        Assert.Contains("is empty", Assert.Throws<UserError>(() => OnnxAdapter.Read(At("pipes/a.onnx_adapter"))).Message);
+    }
+
+    [DllImport("libc", EntryPoint = "mkfifo")]
+    private static extern int MakePipe([MarshalAs(UnmanagedType.LPStr)] string path, uint mode);
 
     [Fact]
     public void Read_Cycle_ThrowsUserError()
