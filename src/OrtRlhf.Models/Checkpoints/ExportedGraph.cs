@@ -22,6 +22,7 @@ public static class ExportedGraph
         var graph = folder.ReadGraph();
         graph.Name = folder.Name;
         RaiseOpset.Apply(graph);
+        RemoveEmptyAdapters(graph);
         var have = graph.Inputs.Where(i => i.Data is null).Select(i => i.Name).ToList();
         if (!have.ToHashSet().SetEquals(inputs.Select(i => i.Name)))
             throw new UserError($"{folder.Name}: '{Path.Combine(folder.Path, "model.onnx")}': expected inputs {string.Join(", ", inputs.Select(i => i.Name))}, got {string.Join(", ", have)}");
@@ -44,6 +45,16 @@ public static class ExportedGraph
         FreezeShapes.Apply(graph, frozen);
         FoldConstants.Apply(graph);
         return graph;
+    }
+
+    // An export of ours declares adapters with empty defaults (y + B A x); whoever wants adapters puts them in anew.
+    private static void RemoveEmptyAdapters(OnnxGraph graph)
+    {
+        var empty = graph.Inputs.Where(i => i.Data is { Count: 0 }).ToList();
+        if (empty.Count == 0) return;
+        foreach (var sum in graph.Nodes.Where(n => n.Op == "Add" && n.Name.EndsWith(".lora/Add", StringComparison.Ordinal)).ToList()) graph.Redirect(sum.Output, sum.Inputs[0]!);
+        foreach (var input in empty) graph.MakeConstant(input, input.Data!);
+        graph.RemoveUnused();
     }
 
     private static void TakeAs(OnnxGraph graph, Value input, ElementType type)

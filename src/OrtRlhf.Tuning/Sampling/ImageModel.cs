@@ -49,6 +49,12 @@ public sealed record ImageModel
     /// <summary>Image decoder: <c>latent_sample</c> [B,C,H,W] to <c>sample</c> [B,3,8H,8W] or so, nominally in [-1,1]. The argument is B.</summary>
     public required Func<Dim, OnnxGraph> Decoder { get; init; }
 
+    /// <summary>
+    /// Image encoder: <c>sample</c> [B,3,H,W] in [-1,1] to <c>latent_parameters</c> [B,2C,h,w] (means, then log-variances) or, of an autoencoder without
+    /// variance, <c>latent_sample</c> [B,C,h,w]. The argument is B. Null for a folder of exported graphs.
+    /// </summary>
+    public Func<Dim, OnnxGraph>? Encoder { get; init; }
+
     /// <summary>Latents are divided by this before they are decoded; diffusers' <c>scaling_factor</c>, default 1.</summary>
     public double ScalingFactor { get; init; } = 1;
 

@@ -25,7 +25,7 @@ internal static class ImageModelFolder
         var tokenizer = ClipTokenizer.Open(index.FolderOf("tokenizer"));
         var (textEncoder, textWidth) = TextEncoder(index.Component("text_encoder"), tokenizer);
         var (denoiser, latent) = Denoiser(index.Component("unet"), tokenizer.MaxLength, textWidth);
-        var (decoder, scaling) = Decoder(index.Component(index.Has("vae_decoder") ? "vae_decoder" : "vae"), latent);
+        var (decoder, encoder, scaling) = Autoencoder(index.Component(index.Has("vae_decoder") ? "vae_decoder" : "vae"), latent);
         return new ImageModel
         {
             Name = new DirectoryInfo(folder).Name,
@@ -36,6 +36,7 @@ internal static class ImageModelFolder
             TextEncoder = textEncoder,
             Denoiser = denoiser,
             Decoder = decoder,
+            Encoder = encoder,
             ScalingFactor = scaling.ScalingFactor,
             ShiftFactor = scaling.ShiftFactor,
         };
@@ -96,30 +97,33 @@ internal static class ImageModelFolder
         }
     }
 
-    private static (Func<Dim, OnnxGraph>, LatentScaling) Decoder(ComponentFolder folder, LatentSize latent)
+    private static (Func<Dim, OnnxGraph> Decoder, Func<Dim, OnnxGraph>? Encoder, LatentScaling) Autoencoder(ComponentFolder folder, LatentSize latent)
     {
         var scaling = LatentScaling.Parse(folder.Config, folder.ClassName);
         if (folder.IsOnnx)
         {
             return (b => ExportedGraph.Read(folder, [("latent_sample", ElementType.Float)], "sample",
-                b.IsKnown ? new Dictionary<string, long[]> { ["latent_sample"] = [b.Size, latent.Channels, latent.Height, latent.Width] } : null), scaling);
+                b.IsKnown ? new Dictionary<string, long[]> { ["latent_sample"] = [b.Size, latent.Channels, latent.Height, latent.Width] } : null), null, scaling);
         }
         folder.Expect("AutoencoderKL", "AutoencoderTiny");
-        Func<Dim, OnnxGraph> decoder;
-        long channels;
         if (folder.ClassName == "AutoencoderKL")
         {
-            var config = AutoencoderKlConfig.Parse(folder.Config);
+            var kl = AutoencoderKlConfig.Parse(folder.Config);
+            Fits(kl.LatentChannels);
             var weights = folder.Weights();
-            (decoder, channels) = (b => AutoencoderKl.BuildDecoder(config, weights, b), config.LatentChannels);
+            return (b => AutoencoderKl.BuildDecoder(kl, weights, b), b => AutoencoderKl.BuildEncoder(kl, weights, b), scaling);
         }
         else
         {
-            var config = AutoencoderTinyConfig.Parse(folder.Config);
+            var tiny = AutoencoderTinyConfig.Parse(folder.Config);
+            Fits(tiny.LatentChannels);
             var weights = folder.Weights();
-            (decoder, channels) = (b => AutoencoderTiny.BuildDecoder(config, weights, b), config.LatentChannels);
+            return (b => AutoencoderTiny.BuildDecoder(tiny, weights, b), b => AutoencoderTiny.BuildEncoder(tiny, weights, b), scaling);
         }
-        return channels == latent.Channels ? (decoder, scaling)
-            : throw new UserError($"vae: has {channels} latent channels, but unet has {latent.Channels}; they do not belong together");
+
+        void Fits(long channels)
+        {
+            if (channels != latent.Channels) throw new UserError($"vae: has {channels} latent channels, but unet has {latent.Channels}; they do not belong together");
+        }
     }
 }

@@ -31,7 +31,7 @@ public class ImageModelTests
         var exact = ImageModel.Open(TinyModel.Write(folder.At("float")));
         var half = ImageModel.Open(TinyModel.Write(folder.At("half"), ElementType.Float16));
         Assert.Equal(ElementType.Float, half.Denoiser("batch").Outputs[0].Type);
-        Close(Denoise(exact, 2), Denoise(half, 2), 1e-2);
+        Numbers.Close(Denoise(exact, 2), Denoise(half, 2), 1e-2);
     }
 
     [Theory]
@@ -48,11 +48,11 @@ public class ImageModelTests
 
         var optimum = ImageModel.Open(folder.At("optimum"));
         Assert.Equal((model.Latent, model.ScalingFactor), (optimum.Latent, optimum.ScalingFactor));
-        Close(Denoise(model, "batch"), Denoise(optimum, "batch"), tolerance);
-        Close(Denoise(model, 2), Denoise(optimum, 2), tolerance);
+        Numbers.Close(Denoise(model, "batch"), Denoise(optimum, "batch"), tolerance);
+        Numbers.Close(Denoise(model, 2), Denoise(optimum, 2), tolerance);
         using var text = new TextEmbeddings(model, OneThread);
         using var exportedText = new TextEmbeddings(optimum, OneThread);
-        Close(text["a red dot"], exportedText["a red dot"], tolerance);
+        Numbers.Close(text["a red dot"], exportedText["a red dot"], tolerance);
         using var decoder = new LatentDecoder(model, OneThread);
         using var exportedDecoder = new LatentDecoder(optimum, OneThread);
         var latent = Enumerable.Range(0, model.Latent.Count).Select(i => MathF.Sin(i)).ToArray();
@@ -130,12 +130,5 @@ public class ImageModelTests
         using var t = new long[] { 999, 20 }.ToOrt(2);
         using var c = states.ToOrt(2, TinyModel.Tokens, TinyModel.Width);
         return session.Run(("sample", x), ("timestep", t), ("encoder_hidden_states", c))["out_sample"];
-    }
-
-    private static void Close(float[] expected, float[] got, double tolerance)
-    {
-        Assert.Equal(expected.Length, got.Length);
-        var error = expected.Zip(got).Max(p => Math.Abs((double)p.First - p.Second)) / expected.Max(v => Math.Abs(v));
-        Assert.True(error < tolerance, $"max error / max value is {error:E2}, expected below {tolerance:E1}");
     }
 }

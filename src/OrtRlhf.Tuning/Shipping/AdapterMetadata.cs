@@ -1,0 +1,103 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Tuning.Sampling;
+
+namespace OrtRlhf.Tuning.Shipping;
+
+/// <summary>
+/// What adapters in safetensors say of themselves beside A and B: PEFT's configuration in the header (<c>lora_adapter_metadata</c>, entries <c>unet.r</c>,
+/// <c>unet.lora_alpha</c>), or kohya's <c>.alpha</c> tensors. Without either, alpha is the rank.
+/// </summary>
+internal static class AdapterMetadata
+{
+    private const string Key = "lora_adapter_metadata", KohyaPrefix = "lora_unet_", Down = ".lora_down.weight", Up = ".lora_up.weight", Alpha = ".alpha";
+
+    /// <summary>The header of a file whose B has alpha/r in it.</summary>
+    public static Dictionary<string, string> Write(IReadOnlyList<AdapterLayer> layers)
+    {
+        var rank = layers.Count == 0 ? 0 : layers.Max(l => l.Rank);
+        var config = new JsonObject
+        {
+            ["unet.peft_type"] = "LORA",
+            ["unet.r"] = rank,
+            ["unet.lora_alpha"] = rank,
+            ["unet.bias"] = "none",
+            ["unet.lora_dropout"] = 0.0,
+            ["unet.target_modules"] = new JsonArray([.. layers.Select(l => JsonValue.Create(l.Path))]),
+        };
+        if (layers.Any(l => l.Rank != rank))
+        {
+            foreach (var pattern in (string[])["unet.rank_pattern", "unet.alpha_pattern"])
+                config[pattern] = new JsonObject(layers.Where(l => l.Rank != rank).Select(l => KeyValuePair.Create(l.Path, (JsonNode?)l.Rank)));
+        }
+        return new Dictionary<string, string> { ["format"] = "pt", [Key] = config.ToJsonString() };
+    }
+
+    /// <summary>The tensors of a file under PEFT's names, and alpha/r of a layer.</summary>
+    public static (IReadOnlyList<(string Name, Tensor Data)>, Func<AdapterLayer, double>?) Read(string path, ImageModel? model)
+    {
+        var file = SafetensorsFile.Open(path);
+        if (file.Tensors.Keys.Any(n => n.StartsWith(KohyaPrefix, StringComparison.Ordinal))) return Kohya(file, path, model);
+        return ([.. file.Tensors.Select(t => (t.Key, t.Value))], file.Metadata.TryGetValue(Key, out var json) ? Peft(json, path) : null);
+    }
+
+    private static Func<AdapterLayer, double> Peft(string json, string path)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = 8 });
+            var config = document.RootElement.Clone();
+            if (config.ValueKind != JsonValueKind.Object) throw new JsonException();
+            if (Is("unet.use_dora")) throw new UserError($"adapter '{path}': unet.use_dora = true; expected a plain LoRA");
+            var (alpha, root) = (Number(config, "unet.lora_alpha"), Is("unet.use_rslora"));
+            var patterns = config.TryGetProperty("unet.alpha_pattern", out var p) && p.ValueKind == JsonValueKind.Object ? p : (JsonElement?)null;
+            return layer => (Pattern(patterns, layer.Path) ?? alpha ?? layer.Rank) / (root ? Math.Sqrt(layer.Rank) : layer.Rank);
+
+            bool Is(string key) => config.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.True;
+        }
+        catch (JsonException fault)
+        {
+            throw new UserError($"adapter '{path}': {Key} in the header is not a JSON object", fault);
+        }
+
+        double? Number(JsonElement config, string key) => !config.TryGetProperty(key, out var value) || value.ValueKind == JsonValueKind.Null ? null
+            : value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out var number) && double.IsFinite(number) ? number
+            : throw new UserError($"adapter '{path}': {key} in the header: expected a number, got {value.GetRawText().ReplaceLineEndings(" ")}");
+
+        // A pattern is the path or its end.
+        double? Pattern(JsonElement? patterns, string layer) => patterns?.EnumerateObject()
+            .Where(e => layer == e.Name || layer.EndsWith("." + e.Name, StringComparison.Ordinal)).Select(e => Number(patterns.Value, e.Name)).FirstOrDefault();
+    }
+
+    // lora_unet_mid_block_..._to_q.lora_down.weight, .lora_up.weight, .alpha: underscores for dots, which only the model can undo.
+    private static (IReadOnlyList<(string, Tensor)>, Func<AdapterLayer, double>?) Kohya(SafetensorsFile file, string path, ImageModel? model)
+    {
+        var paths = Paths(model ?? throw new UserError($"adapter '{path}': has kohya's names, which only a model tells the layers of; name the model"));
+        var tensors = new List<(string, Tensor)>();
+        var alphas = new Dictionary<string, double>(StringComparer.Ordinal);
+        foreach (var (name, tensor) in file.Tensors)
+        {
+            var ending = ((string[])[Down, Up, Alpha]).FirstOrDefault(e => name.EndsWith(e, StringComparison.Ordinal));
+            if (ending is null || !name.StartsWith(KohyaPrefix, StringComparison.Ordinal))
+                throw new UserError($"adapter '{path}': tensor '{name}': expected {KohyaPrefix}LAYER{Down}, {Up} and {Alpha} alone, layers of the denoiser");
+            var module = name[KohyaPrefix.Length..^ending.Length];
+            if (!paths.TryGetValue(module, out var layer)) throw new UserError($"adapter '{path}': tensor '{name}': model '{model.Name}' has no such layer");
+            if (ending == Alpha) alphas[layer] = tensor.Count == 1 ? tensor.ToFloats()[0] : throw new UserError($"adapter '{path}': tensor '{name}': expected one number, got {tensor}");
+            else tensors.Add((AdapterFile.Prefix + layer + (ending == Down ? AdapterFile.SuffixA : AdapterFile.SuffixB), tensor));
+        }
+        return (tensors, layer => alphas.TryGetValue(layer.Path, out var alpha) ? alpha / layer.Rank : 1);
+    }
+
+    private static Dictionary<string, string> Paths(ImageModel model)
+    {
+        var paths = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var node in model.Denoiser("batch").Nodes.Where(n => n.Op is "MatMul" or "Gemm" or "Conv" && n.Name.LastIndexOf('/') > 0))
+        {
+            var path = node.Name[..node.Name.LastIndexOf('/')].Trim('/').Replace('/', '.');
+            paths[path.Replace('.', '_')] = path;
+        }
+        return paths;
+    }
+}

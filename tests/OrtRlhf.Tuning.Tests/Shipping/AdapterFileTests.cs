@@ -1,0 +1,151 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Graph.Passes;
+using OrtRlhf.Learning;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Tuning.Shipping;
+
+namespace OrtRlhf.Tuning.Tests.Shipping;
+
+public class AdapterFileTests : IDisposable
+{
+    private const string Layer = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
+    private readonly TempFolder _folder = new();
+    private readonly ImageModel _model;
+
+    public AdapterFileTests() => _model = ImageModel.Open(TinyModel.Write(_folder.At("tiny")));
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData("a.onnx_adapter")]
+    [InlineData("a.safetensors")]
+    public void WriteThenOpen_LinearAndConvolution_GivesTheSameDenoiser(string name)
+    {
+        using var policy = Random(_model, new LoraOptions { Rank = 3, Alpha = 5, Targets = ["attn1.to_q", "attn2.to_out.0", "resnets.*.conv1", "proj_in"] });
+        AdapterFile.Of(policy).Write(_folder.At(name));
+        using var opened = AdapterFile.Open(_model, _folder.At(name));
+        Assert.Equal((3, 1.0), (opened.Lora.Rank, opened.Lora.Scale));
+        Numbers.Close(Denoise(policy), Denoise(opened), 1e-5);
+    }
+
+    [Fact]
+    public void Open_OtherRankInALayer_IsFilledUpWithZeros()
+    {
+        using var policy = Random(_model, new LoraOptions { Rank = 4, Targets = ["attn1.to_q", "attn1.to_v"] });
+        foreach (var name in policy.Adapters.Names.Where(n => n.Contains("to_v.lora_A"))) policy.Adapters[name][(policy.Adapters[name].Length / 4)..].Clear();
+        var layers = AdapterFile.Of(policy).Layers.Select(l => !l.Path.EndsWith("to_v", StringComparison.Ordinal) ? l
+            : l with { A = First(l.A, 0), B = First(l.B, 1) }).ToList();
+        Assert.Equal([1, 4], layers.Select(l => l.Rank).Distinct().Order());
+        new AdapterFile(layers).Write(_folder.At("a.safetensors"));
+        using var opened = AdapterFile.Open(_model, _folder.At("a.safetensors"));
+        Numbers.Close(Denoise(policy), Denoise(opened), 1e-6);
+
+        static Tensor First(Tensor t, int axis)
+        {
+            var rows = t.ToFloats();
+            return axis == 0 ? Tensor.Of(rows[..(int)t.Dims[1]], 1, t.Dims[1]) : Tensor.Of([.. rows.Where((_, i) => i % t.Dims[1] == 0)], t.Dims[0], 1);
+        }
+    }
+
+    [Theory]
+    [InlineData("""{"unet.lora_alpha":12,"unet.r":3}""", 4)]
+    [InlineData("""{"unet.lora_alpha":12,"unet.r":3,"unet.alpha_pattern":{"to_q":6}}""", 2)]
+    [InlineData("""{"unet.lora_alpha":12,"unet.use_rslora":true}""", 6.9282032302755)]
+    [InlineData("{}", 1)]
+    public void Read_PeftMetadata_ScalesB(string metadata, double scale)
+    {
+        var (a, b) = (Tensor.Of(new float[48], 3, 16), Tensor.Of([.. Enumerable.Range(0, 48).Select(i => (float)i)], 16, 3));
+        SafetensorsFile.Write(_folder.At("a.safetensors"), Whole(a, b), new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
+        var layer = Assert.Single(AdapterFile.Read(_folder.At("a.safetensors")).Layers);
+        Assert.Equal(Layer, layer.Path);
+        Assert.Equal(47 * scale, layer.B.ToFloats()[47], 1e-4);
+    }
+
+    [Fact]
+    public void Open_KohyaNames_GivesTheSameDenoiser()
+    {
+        using var policy = Random(_model, new LoraOptions { Rank = 2, Targets = ["to_q", "to_out.0"] });
+        var tensors = AdapterFile.Of(policy).Layers.SelectMany(l => new[]
+        {
+            KeyValuePair.Create($"lora_unet_{l.Path.Replace('.', '_')}.lora_down.weight", l.A),
+            KeyValuePair.Create($"lora_unet_{l.Path.Replace('.', '_')}.lora_up.weight", Tensor.Of([.. l.B.ToFloats().Select(v => v / 3)], l.B.Dims)),
+            KeyValuePair.Create($"lora_unet_{l.Path.Replace('.', '_')}.alpha", Tensor.Scalar(6f)),
+        });
+        SafetensorsFile.Write(_folder.At("k.safetensors"), tensors);
+        using var opened = AdapterFile.Open(_model, _folder.At("k.safetensors"));
+        Numbers.Close(Denoise(policy), Denoise(opened), 1e-5);
+        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_unet_no_such_layer.alpha", Tensor.Scalar(1f))]);
+        Assert.Contains("no such layer", Fails("k.safetensors"));
+        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_te_text_model.alpha", Tensor.Scalar(1f))]);
+        Assert.Contains("layers of the denoiser", Fails("k.safetensors"));
+    }
+
+    [Fact]
+    public void Open_BadFiles_ThrowsForEach()
+    {
+        Assert.Contains("no such file", Fails("none.safetensors"));
+        File.WriteAllText(_folder.At("a.bin"), "");
+        Assert.Contains(".onnx_adapter or .safetensors", Fails("a.bin"));
+        File.WriteAllBytes(_folder.At("a.onnx_adapter"), new byte[100]);
+        Assert.Contains("not an .onnx_adapter file", Fails("a.onnx_adapter"));
+        File.WriteAllBytes(_folder.At("a.safetensors"), new byte[100]);
+        Assert.Contains("a.safetensors", Fails("a.safetensors"));
+
+        var (a, b) = (Tensor.Of(new float[48], 3, 16), Tensor.Of(new float[48], 16, 3));
+        Save([.. Whole(a, b).Take(1)]);
+        Assert.Contains("is there without", Fails("a.safetensors"));
+        Save([.. Whole(a, Tensor.Of(new float[32], 16, 2))]);
+        Assert.Contains("expected [r,in,...] and [out,r,...]", Fails("a.safetensors"));
+        Save([.. Whole(Tensor.Of(new float[24], 3, 8), b)]);
+        Assert.Contains("expected shape [3,16]", Fails("a.safetensors"));
+        Save([.. Whole(a, b).Select(t => KeyValuePair.Create(t.Key.Replace("to_q", "to_u"), t.Value))]);
+        Assert.Contains("attn1.to_u': matches no linear or convolution layer", Fails("a.safetensors"));
+        Save([.. Whole(a, b).Select(t => KeyValuePair.Create(t.Key.Replace(Layer, "to_q"), t.Value))]);
+        Assert.Contains("whole module paths", Fails("a.safetensors"));
+        Save([.. Whole(a, b), KeyValuePair.Create("text_encoder.x.lora_A.weight", a), KeyValuePair.Create("text_encoder.x.lora_B.weight", b)]);
+        Assert.Contains("layers of the denoiser", Fails("a.safetensors"));
+        Save([]);
+        Assert.Contains("no tensors", Fails("a.safetensors"));
+        Save([.. Whole(a, b)], "[]");
+        Assert.Contains("not a JSON object", Fails("a.safetensors"));
+        Save([.. Whole(a, b)], """{"unet.use_dora":true}""");
+        Assert.Contains("use_dora", Fails("a.safetensors"));
+
+        void Save(KeyValuePair<string, Tensor>[] tensors, string metadata = "{}") =>
+            SafetensorsFile.Write(_folder.At("a.safetensors"), tensors, new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
+    }
+
+    /// <summary>A policy whose A and B are all random.</summary>
+    internal static Policy Random(ImageModel model, LoraOptions lora)
+    {
+        var policy = Policy.Create(model, lora, seed: 1);
+        foreach (var (name, i) in policy.Adapters.Names.Select((n, i) => (n, i)))
+        {
+            new Philox(11, 0, (uint)i, 0).FillGaussian(policy.Adapters[name]);
+            foreach (ref var value in policy.Adapters[name]) value *= 0.3f;
+        }
+        return policy;
+    }
+
+    /// <summary>Its denoiser's output at given inputs.</summary>
+    internal static float[] Denoise(Policy policy)
+    {
+        using var session = new GraphSession(policy.Denoiser("batch").Graph, new SessionSettings { Threads = 1 }).Bind(policy.Adapters);
+        using var x = Enumerable.Range(0, 2 * policy.Model.Latent.Count).Select(i => MathF.Sin(i)).ToArray().ToOrt(2, 4, TinyModel.Cells, TinyModel.Cells);
+        using var t = new long[] { 999, 20 }.ToOrt(2);
+        using var c = Enumerable.Range(0, 2 * TinyModel.Tokens * TinyModel.Width).Select(i => MathF.Cos(i)).ToArray().ToOrt(2, TinyModel.Tokens, TinyModel.Width);
+        return session.Run(("sample", x), ("timestep", t), ("encoder_hidden_states", c))["out_sample"];
+    }
+
+    private static IEnumerable<KeyValuePair<string, Tensor>> Whole(Tensor a, Tensor b) =>
+        [KeyValuePair.Create($"unet.{Layer}.lora_A.weight", a), KeyValuePair.Create($"unet.{Layer}.lora_B.weight", b)];
+
+    private string Fails(string name)
+    {
+        var message = Assert.Throws<UserError>(() => AdapterFile.Open(_model, _folder.At(name)).Dispose()).Message;
+        Assert.DoesNotContain('\n', message);
+        return message;
+    }
+}

@@ -1,0 +1,84 @@
+using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Tuning.Shipping;
+
+namespace OrtRlhf.Tuning.Tests.Shipping;
+
+public class PipelineExportTests
+{
+    private const string Prompt = "a red dot";
+    private static readonly long[] Timesteps = [999, 20];
+
+    [Fact]
+    public void Adapter_ThroughTheOfficialApi_GivesTheSamplersOutput()
+    {
+        using var folder = new TempFolder();
+        var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
+        using var policy = AdapterFileTests.Random(model, new LoraOptions { Rank = 3, Alpha = 6 });
+        PipelineExport.Write(model, policy.Lora, folder.At("export"));
+        AdapterFile.Of(policy).Write(folder.At("run.onnx_adapter"));
+        var x = Enumerable.Range(0, 2 * model.Latent.Count).Select(i => MathF.Sin(i)).ToArray();
+
+        var settings = new SessionSettings { Threads = 1 };
+        using var text = new TextEmbeddings(model, settings);
+        using var denoiser = new GuidedDenoiser(policy.Denoiser("batch").Graph, policy.Adapters, model.Latent, text, 1, settings);
+        float[] tuned = new float[x.Length], original = new float[x.Length];
+        denoiser.Run(x, Timesteps, [Prompt, Prompt], tuned);
+        policy.AsBase(() => denoiser.Run(x, Timesteps, [Prompt, Prompt], original));
+
+        // From here on nothing of ours but the files.
+        var (withAdapter, without) = Official(folder.At("export"), folder.At("run.onnx_adapter"), model.Tokenize(Prompt), x);
+        Numbers.Close(tuned, withAdapter, 1e-5);
+        Numbers.Close(original, without, 1e-5);
+        Assert.True(Numbers.Error(original, tuned) > 1e-2, "the adapter changes nothing, so that the test shows nothing");
+    }
+
+    [Fact]
+    public void Write_OpenedAgain_IsTheSamePipeline()
+    {
+        using var folder = new TempFolder();
+        var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
+        PipelineExport.Write(model, new LoraOptions(), folder.At("export"));
+        PipelineExport.Write(ImageModel.Open(folder.At("export")), null, folder.At("again"));
+        Assert.True(File.Exists(folder.At("export", "vae_encoder", "model.onnx")));
+        var again = ImageModel.Open(folder.At("again"));
+        Assert.Equal((model.Latent, model.ScalingFactor, model.ShiftFactor, model.Scheduler.Prediction), (again.Latent, again.ScalingFactor, again.ShiftFactor, again.Scheduler.Prediction));
+        using var policy = AdapterFileTests.Random(model, new LoraOptions());
+        AdapterFile.Of(policy).Write(folder.At("a.safetensors"));
+        using var onExport = AdapterFile.Open(again, folder.At("a.safetensors"));
+        Numbers.Close(AdapterFileTests.Denoise(policy), AdapterFileTests.Denoise(onExport), 1e-5);
+    }
+
+    [Fact]
+    public void Write_OntoTheModel_Throws()
+    {
+        using var folder = new TempFolder();
+        var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
+        Assert.Contains("own folder", Assert.Throws<UserError>(() => PipelineExport.Write(model, null, folder.At("tiny") + "/")).Message);
+    }
+
+    private static (float[] WithAdapter, float[] Without) Official(string folder, string adapterFile, long[] ids, float[] x)
+    {
+        using var textEncoder = new InferenceSession(Path.Combine(folder, "text_encoder", "model.onnx"));
+        using var unet = new InferenceSession(Path.Combine(folder, "unet", "model.onnx"));
+        using var adapter = OrtLoraAdapter.Create(adapterFile, null);
+        using var plain = new RunOptions();
+        using var adapted = new RunOptions();
+        adapted.AddActiveLoraAdapter(adapter);
+
+        using var idTensor = OrtValue.CreateTensorValueFromMemory((long[])[.. ids, .. ids], [2, ids.Length]);
+        using var encoded = textEncoder.Run(plain, ["input_ids"], [idTensor], ["last_hidden_state"]);
+        using var sample = OrtValue.CreateTensorValueFromMemory(x, [2, 4, TinyModel.Cells, TinyModel.Cells]);
+        using var timestep = OrtValue.CreateTensorValueFromMemory(Timesteps, [2]);
+        return (Denoise(adapted), Denoise(plain));
+
+        float[] Denoise(RunOptions options)
+        {
+            using var output = unet.Run(options, ["sample", "timestep", "encoder_hidden_states"], [sample, timestep, encoded[0]], ["out_sample"]);
+            return output[0].GetTensorDataAsSpan<float>().ToArray();
+        }
+    }
+}
