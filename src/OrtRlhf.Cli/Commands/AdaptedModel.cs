@@ -31,6 +31,6 @@ internal sealed record AdaptedModel(AdapterFile? Adapter, RunFolder? Run, Tuning
     public Policy Open(string? model)
     {
         var opened = ImageModel.Open(ModelFolder.Find(model ?? (Run is null ? null : Options.Model)));
-        return Adapter is null ? Policy.OfBase(opened) : Policy.WithAdapter(opened, Adapter, (Options.LoraAlpha ?? Options.LoraRank) / Options.LoraRank);
+        return Adapter is null ? Policy.OfBase(opened) : Policy.WithAdapter(opened, Adapter);
     }
 }

@@ -2,7 +2,6 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Formats;
 using OrtRlhf.Tuning.Runs.Reports;
 using OrtRlhf.Tuning.Sampling;
 
@@ -55,22 +54,7 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
 
     private void Adapter()
     {
-        var tensors = parts.Policy.Adapters.ToTensors();
-        // Beside PEFT's tensors goes alpha; ONNX Runtime's format has no place for it, so that B takes the factor alpha/rank in.
-        var metadata = new Dictionary<string, string>
-        {
-            ["rank"] = $"{options.LoraRank}",
-            ["alpha"] = FormattableString.Invariant($"{options.LoraAlpha ?? options.LoraRank}"),
-            ["target_modules"] = string.Join(",", options.LoraTargets),
-        };
-        AtomicFile.Write(Path.Combine(folder.Adapter, "adapter.safetensors"), stream => SafetensorsFile.Write(stream, tensors, metadata));
-        AtomicFile.Write(Path.Combine(folder.Adapter, "adapter.onnx_adapter"), new OnnxAdapter([.. tensors.Select(t => (t.Key, Scaled(t.Key, t.Value)))]).ToBytes());
-    }
-
-    private Tensor Scaled(string name, Tensor tensor)
-    {
-        var scale = (float)((options.LoraAlpha ?? options.LoraRank) / options.LoraRank);
-        return scale == 1 || !name.EndsWith(".lora_B.weight", StringComparison.Ordinal) ? tensor : Tensor.Of(Array.ConvertAll(tensor.ToFloats(), value => scale * value), tensor.Dims);
+        foreach (var name in (string[])["adapter.safetensors", "adapter.onnx_adapter"]) AdapterFile.Write(parts.Policy, Path.Combine(folder.Adapter, name));
     }
 
     private ReportPair[] Pairs(CancellationToken cancellation)

@@ -1,35 +1,110 @@
-using System.Globalization;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
+using OrtRlhf.Tuning.Runs;
 
 namespace OrtRlhf.Tuning.Sampling;
 
-/// <summary>Low-rank adapters as a file holds them: <c>.onnx_adapter</c> or <c>.safetensors</c>.</summary>
-/// <param name="Path">The file.</param>
-/// <param name="Tensors">A [r,in] and B [out,r] by <c>unet.MODULE.lora_A.weight</c> and <c>.lora_B.weight</c>; every layer has both.</param>
-/// <param name="Scale">alpha/rank as the file tells it; null when it does not.</param>
-public sealed record AdapterFile(string Path, IReadOnlyDictionary<string, Tensor> Tensors, double? Scale)
+/// <summary>A layer of an adapter: y += B (A x).</summary>
+/// <param name="Module">Module path, such as <c>mid_block.attentions.0.transformer_blocks.0.attn1.to_q</c>.</param>
+/// <param name="A">[r, in], of a convolution [r, in, kh, kw]; Float.</param>
+/// <param name="B">[out, r], of a convolution [out, r, 1, 1]; Float, with the factor alpha/r in it.</param>
+public sealed record AdapterLayer(string Module, Tensor A, Tensor B)
 {
+    /// <summary>r.</summary>
+    public int Rank => (int)A.Dims[0];
+}
+
+/// <summary>
+/// A low-rank adapter as a file: <c>.onnx_adapter</c> for ONNX Runtime's own API, <c>.safetensors</c> in the names of PEFT and diffusers
+/// (<c>unet.MODULE.lora_A.weight</c>); kohya's names are read as well. Files written here have the factor alpha/r multiplied into B: they mean the same to
+/// readers that know no alpha, and fit every exported model.
+/// </summary>
+/// <param name="Path">The file, for messages.</param>
+/// <param name="Layers">Its layers.</param>
+public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers)
+{
+    /// <summary>Put before module paths.</summary>
+    public const string Prefix = "unet.";
+
+    internal const string SuffixA = ".lora_A.weight", SuffixB = ".lora_B.weight";
+
+    /// <summary>Whether the modules are kohya's, with underscores for dots, which only the model can undo.</summary>
+    internal bool HasKohyaNames { get; init; }
+
     /// <summary>Reads a file.</summary>
-    /// <param name="path">The file.</param>
-    /// <exception cref="UserError">Missing, truncated, of another kind, or half an adapter.</exception>
+    /// <param name="path">Ends with <c>.onnx_adapter</c> or <c>.safetensors</c>.</param>
+    /// <exception cref="UserError">It is missing, damaged or of another kind, half a layer is missing, or a tensor is not one of the denoiser's adapters.</exception>
     public static AdapterFile Open(string path)
     {
         if (Directory.Exists(path)) throw new UserError($"adapter '{path}': expected a file, got a folder; a run has it as adapter/adapter.onnx_adapter");
         if (!File.Exists(path)) throw new UserError($"adapter '{path}': there is no such file");
         switch (System.IO.Path.GetExtension(path).ToLowerInvariant())
         {
-            case ".onnx_adapter":
-                return new(path, OnnxAdapter.Read(path).Parameters.ToDictionary(p => p.Name, p => p.Data, StringComparer.Ordinal), null);
+            case ".onnx_adapter": return Of(path, OnnxAdapter.Read(path).Parameters, null);
             case ".safetensors":
-                var file = SafetensorsFile.Open(path);
-                new OnnxAdapter([.. file.Tensors.Select(t => (t.Key, t.Value))]).Validate();
-                return new(path, file.Tensors, Number(file, "alpha") / Number(file, "rank"));
-            case var other:
-                throw new UserError($"adapter '{path}': expected .onnx_adapter or .safetensors, got '{other}'");
+                var content = AdapterMetadata.Read(path);
+                return Of(path, content.Tensors, content.Scale) with { HasKohyaNames = content.IsKohya };
+            default: throw Ending(path);
         }
     }
 
-    private static double? Number(SafetensorsFile file, string name) =>
-        file.Metadata.TryGetValue(name, out var text) && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && number > 0 ? number : null;
+    /// <summary>Writes the adapter of a policy as it is now, whole or not at all.</summary>
+    /// <param name="policy">The policy.</param>
+    /// <param name="path">Ends with <c>.onnx_adapter</c> or <c>.safetensors</c>.</param>
+    /// <exception cref="UserError">Another ending, or the place cannot be written.</exception>
+    public static void Write(Policy policy, string path)
+    {
+        var (tensors, prefix) = (policy.Adapters.ToTensors(), policy.Lora.Prefix);
+        var modules = policy.Adapters.Names.Where(n => n.EndsWith(SuffixA, StringComparison.Ordinal)).Select(n => n[prefix.Length..^SuffixA.Length]);
+        new AdapterFile(path, [.. modules.Select(m => new AdapterLayer(m, tensors[prefix + m + SuffixA], Scaled(tensors[prefix + m + SuffixB], policy.Lora.Scale)))]).Write();
+    }
+
+    /// <summary>Writes the file at its path, whole or not at all; the ending tells the format.</summary>
+    /// <exception cref="UserError">Another ending, or the place cannot be written.</exception>
+    public void Write()
+    {
+        (string Name, Tensor Data)[] tensors = [.. Layers.SelectMany(l => new[] { (Prefix + l.Module + SuffixA, l.A), (Prefix + l.Module + SuffixB, l.B) })];
+        switch (System.IO.Path.GetExtension(Path).ToLowerInvariant())
+        {
+            case ".onnx_adapter": AtomicFile.Write(Path, new OnnxAdapter(tensors).ToBytes()); break;
+            case ".safetensors":
+                AtomicFile.Write(Path, stream => SafetensorsFile.Write(stream, tensors.Select(t => KeyValuePair.Create(t.Name, t.Data)), AdapterMetadata.Write(Layers)));
+                break;
+            default: throw Ending(Path);
+        }
+    }
+
+    private static AdapterFile Of(string path, IReadOnlyList<(string Name, Tensor Data)> tensors, Func<AdapterLayer, double>? scale)
+    {
+        try
+        {
+            new OnnxAdapter(tensors).Validate();
+        }
+        catch (UserError fault)
+        {
+            throw new UserError($"adapter '{path}': {fault.Message}", fault);
+        }
+        var layers = new List<AdapterLayer>();
+        var byName = tensors.ToDictionary(t => t.Name, t => t.Data, StringComparer.Ordinal);
+        foreach (var name in byName.Keys.Where(n => !n.EndsWith(SuffixB, StringComparison.Ordinal)))
+        {
+            if (!name.EndsWith(SuffixA, StringComparison.Ordinal) || !name.StartsWith(Prefix, StringComparison.Ordinal) || name.Contains('*'))
+                throw new UserError($"adapter '{path}': expected tensors named {Prefix}MODULE{SuffixA} and {SuffixB}, layers of the denoiser, got '{name}'");
+            var module = name[Prefix.Length..^SuffixA.Length];
+            var layer = new AdapterLayer(module, byName[name].As(ElementType.Float), byName[Prefix + module + SuffixB].As(ElementType.Float));
+            if (layer.Rank < 1) throw new UserError($"adapter '{path}': '{name}': expected a rank of at least 1, got {layer.A}");
+            layers.Add(scale is null ? layer : layer with { B = Scaled(layer.B, scale(layer)) });
+        }
+        return layers.Count > 0 ? new AdapterFile(path, layers) : throw new UserError($"adapter '{path}': no tensors in it");
+    }
+
+    private static Tensor Scaled(Tensor tensor, double scale)
+    {
+        if (scale == 1) return tensor;
+        var values = tensor.ToFloats();
+        for (var i = 0; i < values.Length; i++) values[i] = (float)(values[i] * scale);
+        return Tensor.Of(values, tensor.Dims);
+    }
+
+    private static UserError Ending(string path) => new($"adapter '{path}': expected .onnx_adapter or .safetensors, got '{System.IO.Path.GetExtension(path)}'");
 }

@@ -43,30 +43,28 @@ public sealed class Policy : IDisposable
     /// <summary>A policy that is the base model, without adapters.</summary>
     public static Policy OfBase(ImageModel model) => new(model, new LoraOptions { Targets = [] }, new ParameterBuffer());
 
-    /// <summary>A policy with the adapters of a file, of any ranks; they are multiplied by its scale.</summary>
+    /// <summary>A policy with the adapters of a file, of any ranks.</summary>
     /// <param name="model">The model.</param>
     /// <param name="file">The adapters.</param>
-    /// <param name="scale">alpha/rank where the file does not tell it.</param>
-    /// <exception cref="UserError">A tensor of the file is not of a layer of this model, or of another size.</exception>
-    public static Policy WithAdapter(ImageModel model, AdapterFile file, double scale = 1)
+    /// <exception cref="UserError">A layer of the file is not one of this model, or of another size.</exception>
+    public static Policy WithAdapter(ImageModel model, AdapterFile file)
     {
-        const string a = ".lora_A.weight", b = ".lora_B.weight";
-        var lora = new LoraOptions { AnyRank = true };
-        string[] paths = [.. file.Tensors.Keys.Where(name => name.EndsWith(a, StringComparison.Ordinal)).Select(name => name[..^a.Length])];
-        if (paths.Length == 0 || file.Tensors.Count != 2 * paths.Length || !paths.All(path => path.StartsWith(lora.Prefix, StringComparison.Ordinal)))
-            throw new UserError($"adapter '{file.Path}': expected tensors named {lora.Prefix}MODULE{a} and {b}, got '{file.Tensors.Keys.FirstOrDefault(n => !n.StartsWith(lora.Prefix, StringComparison.Ordinal)) ?? "others"}'");
-        lora = lora with { Targets = [.. paths.Select(path => path[lora.Prefix.Length..])] };
+        file = AdapterMetadata.Named(file, model);
+        var lora = new LoraOptions { AnyRank = true, Prefix = AdapterFile.Prefix, Targets = [.. file.Layers.Select(l => l.Module)] };
+        var layers = file.Layers.ToDictionary(l => l.Module, StringComparer.Ordinal);
+        var tensors = new List<(string Name, Tensor Data)>();
         foreach (var layer in Fitting())
         {
-            var (down, up) = (file.Tensors[layer.A.Name], file.Tensors[layer.B.Name]);
-            if (down.Dims[1] != layer.In || up.Dims[0] != layer.Out)
-                throw new UserError($"adapter '{file.Path}': '{layer.Path}' of model '{model.Name}' takes {layer.In} and gives {layer.Out}, got A {down} and B {up}; it belongs to another model");
+            if (!layers.TryGetValue(layer.Path, out var given))
+                throw new UserError($"adapter '{file.Path}': names no layer '{layer.Path}', but one of its names is the end of that; expected whole module paths");
+            var (a, b) = (given.A, given.B);
+            if (!a.Dims.AsSpan(1).SequenceEqual([layer.In, .. layer.Kernel]) || b.Dims[0] != layer.Out || b.Dims.Length != a.Dims.Length || b.Dims.AsSpan(2).ContainsAnyExcept(1L))
+                throw new UserError($"adapter '{file.Path}': '{layer.Path}' of model '{model.Name}' takes {layer.In} and gives {layer.Out}, got A {a} and B {b}; it belongs to another model");
+            tensors.AddRange([(layer.A.Name, a), (layer.B.Name, b)]);
         }
-        var adapters = new ParameterBuffer([.. file.Tensors.Select(t => (t.Key, t.Value.Dims))]);
-        adapters.Load((name, _) => file.Tensors[name]);
-        var factor = (float)(file.Scale ?? scale);
-        foreach (var name in file.Tensors.Keys.Where(name => factor != 1 && name.EndsWith(b, StringComparison.Ordinal)))
-            foreach (ref var value in adapters[name]) value *= factor;
+        var adapters = new ParameterBuffer([.. tensors.Select(t => (t.Name, t.Data.Dims))]);
+        var byName = tensors.ToDictionary(t => t.Name, t => t.Data, StringComparer.Ordinal);
+        adapters.Load((name, _) => byName[name]);
         return new Policy(model, lora, adapters);
 
         IReadOnlyList<LoraLayer> Fitting()

@@ -31,7 +31,8 @@ public sealed class ShippedAdapterTests
         string[] prompts = ["a cat", "a red hat", ""];
         using var text = new TextEmbeddings(model, options.Session);
         using var policy = Policy.Create(model, new LoraOptions { Targets = options.LoraTargets, Rank = options.LoraRank, Alpha = alpha }, options.Seed);
-        var trained = SafetensorsFile.Open(Path.Combine(new RunFolder(options.Output).Adapter, "adapter.safetensors"));
+        // The last checkpoint has what was trained; adapter files have alpha/r in B.
+        var trained = SafetensorsFile.Open(Directory.GetFiles(new RunFolder(options.Output).Checkpoints, "adapter.safetensors", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Last());
         policy.Adapters.Load((name, _) => trained[name]);
         using var denoiser = new GuidedDenoiser(policy.Denoiser("batch").Graph, policy.Adapters, model.Latent, text, 1, options.Session);
         denoiser.Run(x, timesteps, prompts, m);

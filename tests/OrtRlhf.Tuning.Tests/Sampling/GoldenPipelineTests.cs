@@ -3,7 +3,6 @@ using OrtRlhf.Learning;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Sessions;
-using OrtRlhf.Tuning.Shipping;
 
 namespace OrtRlhf.Tuning.Tests.Sampling;
 
@@ -53,7 +52,7 @@ public class GoldenPipelineTests
         if (GoldenFile.Shared("sd1-tiny") is not { } folder) return;
         var golden = SafetensorsFile.Open(Path.Combine(folder, "lora_golden.safetensors"));
         var model = ImageModel.Open(folder);
-        using var policy = AdapterFile.Open(model, Path.Combine(folder, "lora.safetensors"));
+        using var policy = Policy.WithAdapter(model, AdapterFile.Open(Path.Combine(folder, "lora.safetensors")));
         using var session = new GraphSession(policy.Denoiser(2).Graph, new SessionSettings { Threads = 1 }).Bind(policy.Adapters);
         using var x = golden["forward.sample"].ToFloats().ToOrt(golden["forward.sample"].Dims);
         using var t = golden["forward.timestep"].ToInt64s().ToOrt(2);

@@ -4,6 +4,7 @@ using OrtRlhf.Graph.Passes;
 using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Sessions;
 using OrtRlhf.Tuning.Shipping;
+using OrtRlhf.Tuning.Tests.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Shipping;
 
@@ -19,7 +20,7 @@ public class PipelineExportTests
         var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
         using var policy = AdapterFileTests.Random(model, new LoraOptions { Rank = 3, Alpha = 6 });
         PipelineExport.Write(model, policy.Lora, folder.At("export"));
-        AdapterFile.Of(policy).Write(folder.At("run.onnx_adapter"));
+        AdapterFile.Write(policy, folder.At("run.onnx_adapter"));
         var x = Enumerable.Range(0, 2 * model.Latent.Count).Select(i => MathF.Sin(i)).ToArray();
 
         var settings = new SessionSettings { Threads = 1 };
@@ -47,8 +48,8 @@ public class PipelineExportTests
         var again = ImageModel.Open(folder.At("again"));
         Assert.Equal((model.Latent, model.ScalingFactor, model.ShiftFactor, model.Scheduler.Prediction), (again.Latent, again.ScalingFactor, again.ShiftFactor, again.Scheduler.Prediction));
         using var policy = AdapterFileTests.Random(model, new LoraOptions());
-        AdapterFile.Of(policy).Write(folder.At("a.safetensors"));
-        using var onExport = AdapterFile.Open(again, folder.At("a.safetensors"));
+        AdapterFile.Write(policy, folder.At("a.safetensors"));
+        using var onExport = Policy.WithAdapter(again, AdapterFile.Open(folder.At("a.safetensors")));
         Numbers.Close(AdapterFileTests.Denoise(policy), AdapterFileTests.Denoise(onExport), 1e-5);
     }
 

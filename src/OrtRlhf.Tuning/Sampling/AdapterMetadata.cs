@@ -2,9 +2,8 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
-using OrtRlhf.Tuning.Sampling;
 
-namespace OrtRlhf.Tuning.Shipping;
+namespace OrtRlhf.Tuning.Sampling;
 
 /// <summary>
 /// What adapters in safetensors say of themselves beside A and B: PEFT's configuration in the header (<c>lora_adapter_metadata</c>, entries <c>unet.r</c>,
@@ -25,22 +24,40 @@ internal static class AdapterMetadata
             ["unet.lora_alpha"] = rank,
             ["unet.bias"] = "none",
             ["unet.lora_dropout"] = 0.0,
-            ["unet.target_modules"] = new JsonArray([.. layers.Select(l => JsonValue.Create(l.Path))]),
+            ["unet.target_modules"] = new JsonArray([.. layers.Select(l => JsonValue.Create(l.Module))]),
         };
         if (layers.Any(l => l.Rank != rank))
         {
             foreach (var pattern in (string[])["unet.rank_pattern", "unet.alpha_pattern"])
-                config[pattern] = new JsonObject(layers.Where(l => l.Rank != rank).Select(l => KeyValuePair.Create(l.Path, (JsonNode?)l.Rank)));
+                config[pattern] = new JsonObject(layers.Where(l => l.Rank != rank).Select(l => KeyValuePair.Create(l.Module, (JsonNode?)l.Rank)));
         }
         return new Dictionary<string, string> { ["format"] = "pt", [Key] = config.ToJsonString() };
     }
 
-    /// <summary>The tensors of a file under PEFT's names, and alpha/r of a layer.</summary>
-    public static (IReadOnlyList<(string Name, Tensor Data)>, Func<AdapterLayer, double>?) Read(string path, ImageModel? model)
+    /// <summary>The tensors of a file under PEFT's names, alpha/r of a layer (null: 1), and whether modules are kohya's, with underscores for dots.</summary>
+    public static (IReadOnlyList<(string Name, Tensor Data)> Tensors, Func<AdapterLayer, double>? Scale, bool IsKohya) Read(string path)
     {
         var file = SafetensorsFile.Open(path);
-        if (file.Tensors.Keys.Any(n => n.StartsWith(KohyaPrefix, StringComparison.Ordinal))) return Kohya(file, path, model);
-        return ([.. file.Tensors.Select(t => (t.Key, t.Value))], file.Metadata.TryGetValue(Key, out var json) ? Peft(json, path) : null);
+        if (!file.Tensors.Keys.Any(n => n.StartsWith(KohyaPrefix, StringComparison.Ordinal)))
+            return ([.. file.Tensors.Select(t => (t.Key, t.Value))], file.Metadata.TryGetValue(Key, out var json) ? Peft(json, path) : null, false);
+        var (tensors, scale) = Kohya(file, path);
+        return (tensors, scale, true);
+    }
+
+    /// <summary>A file with kohya's names as one with the module paths of a model.</summary>
+    public static AdapterFile Named(AdapterFile file, ImageModel model)
+    {
+        if (!file.HasKohyaNames) return file;
+        var paths = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var node in model.Denoiser("batch").Nodes.Where(n => n.Op is "MatMul" or "Gemm" or "Conv" && n.Name.LastIndexOf('/') > 0))
+        {
+            var path = node.Name[..node.Name.LastIndexOf('/')].Trim('/').Replace('/', '.');
+            paths[path.Replace('.', '_')] = path;
+        }
+        return new AdapterFile(file.Path, [.. file.Layers.Select(l => l with
+        {
+            Module = paths.TryGetValue(l.Module, out var path) ? path : throw new UserError($"adapter '{file.Path}': model '{model.Name}' has no layer for {KohyaPrefix}{l.Module}"),
+        })]);
     }
 
     private static Func<AdapterLayer, double> Peft(string json, string path)
@@ -53,7 +70,7 @@ internal static class AdapterMetadata
             if (Is("unet.use_dora")) throw new UserError($"adapter '{path}': unet.use_dora = true; expected a plain LoRA");
             var (alpha, root) = (Number(config, "unet.lora_alpha"), Is("unet.use_rslora"));
             var patterns = config.TryGetProperty("unet.alpha_pattern", out var p) && p.ValueKind == JsonValueKind.Object ? p : (JsonElement?)null;
-            return layer => (Pattern(patterns, layer.Path) ?? alpha ?? layer.Rank) / (root ? Math.Sqrt(layer.Rank) : layer.Rank);
+            return layer => (Pattern(patterns, layer.Module) ?? alpha ?? layer.Rank) / (root ? Math.Sqrt(layer.Rank) : layer.Rank);
 
             bool Is(string key) => config.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.True;
         }
@@ -71,33 +88,20 @@ internal static class AdapterMetadata
             .Where(e => layer == e.Name || layer.EndsWith("." + e.Name, StringComparison.Ordinal)).Select(e => Number(patterns.Value, e.Name)).FirstOrDefault();
     }
 
-    // lora_unet_mid_block_..._to_q.lora_down.weight, .lora_up.weight, .alpha: underscores for dots, which only the model can undo.
-    private static (IReadOnlyList<(string, Tensor)>, Func<AdapterLayer, double>?) Kohya(SafetensorsFile file, string path, ImageModel? model)
+    // lora_unet_MODULE.lora_down.weight, .lora_up.weight and a number .alpha.
+    private static (IReadOnlyList<(string, Tensor)>, Func<AdapterLayer, double>) Kohya(SafetensorsFile file, string path)
     {
-        var paths = Paths(model ?? throw new UserError($"adapter '{path}': has kohya's names, which only a model tells the layers of; name the model"));
         var tensors = new List<(string, Tensor)>();
         var alphas = new Dictionary<string, double>(StringComparer.Ordinal);
         foreach (var (name, tensor) in file.Tensors)
         {
             var ending = ((string[])[Down, Up, Alpha]).FirstOrDefault(e => name.EndsWith(e, StringComparison.Ordinal));
             if (ending is null || !name.StartsWith(KohyaPrefix, StringComparison.Ordinal))
-                throw new UserError($"adapter '{path}': tensor '{name}': expected {KohyaPrefix}LAYER{Down}, {Up} and {Alpha} alone, layers of the denoiser");
+                throw new UserError($"adapter '{path}': expected tensors named {KohyaPrefix}MODULE{Down}, {Up} and {Alpha}, layers of the denoiser, got '{name}'");
             var module = name[KohyaPrefix.Length..^ending.Length];
-            if (!paths.TryGetValue(module, out var layer)) throw new UserError($"adapter '{path}': tensor '{name}': model '{model.Name}' has no such layer");
-            if (ending == Alpha) alphas[layer] = tensor.Count == 1 ? tensor.ToFloats()[0] : throw new UserError($"adapter '{path}': tensor '{name}': expected one number, got {tensor}");
-            else tensors.Add((AdapterFile.Prefix + layer + (ending == Down ? AdapterFile.SuffixA : AdapterFile.SuffixB), tensor));
+            if (ending != Alpha) tensors.Add((AdapterFile.Prefix + module + (ending == Down ? AdapterFile.SuffixA : AdapterFile.SuffixB), tensor));
+            else alphas[module] = tensor.Count == 1 ? tensor.ToFloats()[0] : throw new UserError($"adapter '{path}': '{name}': expected one number, got {tensor}");
         }
-        return (tensors, layer => alphas.TryGetValue(layer.Path, out var alpha) ? alpha / layer.Rank : 1);
-    }
-
-    private static Dictionary<string, string> Paths(ImageModel model)
-    {
-        var paths = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var node in model.Denoiser("batch").Nodes.Where(n => n.Op is "MatMul" or "Gemm" or "Conv" && n.Name.LastIndexOf('/') > 0))
-        {
-            var path = node.Name[..node.Name.LastIndexOf('/')].Trim('/').Replace('/', '.');
-            paths[path.Replace('.', '_')] = path;
-        }
-        return paths;
+        return (tensors, layer => alphas.TryGetValue(layer.Module, out var alpha) ? alpha / layer.Rank : 1);
     }
 }

@@ -4,9 +4,8 @@ using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning;
 using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Sessions;
-using OrtRlhf.Tuning.Shipping;
 
-namespace OrtRlhf.Tuning.Tests.Shipping;
+namespace OrtRlhf.Tuning.Tests.Sampling;
 
 public class AdapterFileTests : IDisposable
 {
@@ -24,22 +23,21 @@ public class AdapterFileTests : IDisposable
     public void WriteThenOpen_LinearAndConvolution_GivesTheSameDenoiser(string name)
     {
         using var policy = Random(_model, new LoraOptions { Rank = 3, Alpha = 5, Targets = ["attn1.to_q", "attn2.to_out.0", "resnets.*.conv1", "proj_in"] });
-        AdapterFile.Of(policy).Write(_folder.At(name));
-        using var opened = AdapterFile.Open(_model, _folder.At(name));
-        Assert.Equal((3, 1.0), (opened.Lora.Rank, opened.Lora.Scale));
+        AdapterFile.Write(policy, _folder.At(name));
+        using var opened = Open(name);
         Numbers.Close(Denoise(policy), Denoise(opened), 1e-5);
     }
 
     [Fact]
-    public void Open_OtherRankInALayer_IsFilledUpWithZeros()
+    public void Open_OtherRankInALayer_GivesTheSameDenoiser()
     {
         using var policy = Random(_model, new LoraOptions { Rank = 4, Targets = ["attn1.to_q", "attn1.to_v"] });
         foreach (var name in policy.Adapters.Names.Where(n => n.Contains("to_v.lora_A"))) policy.Adapters[name][(policy.Adapters[name].Length / 4)..].Clear();
-        var layers = AdapterFile.Of(policy).Layers.Select(l => !l.Path.EndsWith("to_v", StringComparison.Ordinal) ? l
+        var layers = Layers(policy).Select(l => !l.Module.EndsWith("to_v", StringComparison.Ordinal) ? l
             : l with { A = First(l.A, 0), B = First(l.B, 1) }).ToList();
         Assert.Equal([1, 4], layers.Select(l => l.Rank).Distinct().Order());
-        new AdapterFile(layers).Write(_folder.At("a.safetensors"));
-        using var opened = AdapterFile.Open(_model, _folder.At("a.safetensors"));
+        new AdapterFile(_folder.At("a.safetensors"), layers).Write();
+        using var opened = Open("a.safetensors");
         Numbers.Close(Denoise(policy), Denoise(opened), 1e-6);
 
         static Tensor First(Tensor t, int axis)
@@ -58,8 +56,8 @@ public class AdapterFileTests : IDisposable
     {
         var (a, b) = (Tensor.Of(new float[48], 3, 16), Tensor.Of([.. Enumerable.Range(0, 48).Select(i => (float)i)], 16, 3));
         SafetensorsFile.Write(_folder.At("a.safetensors"), Whole(a, b), new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
-        var layer = Assert.Single(AdapterFile.Read(_folder.At("a.safetensors")).Layers);
-        Assert.Equal(Layer, layer.Path);
+        var layer = Assert.Single(AdapterFile.Open(_folder.At("a.safetensors")).Layers);
+        Assert.Equal(Layer, layer.Module);
         Assert.Equal(47 * scale, layer.B.ToFloats()[47], 1e-4);
     }
 
@@ -67,18 +65,18 @@ public class AdapterFileTests : IDisposable
     public void Open_KohyaNames_GivesTheSameDenoiser()
     {
         using var policy = Random(_model, new LoraOptions { Rank = 2, Targets = ["to_q", "to_out.0"] });
-        var tensors = AdapterFile.Of(policy).Layers.SelectMany(l => new[]
+        var tensors = Layers(policy).SelectMany(l => new[]
         {
-            KeyValuePair.Create($"lora_unet_{l.Path.Replace('.', '_')}.lora_down.weight", l.A),
-            KeyValuePair.Create($"lora_unet_{l.Path.Replace('.', '_')}.lora_up.weight", Tensor.Of([.. l.B.ToFloats().Select(v => v / 3)], l.B.Dims)),
-            KeyValuePair.Create($"lora_unet_{l.Path.Replace('.', '_')}.alpha", Tensor.Scalar(6f)),
+            KeyValuePair.Create($"lora_unet_{l.Module.Replace('.', '_')}.lora_down.weight", l.A),
+            KeyValuePair.Create($"lora_unet_{l.Module.Replace('.', '_')}.lora_up.weight", Tensor.Of([.. l.B.ToFloats().Select(v => v / 3)], l.B.Dims)),
+            KeyValuePair.Create($"lora_unet_{l.Module.Replace('.', '_')}.alpha", Tensor.Scalar(6f)),
         });
         SafetensorsFile.Write(_folder.At("k.safetensors"), tensors);
-        using var opened = AdapterFile.Open(_model, _folder.At("k.safetensors"));
+        using var opened = Open("k.safetensors");
         Numbers.Close(Denoise(policy), Denoise(opened), 1e-5);
-        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_unet_no_such_layer.alpha", Tensor.Scalar(1f))]);
-        Assert.Contains("no such layer", Fails("k.safetensors"));
-        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_te_text_model.alpha", Tensor.Scalar(1f))]);
+        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_unet_no_such.lora_down.weight", Tensor.Of([1f], 1, 1)), KeyValuePair.Create("lora_unet_no_such.lora_up.weight", Tensor.Of([1f], 1, 1))]);
+        Assert.Contains("has no layer for lora_unet_no_such", Fails("k.safetensors"));
+        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_te_text_model.alpha", Tensor.Scalar(1f)), KeyValuePair.Create("lora_unet_x.alpha", Tensor.Scalar(1f))]);
         Assert.Contains("layers of the denoiser", Fails("k.safetensors"));
     }
 
@@ -87,7 +85,7 @@ public class AdapterFileTests : IDisposable
     {
         Assert.Contains("no such file", Fails("none.safetensors"));
         File.WriteAllText(_folder.At("a.bin"), "");
-        Assert.Contains(".onnx_adapter or .safetensors", Fails("a.bin"));
+        Assert.Contains("expected .onnx_adapter or .safetensors, got '.bin'", Fails("a.bin"));
         File.WriteAllBytes(_folder.At("a.onnx_adapter"), new byte[100]);
         Assert.Contains("not an .onnx_adapter file", Fails("a.onnx_adapter"));
         File.WriteAllBytes(_folder.At("a.safetensors"), new byte[100]);
@@ -99,7 +97,7 @@ public class AdapterFileTests : IDisposable
         Save([.. Whole(a, Tensor.Of(new float[32], 16, 2))]);
         Assert.Contains("expected [r,in,...] and [out,r,...]", Fails("a.safetensors"));
         Save([.. Whole(Tensor.Of(new float[24], 3, 8), b)]);
-        Assert.Contains("expected shape [3,16]", Fails("a.safetensors"));
+        Assert.Contains("takes 16 and gives 16", Fails("a.safetensors"));
         Save([.. Whole(a, b).Select(t => KeyValuePair.Create(t.Key.Replace("to_q", "to_u"), t.Value))]);
         Assert.Contains("attn1.to_u': matches no linear or convolution layer", Fails("a.safetensors"));
         Save([.. Whole(a, b).Select(t => KeyValuePair.Create(t.Key.Replace(Layer, "to_q"), t.Value))]);
@@ -142,9 +140,18 @@ public class AdapterFileTests : IDisposable
     private static IEnumerable<KeyValuePair<string, Tensor>> Whole(Tensor a, Tensor b) =>
         [KeyValuePair.Create($"unet.{Layer}.lora_A.weight", a), KeyValuePair.Create($"unet.{Layer}.lora_B.weight", b)];
 
+    private static IEnumerable<AdapterLayer> Layers(Policy policy)
+    {
+        using var folder = new TempFolder();
+        AdapterFile.Write(policy, folder.At("all.onnx_adapter"));
+        return AdapterFile.Open(folder.At("all.onnx_adapter")).Layers;
+    }
+
+    private Policy Open(string name) => Policy.WithAdapter(_model, AdapterFile.Open(_folder.At(name)));
+
     private string Fails(string name)
     {
-        var message = Assert.Throws<UserError>(() => AdapterFile.Open(_model, _folder.At(name)).Dispose()).Message;
+        var message = Assert.Throws<UserError>(() => Open(name).Dispose()).Message;
         Assert.DoesNotContain('\n', message);
         return message;
     }
