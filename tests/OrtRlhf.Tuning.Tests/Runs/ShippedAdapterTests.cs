@@ -1,5 +1,4 @@
 using Microsoft.ML.OnnxRuntime;
-using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning;
