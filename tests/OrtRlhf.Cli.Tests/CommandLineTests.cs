@@ -1,3 +1,5 @@
+using OrtRlhf.Cli.CommandLine;
+
 namespace OrtRlhf.Cli.Tests;
 
 public class CommandLineTests
@@ -47,5 +49,13 @@ public class CommandLineTests
     [InlineData("sample --prompt a --sampler euler", "--sampler: expected ddim or dpm-solver++, got 'euler'")]
     [InlineData("sample --prompt a --device tpu --steps 0", "--steps: expected 1 to 1000, got 0; --device: expected cpu, cuda or webgpu, got tpu")]
     [InlineData("doctor now", "expected options only, got 'now' as well")]
-    public void WrongUsage_IsOneLineAndCode2(string line, string message) => Cli.Run(line.Split(' ')).FailsWith(2, message);
+    public void WrongUsage_SaysWhatIsExpected(string line, string message)
+    {
+        var error = Assert.Throws<UsageError>(() => CommandLineReader.Read(line.Split(' '))!.Run(CancellationToken.None));
+        Assert.Contains(message, error.Message);
+        Assert.DoesNotContain('\n', error.Message);
+    }
+
+    [Fact]
+    public void WrongUsage_IsOneLineAndCode2() => Cli.Run("tune", "--epoch", "3").FailsWith(2, "tune: unknown option '--epoch', did you mean '--epochs'?");
 }

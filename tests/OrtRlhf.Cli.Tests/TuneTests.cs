@@ -47,6 +47,7 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         var stopped = Cli.Finish(process);
         Assert.Equal(1, stopped.ExitCode);
         Assert.Matches($@"^interrupted; the checkpoint after epoch \d+ of 200 is kept\. Continue with 'ortrlhf tune --resume {folder.At("run")}'\n$", stopped.Error);
+        if (signal != "INT") return; // from here on both are the same
         var epochs = Checkpoint.Latest(folder.At("run", "checkpoints"))!.Epoch + 2;
 
         Cli.Run("tune", "--resume", folder.At("run"), "--epochs", $"{epochs}").Succeeds();

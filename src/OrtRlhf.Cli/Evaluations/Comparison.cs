@@ -13,7 +13,8 @@ internal sealed record Compared(MeanEstimate Base, MeanEstimate? Adapter, MeanEs
 /// <summary>What eval finds out; as JSON, what scripts read.</summary>
 internal sealed record Comparison
 {
-    private const string Accuracy = "prompt-accuracy";
+    /// <summary>The reward that is told by kind of prompt, too.</summary>
+    public const string Accuracy = "prompt-accuracy";
 
     /// <summary>The model's folder.</summary>
     public string Model { get; init; } = "";

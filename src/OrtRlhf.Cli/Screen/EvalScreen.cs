@@ -12,8 +12,12 @@ internal static class EvalScreen
         Terminal.Line($"drawn   {comparison.Images} images of {comparison.Prompts} prompts, seeds from {comparison.Seed}, {comparison.Sampler}, guidance {comparison.GuidanceScale}");
         Terminal.Line();
         var table = comparison.Adapter is null ? ScoreTable.New("reward", "base") : ScoreTable.New("reward", "base", "adapter", "difference, paired");
-        foreach (var (name, compared) in comparison.Rewards) Add(table, name, compared);
-        foreach (var (kind, compared) in comparison.AccuracyByKind) Add(table, $"  accuracy, {kind} ({compared.Base.N})", compared);
+        foreach (var (name, compared) in comparison.Rewards)
+        {
+            Add(table, name, compared);
+            if (name != Comparison.Accuracy) continue;
+            foreach (var (kind, part) in comparison.AccuracyByKind) Add(table, $"  {kind} ({part.Base.N})", part);
+        }
         if (comparison.DiversityBase is { } diversity)
         {
             if (comparison.DiversityAdapter is { } after) table.Row("diversity", Numbers.Write(diversity), Numbers.Write(after), Numbers.Signed(after - diversity));
