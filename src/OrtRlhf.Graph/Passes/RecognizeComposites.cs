@@ -2,8 +2,8 @@ namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
 /// Finds what exporters spell out, and puts in its place what has a gradient of its own: group normalisation (InstanceNormalization over reshaped
-/// groups), layer normalisation (means and a square root), attention (MatMul, Softmax, MatMul; scaled on one side, both, or between). Requires: nodes in
-/// topological order, constants folded; shapes may be open. Ensures: the same outputs within rounding.
+/// groups), layer normalisation (means and a square root), attention (MatMul, Softmax, MatMul; scaled on one side, both, or between), chunks (Slices that are
+/// all of a value). Requires: nodes in topological order, constants folded; shapes may be open. Ensures: the same outputs within rounding.
 /// </summary>
 public static class RecognizeComposites
 {
@@ -11,8 +11,8 @@ public static class RecognizeComposites
     /// <returns>How many were found.</returns>
     public static int Apply(OnnxGraph graph)
     {
+        var found = SlicePattern.Apply(graph);
         var patterns = new Patterns(graph);
-        var found = 0;
         graph.Rewrite(node =>
         {
             if (node.Domain.Length > 0 || InferShapes.Checked(node, () => Match(node, patterns)) is not { } make) return false;

@@ -17,7 +17,7 @@ public class RecognizeCompositesTests
     {
         var graph = ExportedModel.Prepared(name, recognize: true);
         Assert.Equal((groupNorms, attentions, layerNorms), (Count(graph, "GroupNorm"), Count(graph, "Attention"), Count(graph, "LayerNormalization")));
-        Assert.DoesNotContain(graph.Nodes, n => n.Op is "InstanceNormalization" or "Softmax" or "Sqrt" or "Pow");
+        Assert.DoesNotContain(graph.Nodes, n => n.Op is "InstanceNormalization" or "Softmax" or "Sqrt" or "Pow" or "Slice");
         var golden = Golden.Tensors("torch", ExportedModel.GoldenOf(name), "golden.safetensors");
         Numbers.AssertClose(golden["out_sample"], ExportedModel.Run(graph, name)["out_sample"], tolerance);
     }
@@ -112,6 +112,37 @@ public class RecognizeCompositesTests
         Assert.Equal(expected ? 1 : 0, RecognizeComposites.Apply(found));
         var x = ("x", Numbers.Normal(3, 2, 6, 4, 5));
         Numbers.AssertClose(Ort.Run(Build(), x)["y"], Ort.Run(found, x)["y"], 1e-6);
+    }
+
+    [Theory]
+    [InlineData("0-2 2-6", 1)]
+    [InlineData("2-6 0-2", 1)]
+    [InlineData("0-2 2-100", 1)]
+    [InlineData("0--4 -4-6", 1)]
+    [InlineData("0-2 2-5 5-6", 1)]
+    [InlineData("0-2 3-6", 0)]
+    [InlineData("0-3 2-6", 0)]
+    [InlineData("0-2 2-5", 0)]
+    [InlineData("0-6", 0)]
+    public void Apply_Slices_BecomeASplitWhereTheyAreTheWhole(string ranges, int expected)
+    {
+        OnnxGraph Build()
+        {
+            var graph = new OnnxGraph(ranges);
+            var x = Exp(graph.Input("x", ElementType.Float, 2, 6, 3));
+            foreach (var range in ranges.Split(' '))
+            {
+                var at = range.IndexOf('-', 1);
+                graph.Output(Tanh(x.Slice(1, long.Parse(range[..at]), long.Parse(range[(at + 1)..]))), range);
+            }
+            return graph;
+        }
+        var found = Build();
+        RecognizeComposites.Apply(found);
+        Assert.Equal(expected, Count(found, "Split"));
+        var x = ("x", Numbers.Normal(1, 2, 6, 3));
+        var (before, after) = (Ort.Run(Build(), x), Ort.Run(found, x));
+        Assert.All(before, b => Assert.Equal(b.Value.ToFloats(), after[b.Key].ToFloats()));
     }
 
     private static int Count(OnnxGraph graph, string op) => graph.Nodes.Count(n => n.Op == op);
