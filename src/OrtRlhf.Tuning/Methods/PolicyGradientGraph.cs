@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Expressions;
+using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Learning.Algorithms;
 using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Sessions;
@@ -17,7 +18,8 @@ internal static class PolicyGradientGraph
     /// <param name="batch">B.</param>
     /// <param name="guidanceScale">g.</param>
     /// <param name="loss">Writes the loss.</param>
-    public static OnnxGraph Build(Policy policy, int batch, double guidanceScale, Func<PolicyTransition, TrainingLoss> loss)
+    /// <param name="gradients">How it is differentiated.</param>
+    public static OnnxGraph Build(Policy policy, int batch, double guidanceScale, Func<PolicyTransition, TrainingLoss> loss, GradientOptions gradients)
     {
         var guided = guidanceScale != 1;
         var (graph, layers) = policy.Denoiser(guided ? 2 * batch : batch);
@@ -29,6 +31,6 @@ internal static class PolicyGradientGraph
             m = u + ((c - u) * guidanceScale);
         }
         var written = loss(PolicyTransition.Inputs(m, x, withReference: false));
-        return TrainingGraph.Finish(written.Loss, [.. layers.SelectMany(l => new[] { l.A, l.B })], [.. written.Metrics.Select(p => (p.Key, p.Value))]);
+        return TrainingGraph.Finish(written.Loss, [.. layers.SelectMany(l => new[] { l.A, l.B })], gradients, [.. written.Metrics.Select(p => (p.Key, p.Value))]);
     }
 }

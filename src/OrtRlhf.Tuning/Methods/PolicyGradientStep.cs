@@ -44,7 +44,7 @@ public sealed class PolicyGradientStep : IDisposable
     {
         (_batch, _table, _latent, _text) = (microBatch, table, policy.Model.Latent, text);
         _gradients = policy.Adapters.Like();
-        _session = new GraphSession(PolicyGradientGraph.Build(policy, microBatch, guidanceScale, loss), settings)
+        _session = new GraphSession(PolicyGradientGraph.Build(policy, microBatch, guidanceScale, loss, settings.Gradients), settings)
             .Bind(policy.Adapters).BindOutputs(_gradients, TrainingGraph.GradientSuffix);
         _model = new GuidedDenoiser.Batch(microBatch, guidanceScale != 1, _latent, text);
         _next = new float[microBatch * _latent.Count];

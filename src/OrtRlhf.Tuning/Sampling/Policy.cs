@@ -85,7 +85,9 @@ public sealed class Policy : IDisposable
     public (OnnxGraph Graph, IReadOnlyList<LoraLayer> Layers) Denoiser(Dim batch)
     {
         var graph = Model.Denoiser(batch);
-        return (graph, Lora.Targets.Count == 0 ? [] : InjectLora.Apply(graph, Lora));
+        IReadOnlyList<LoraLayer> layers = Lora.Targets.Count == 0 ? [] : InjectLora.Apply(graph, Lora);
+        MergeProjections.Apply(graph);
+        return (graph, layers);
     }
 
     /// <summary>Runs something as the base model: the adapters are zero while it runs.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
@@ -7,29 +8,28 @@ namespace OrtRlhf.Tuning.Sessions;
 /// <summary>A graph loaded into ONNX Runtime, run with tensors by name; parameters are bound once from buffers.</summary>
 public sealed class GraphSession : IDisposable
 {
+    private const long LargeModel = 32 << 20;
     private readonly InferenceSession _session;
     private readonly RunOptions _run = new();
+    private string? _files;
     private readonly Dictionary<string, OrtValue> _bound = new(StringComparer.Ordinal);
     private readonly Dictionary<string, (ParameterBuffer Buffer, string Name)> _targets = new(StringComparer.Ordinal);
 
-    /// <summary>Loads a graph.</summary>
+    /// <summary>Loads a graph. With little memory its weights go through a temporary file, which the runtime maps, rather than through copies.</summary>
     /// <exception cref="UserError">ONNX Runtime refuses it, or the device does not work.</exception>
-    public GraphSession(OnnxGraph graph, SessionSettings settings) : this(OnnxFile.ToBytes(graph), graph.Name, settings)
-    {
-    }
-
-    /// <summary>Loads a serialised model.</summary>
-    public GraphSession(byte[] model, string name, SessionSettings settings)
+    public GraphSession(OnnxGraph graph, SessionSettings settings)
     {
         using var options = settings.ToOptions();
         try
         {
-            _session = new InferenceSession(model, options);
+            _session = settings.LowMemory ? LoadMapped(graph, options) : Load(graph, options);
         }
         catch (OnnxRuntimeException fault)
         {
-            throw new UserError($"model '{name}': ONNX Runtime does not take it: {fault.Message.ReplaceLineEndings(" ")}", fault);
+            throw new UserError($"model '{graph.Name}': ONNX Runtime does not take it: {fault.Message.ReplaceLineEndings(" ")}", fault);
         }
+        // What loading left over is as large as the weights several times, and would stay until the next collection, which may never come.
+        if (graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0) > LargeModel) GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         Inputs = [.. _session.InputMetadata.Keys];
         Overridable = [.. _session.OverridableInitializerMetadata.Keys];
         Outputs = [.. _session.OutputMetadata.Keys];
@@ -95,11 +95,32 @@ public sealed class GraphSession : IDisposable
         }
     }
 
+    // A method of its own, so that nothing holds the bytes when it returns.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static InferenceSession Load(OnnxGraph graph, SessionOptions options) => new(OnnxFile.ToBytes(graph), options);
+
+    private InferenceSession LoadMapped(OnnxGraph graph, SessionOptions options)
+    {
+        _files = Directory.CreateTempSubdirectory("ortrlhf-").FullName;
+        try
+        {
+            var path = Path.Combine(_files, "model.onnx");
+            OnnxFile.Write(graph, path, externalData: true);
+            return new InferenceSession(path, options);
+        }
+        finally
+        {
+            // A mapped file needs no name any more, but on Windows it cannot lose it.
+            if (!OperatingSystem.IsWindows()) Directory.Delete(_files, recursive: true);
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
         _session.Dispose();
         _run.Dispose();
+        if (_files is not null && Directory.Exists(_files)) Directory.Delete(_files, recursive: true);
     }
 }
 

@@ -1,5 +1,7 @@
+using System.Text.Json.Serialization;
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Gradients;
 
 namespace OrtRlhf.Tuning.Sessions;
 
@@ -13,9 +15,13 @@ public sealed record SessionSettings
     public int Threads { get; init; }
 
     /// <summary>
-    /// Trades speed for memory: no second, packed copy of the weights and no layout change of convolutions (a fifth slower, a third smaller). Default false.
+    /// Trades speed for memory: the weights stay in one mapped file, with no packed or flipped copy and no layout change of convolutions. Default false.
     /// </summary>
     public bool LowMemory { get; init; }
+
+    /// <summary>How training graphs for such a session are differentiated.</summary>
+    [JsonIgnore]
+    public GradientOptions Gradients => new() { SharedWeights = LowMemory };
 
     /// <summary>Refuse a graph that the device cannot run whole, rather than run parts of it on the CPU. Default false.</summary>
     public bool NoFallback { get; init; }

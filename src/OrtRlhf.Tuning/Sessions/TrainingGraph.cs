@@ -13,10 +13,14 @@ public static class TrainingGraph
     /// Adds the gradients of a loss by all given parameters, and makes loss, metrics and gradients the graph's outputs, in this order.
     /// Parameters lose their defaults: they must be bound.
     /// </summary>
-    public static OnnxGraph Finish(Value loss, IReadOnlyList<Value> parameters, params IReadOnlyList<(string Name, Value Value)> metrics)
+    public static OnnxGraph Finish(Value loss, IReadOnlyList<Value> parameters, params IReadOnlyList<(string Name, Value Value)> metrics) =>
+        Finish(loss, parameters, new GradientOptions(), metrics);
+
+    /// <inheritdoc cref="Finish(Value, IReadOnlyList{Value}, IReadOnlyList{ValueTuple{string, Value}})"/>
+    public static OnnxGraph Finish(Value loss, IReadOnlyList<Value> parameters, GradientOptions options, params IReadOnlyList<(string Name, Value Value)> metrics)
     {
         var graph = loss.Graph;
-        var gradients = GradientBuilder.Add(loss, parameters);
+        var gradients = GradientBuilder.Add(loss, parameters, options);
         graph.Outputs.Clear();
         graph.Output(loss, "loss");
         foreach (var (name, value) in metrics) graph.Output(value, name);

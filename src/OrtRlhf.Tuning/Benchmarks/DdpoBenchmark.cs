@@ -1,0 +1,58 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Tuning.Benchmarks;
+
+/// <summary>Images a second of DDPO, the first epoch left out.</summary>
+/// <param name="Sampling">Denoising, decoding and scoring.</param>
+/// <param name="Training">Forward and backward passes and updates.</param>
+/// <param name="Overall">Whole epochs, with all that a run does besides, such as checkpoints.</param>
+/// <param name="PeakMb">Most resident memory of the process in MB (1e6 bytes).</param>
+/// <param name="RatioFirstMaxDeviation">The largest |ratio - 1| in the first pass over fresh samples.</param>
+public sealed record DdpoTiming(double Sampling, double Training, double Overall, double PeakMb, double RatioFirstMaxDeviation);
+
+/// <summary>Times a run of DDPO as <c>tune</c> does it, on jpeg-compressibility, at the defaults of <see cref="TuningOptions"/>.</summary>
+public static class DdpoBenchmark
+{
+    /// <summary>Runs in a temporary folder, which is deleted.</summary>
+    /// <param name="model">Folder of the model.</param>
+    /// <param name="epochs">Epochs, at least 2.</param>
+    /// <param name="images">Images an epoch.</param>
+    /// <param name="settings">Device and threads.</param>
+    /// <param name="cancellation">Stops the run.</param>
+    /// <exception cref="UserError">As <see cref="TuningRun.Execute"/>.</exception>
+    public static DdpoTiming Run(string model, int epochs, int images, SessionSettings settings, CancellationToken cancellation = default)
+    {
+        var folder = Directory.CreateTempSubdirectory("ortrlhf-bench-").FullName;
+        try
+        {
+            var options = new TuningOptions
+            {
+                Model = model,
+                Reward = "jpeg-compressibility",
+                Watch = [],
+                Output = Path.Combine(folder, "run"),
+                Epochs = Math.Max(2, epochs),
+                Images = images,
+                PromptsPerEpoch = images,
+                EvaluationImages = 2,
+                SamplesEvery = 0,
+                SampleImages = 1,
+                Session = settings,
+            };
+            TuningRun.Execute(options, new TuningEnvironment { OpenModel = ImageModel.Open }, cancellation);
+            var run = new RunFolder(options.Output);
+            var timed = JsonLines<EpochTiming>.Read(run.Timings).Skip(1).ToArray();
+            double Rate(Func<EpochTiming, double> seconds) => (double)images * timed.Length / timed.Sum(seconds);
+            return new DdpoTiming(
+                Rate(t => t.SampleSeconds + t.ScoreSeconds), Rate(t => t.UpdateSeconds), Rate(t => t.TotalSeconds),
+                Math.Round(timed.Max(t => t.PeakMemoryBytes) / 1e6), JsonLines<EpochMetrics>.Read(run.Metrics).Max(m => m.RatioFirstMaxDeviation) ?? double.NaN);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+}
