@@ -45,11 +45,13 @@ public static class GradientRules
         ["Max"] = Elementwise.Extreme,
         ["Min"] = Elementwise.Extreme,
         ["Sum"] = g => [.. g.Node.Inputs.Select(_ => g.Dy)],
+        ["Mean"] = g => [.. Enumerable.Repeat(g.Dy * (1.0 / g.Node.Inputs.Count), g.Node.Inputs.Count)],
         ["Where"] = g => [null, g.Needs(1) ? Where(g.In(0), g.Dy, g.Graph.Scalar(g.Dy.Type, 0)) : null, g.Needs(2) ? Where(g.In(0), g.Graph.Scalar(g.Dy.Type, 0), g.Dy) : null],
 
         // Products.
         ["MatMul"] = Products.MatMul,
         ["Gemm"] = Products.Gemm,
+        ["Einsum"] = Products.Einsum,
         ["Conv"] = Convolution.Conv,
         ["ConvTranspose"] = Convolution.ConvTranspose,
 
@@ -66,6 +68,7 @@ public static class GradientRules
         ["ReduceMax"] = Reductions.Extreme,
         ["ReduceMin"] = Reductions.Extreme,
         ["ReduceSumSquare"] = Reductions.SumSquare,
+        ["ReduceL1"] = Reductions.L1,
         ["ReduceL2"] = Reductions.L2,
         ["ReduceLogSumExp"] = Reductions.LogSumExp,
 
@@ -82,6 +85,9 @@ public static class GradientRules
         ["Slice"] = Movement.Slice,
         ["Pad"] = Movement.Pad,
         ["Gather"] = Movement.Gather,
+        ["GatherElements"] = Movement.GatherElements,
+        ["DepthToSpace"] = Movement.DepthToSpace,
+        ["SpaceToDepth"] = g => [g.Graph.Op("DepthToSpace", [g.Dy], ("blocksize", g.Node.Attribute("blocksize", 1L)))],
         ["Resize"] = Resampling.Resize,
         ["AveragePool"] = Resampling.AveragePool,
         ["GlobalAveragePool"] = Resampling.GlobalAveragePool,

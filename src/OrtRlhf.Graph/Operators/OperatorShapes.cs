@@ -25,7 +25,7 @@ public static class OperatorShapes
         ["Unsqueeze"] = Unsqueeze, ["Squeeze"] = Squeeze, ["Expand"] = Expand, ["Tile"] = Tile, ["Pad"] = Pad, ["Resize"] = Resize,
         ["LayerNormalization"] = LayerNormalization,
         ["ReduceSum"] = Reduce, ["ReduceMean"] = Reduce, ["ReduceMax"] = Reduce, ["ReduceMin"] = Reduce, ["ReduceProd"] = Reduce,
-        ["ReduceL2"] = Reduce, ["ReduceSumSquare"] = Reduce, ["ReduceLogSumExp"] = Reduce, ["ArgMax"] = ArgReduce, ["ArgMin"] = ArgReduce,
+        ["ReduceL1"] = Reduce, ["ReduceL2"] = Reduce, ["ReduceSumSquare"] = Reduce, ["ReduceLogSumExp"] = Reduce, ["ArgMax"] = ArgReduce, ["ArgMin"] = ArgReduce,
         ["Cast"] = Cast, ["Shape"] = ShapeOf, ["Size"] = node => Set(node, 0, ElementType.Int64, Shape.Scalar), ["ConstantOfShape"] = ConstantOfShape,
         ["Constant"] = ConstantNode, ["Range"] = Range, ["OneHot"] = OneHot, ["DepthToSpace"] = DepthToSpace, ["SpaceToDepth"] = SpaceToDepth,
         ["AveragePool"] = Pool, ["MaxPool"] = Pool, ["GlobalAveragePool"] = GlobalPool, ["Einsum"] = Einsum,

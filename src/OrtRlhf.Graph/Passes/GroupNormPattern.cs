@@ -3,8 +3,8 @@ using OrtRlhf.Graph.Expressions;
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Reshape [B,G,-1], InstanceNormalization by one and zero, Reshape to the shape before, Mul and Add by channel; and GroupNormalization's own form is
-/// left to its gradient rule.
+/// Reshape [B,G,-1], InstanceNormalization by one and zero, Reshape to the shape before, Mul and Add by channel; or ONNX's own operator with a scale for each
+/// channel, which runtimes take to pieces.
 /// </summary>
 internal static class GroupNormPattern
 {
@@ -25,6 +25,10 @@ internal static class GroupNormPattern
         }
         return null;
     }
+
+    public static Func<Value>? Match(Node node) => node.Inputs[0]!.Shape is { Rank: >= 3 } shape && shape[1].IsKnown && node.Inputs.Skip(1).All(v => v!.Shape is { Rank: 1 } s && s[0] == shape[1])
+        ? () => Functions.GroupNorm(node.Inputs[0]!, node.Inputs[1]!, node.Inputs[2]!, node.Attribute("num_groups", 1L), node.Attribute("epsilon", 1e-5f))
+        : null;
 
     /// <summary>Whether a value has one number for each channel of [B,C,...]: [C,1,1] or with further ones in front.</summary>
     private static bool ByChannel(Value value, Shape x) => value.Shape is { IsStatic: true } s && s.Rank >= x.Rank - 1 && s.Rank <= x.Rank

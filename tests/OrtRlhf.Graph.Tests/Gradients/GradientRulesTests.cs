@@ -160,6 +160,8 @@ public class GradientRulesTests
         { "Pad reflected", "padding mode constant" },
         { "Conv grouped", "2 groups" },
         { "Dropout in training", "training" },
+        { "Einsum that sums", "sums an axis of one term alone" },
+        { "Einsum of a diagonal", "each letter once a term" },
         { "not scalar", "expected a scalar loss" },
     };
 
@@ -179,6 +181,8 @@ public class GradientRulesTests
             "Resize linear" => graph.Op("Resize", [p, null, two], ("mode", "linear")),
             "Pad reflected" => graph.Op("Pad", [p, graph.Constant(Tensor.Vector(0, 0, 1, 1, 0, 0, 1, 1))], ("mode", "reflect")),
             "Conv grouped" => graph.Op("Conv", [graph.Constant(Numbers.Normal(2, 1, 4, 5, 5)), p], ("group", 2L)),
+            "Einsum that sums" => graph.Op("Einsum", [p], ("equation", "bchw->bcw")),
+            "Einsum of a diagonal" => graph.Op("Einsum", [p], ("equation", "bchh->bch")),
             "Dropout in training" => graph.Op("Dropout", [p, null, graph.Constant(Tensor.Of([true]))]),
             _ => p,
         };

@@ -114,6 +114,23 @@ public class RecognizeCompositesTests
         Numbers.AssertClose(Ort.Run(Build(), x)["y"], Ort.Run(found, x)["y"], 1e-6);
     }
 
+    [Fact]
+    public void Apply_GroupNormalizationOfOnnx_IsFound()
+    {
+        OnnxGraph Build()
+        {
+            var graph = new OnnxGraph("norm") { Opset = 21 };
+            var x = graph.Input("x", ElementType.Float, 2, 6, 4, 5);
+            graph.Output(graph.Op("GroupNormalization", [x, graph.Constant(Numbers.Normal(1, 6)), graph.Constant(Numbers.Normal(2, 6))], ("num_groups", 3L)), "y");
+            return graph;
+        }
+        var found = Build();
+        Assert.Equal(1, RecognizeComposites.Apply(found));
+        Assert.Equal(1, Count(found, "GroupNorm"));
+        var x = ("x", Numbers.Normal(3, 2, 6, 4, 5));
+        Numbers.AssertClose(Ort.Run(Build(), x)["y"], Ort.Run(found, x)["y"], 1e-6);
+    }
+
     [Theory]
     [InlineData("0-2 2-6", 1)]
     [InlineData("2-6 0-2", 1)]

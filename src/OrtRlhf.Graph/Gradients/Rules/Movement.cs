@@ -92,6 +92,20 @@ internal static class Movement
         return [Scatter(g, g.Dy.Reshape(shape), indices.Reshape(count), axis, x.Sizes[axis]), null];
     }
 
+    public static IReadOnlyList<Value?> GatherElements(NodeGradient g)
+    {
+        var zeros = g.ZerosLike(g.In(0));
+        return [g.Graph.Op("ScatterElements", [zeros, g.In(1), g.Dy], ("axis", g.Node.Attribute("axis", 0L)), ("reduction", "add")), null];
+    }
+
+    // Depth b*b*C of mode DCR, or C*b*b of mode CRD.
+    public static IReadOnlyList<Value?> DepthToSpace(NodeGradient g)
+    {
+        var (s, b) = (g.In(0).Sizes, g.Node.Attribute("blocksize", 1L));
+        if (g.Node.Attribute("mode", "DCR") == "DCR") return [g.Graph.Op("SpaceToDepth", [g.Dy], ("blocksize", b))];
+        return [g.Dy.Reshape(s[0], s[1] / (b * b), s[2], b, s[3], b).Transpose(0, 1, 3, 5, 2, 4).Reshape(s)];
+    }
+
     private static Value Scatter(NodeGradient g, Value updates, Value places, int axis, long size)
     {
         var shape = updates.Sizes;

@@ -44,4 +44,24 @@ internal static class Products
             : Functions.Gemm(a, scaled, transposeA: !ta);
         return [dA, dB, g.Needs(2) ? (beta == 1 ? dy : dy * beta) : null];
     }
+
+    // Y = einsum("A,B->Y"): dA = einsum("Y,B->A"), where each letter of A is in Y or B.
+    public static IReadOnlyList<Value?> Einsum(NodeGradient g)
+    {
+        var equation = g.Node.Attribute("equation", "").Replace(" ", "");
+        var sides = equation.Split("->");
+        var terms = sides[0].Split(',');
+        if (sides.Length != 2 || equation.Contains('.') || terms.Any(t => t.Distinct().Count() != t.Length))
+            throw new UserError($"{g.Node}: expected an equation with a result and each letter once a term, got '{equation}'");
+        var result = new Value?[terms.Length];
+        for (var i = 0; i < terms.Length; i++)
+        {
+            if (!g.Needs(i)) continue;
+            var others = Enumerable.Range(0, terms.Length).Where(n => n != i).ToArray();
+            string[] given = [sides[1], .. others.Select(n => terms[n])];
+            if (terms[i].Any(letter => !given.Any(t => t.Contains(letter)))) throw new UserError($"{g.Node}: '{equation}' sums an axis of one term alone; use ReduceSum for that");
+            result[i] = g.Graph.Op("Einsum", [g.Dy, .. others.Select(g.In)], ("equation", $"{string.Join(',', given)}->{terms[i]}"));
+        }
+        return result;
+    }
 }

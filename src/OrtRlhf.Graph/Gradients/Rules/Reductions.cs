@@ -26,6 +26,8 @@ internal static class Reductions
 
     public static IReadOnlyList<Value?> SumSquare(NodeGradient g) => [g.In(0) * 2.0 * Spread(g, g.Dy), null];
 
+    public static IReadOnlyList<Value?> L1(NodeGradient g) => [g.Graph.Op("Sign", [g.In(0)]) * Spread(g, g.Dy), null];
+
     // y = sqrt(sum x^2): dx = dy x / y.
     public static IReadOnlyList<Value?> L2(NodeGradient g) => [g.In(0) * Spread(g, g.Dy / g.Out(0)), null];
 

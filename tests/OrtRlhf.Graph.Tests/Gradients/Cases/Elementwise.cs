@@ -57,6 +57,7 @@ internal static partial class RuleCases
         ["Min broadcast on both sides"] = g => Min(Spaced(g, 3, 1), Spaced(g, 4)),
         ["Min of three"] = g => g.Op("Min", [Spaced(g, 3, 4), Spaced(g, 3, 1), g.Scalar(ElementType.Float, 0.1)]),
         ["Sum of three, broadcast"] = g => g.Op("Sum", [P(g, 2, 3), P(g, 3), P(g, 2, 1)]),
+        ["Mean of three, broadcast"] = g => g.Op("Mean", [P(g, 2, 3), P(g, 3), P(g, 2, 1)]),
         ["Sum of one"] = g => g.Op("Sum", [P(g, 2, 3)]),
         ["Where broadcast on all sides"] = g => Where(g.Constant(Tensor.Of([true, false, true], 3, 1)), P(g, 1, 4), P(g, 2, 1, 1)),
     };

@@ -37,6 +37,10 @@ internal static partial class RuleCases
         ["Gather of an embedding"] = g => P(g, 5, 3).Gather(g.Constant(Tensor.Of([1L, 1, 0, -1, 3, 1], 2, 3))),
         ["Gather along another axis"] = g => P(g, 2, 4, 3).Gather(I(g, 3, 0, 3), 1),
         ["Gather of one row"] = g => P(g, 4, 3).Gather(g.Constant(Tensor.Scalar(2L))),
+        ["GatherElements"] = g => g.Op("GatherElements", [P(g, 3, 4), g.Constant(Tensor.Of([0L, 2, 2, -1, 1, 0], 2, 3))], ("axis", 1L)),
+        ["DepthToSpace"] = g => g.Op("DepthToSpace", [P(g, 1, 8, 2, 3)], ("blocksize", 2L)),
+        ["DepthToSpace, channels first"] = g => g.Op("DepthToSpace", [P(g, 1, 8, 2, 3)], ("blocksize", 2L), ("mode", "CRD")),
+        ["SpaceToDepth"] = g => g.Op("SpaceToDepth", [P(g, 1, 2, 4, 6)], ("blocksize", 2L)),
         ["Gather by 32-bit indices"] = g => P(g, 5, 3).Gather(g.Op("Cast", [I(g, 4, 4, 0)], ("to", 6L)), -2),
     };
 

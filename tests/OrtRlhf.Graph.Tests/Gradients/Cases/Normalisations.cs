@@ -36,6 +36,7 @@ internal static partial class RuleCases
         ["ReduceMax"] = g => g.Op("ReduceMax", [Spaced(g, 2, 3, 2)], ("axes", new long[] { 1 }), ("keepdims", 0L)),
         ["ReduceMin of two axes, kept"] = g => g.Op("ReduceMin", [Spaced(g, 2, 3, 2)], ("axes", new long[] { 0, -1 })),
         ["ReduceSumSquare"] = g => g.Op("ReduceSumSquare", [P(g, 2, 3)], ("axes", new long[] { -1 }), ("keepdims", 0L)),
+        ["ReduceL1"] = g => g.Op("ReduceL1", [Spaced(g, 2, 3, 2)], ("axes", new long[] { 1 }), ("keepdims", 0L)),
         ["ReduceL2"] = g => g.Op("ReduceL2", [P(g, 2, 3, 2)], ("axes", new long[] { 0, 2 }), ("keepdims", 0L)),
         ["ReduceL2 in opset 18"] = Opset(18, g => g.Op("ReduceL2", [P(g, 2, 3), I(g, 1)])),
         ["ReduceLogSumExp"] = g => g.Op("ReduceLogSumExp", [P(g, 2, 3)], ("axes", new long[] { 1 }), ("keepdims", 0L)),
