@@ -77,7 +77,7 @@ internal sealed class TuningLoop : IDisposable
             cancellation.ThrowIfCancellationRequested();
             Epoch(epoch + 1, cancellation);
         }
-        var after = Evaluate(TuningStage.Evaluating, withKl: true, cancellation);
+        var after = Evaluate(cancellation);
         JsonFile.Write(folder.EvaluationAfter, after);
         parts.Report(TuningStage.Writing, epoch, 0, 0);
         return new TuningResult(folder, parts).Write(before, after, Seconds, cancellation);
@@ -111,17 +111,17 @@ internal sealed class TuningLoop : IDisposable
         return result!;
     }
 
-    private EvaluationResult Evaluate(TuningStage stage, bool withKl, CancellationToken cancellation)
+    private EvaluationResult Evaluate(CancellationToken cancellation)
     {
         EvaluationResult? result = null;
         parts.Learner.AsShipped(() => result = Evaluation.Run(
-            parts.Pipeline, parts.Reward, heldOut, withKl, done => parts.Report(stage, epoch, done, heldOut.Length), cancellation));
+            parts.Pipeline, parts.Reward, heldOut, withKl: true, done => parts.Report(TuningStage.Evaluating, epoch, done, heldOut.Length), cancellation));
         return result!;
     }
 
     private EpochMetrics WithEvaluation(EpochMetrics line, CancellationToken cancellation)
     {
-        var result = Evaluate(TuningStage.Evaluating, withKl: true, cancellation);
+        var result = Evaluate(cancellation);
         var other = new Dictionary<string, double>(line.Other ?? new Dictionary<string, double>()) { ["evaluation"] = MeanEstimate.Of(result.Total).Mean };
         foreach (var (name, scores) in result.Rewards) other["evaluation." + name] = MeanEstimate.Of(scores).Mean;
         return line with { Kl = result.Kl, Other = other };

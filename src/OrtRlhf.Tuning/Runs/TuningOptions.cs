@@ -138,7 +138,7 @@ public sealed record TuningOptions
     };
 
     /// <summary>Images that share a prompt in an epoch.</summary>
-    internal int ImagesPerPrompt => (Method == TuningMethod.Es ? Images / Population : Images) / PromptsPerEpoch;
+    internal int ImagesPerPrompt => (Method == TuningMethod.Es ? Images / Math.Max(1, Population) : Images) / Math.Max(1, PromptsPerEpoch);
 
     /// <summary>All faults, in the words of the command line; none when all is well. What needs the model or files is checked when the run starts.</summary>
     public IEnumerable<string> Faults()
@@ -173,13 +173,13 @@ public sealed record TuningOptions
         yield return (LearningRateDecay == LearningRateDecay.Constant || WarmupUpdates < TotalUpdates, "warmup-updates", $"fewer than the {TotalUpdates} updates of the run", WarmupUpdates);
         yield return (WeightDecay >= 0 && double.IsFinite(WeightDecay), "weight-decay", "0 or more", WeightDecay);
         yield return (MaxGradientNorm > 0, "max-gradient-norm", "a number > 0", MaxGradientNorm);
-        yield return (UpdatesPerPass >= 1 && UpdatesPerPass <= Images, "updates-per-pass", $"1 to {Images}, the images", UpdatesPerPass);
+        yield return (es || (UpdatesPerPass >= 1 && UpdatesPerPass <= Images), "updates-per-pass", $"1 to {Images}, the images", UpdatesPerPass);
         yield return (Passes is >= 1 and <= 1000, "passes", "1 to 1000", Passes);
         yield return (TimestepFraction is > 0 and <= 1, "timestep-fraction", "a number in (0, 1]", TimestepFraction);
         yield return (MicroBatch is >= 1 and <= 4096, "micro-batch", "1 to 4096", MicroBatch);
         yield return (ClipRange is > 0 and < 1, "clip-range", "a number in (0, 1)", ClipRange);
         yield return (AdvantageClip > 0, "advantage-clip", "a number > 0", AdvantageClip);
-        yield return (AdvantageBaseline is not (AdvantageBaseline.Group or AdvantageBaseline.GroupMean) || es || ImagesPerPrompt > 1, "prompts-per-epoch", $"fewer than {Images}, so that prompts have several images to compare", PromptsPerEpoch);
+        yield return (es || AdvantageBaseline is not (AdvantageBaseline.Group or AdvantageBaseline.GroupMean) || ImagesPerPrompt > 1, "prompts-per-epoch", $"fewer than {Images}, so that prompts have several images to compare", PromptsPerEpoch);
         yield return (LoraRank is >= 1 and <= 4096, "lora-rank", "1 to 4096", LoraRank);
         yield return (LoraAlpha is null || (LoraAlpha > 0 && double.IsFinite(LoraAlpha.Value)), "lora-alpha", "a number > 0", LoraAlpha ?? 0);
         yield return (LoraTargets.Count > 0, "lora-targets", "at least one module path", "none");
@@ -194,8 +194,10 @@ public sealed record TuningOptions
     }
 
     /// <summary>Optimizer steps of an epoch.</summary>
-    internal int UpdatesPerEpoch => Method == TuningMethod.Es ? 1 : UpdatesPerPass * Passes;
+    internal int UpdatesPerEpoch => Method == TuningMethod.Es ? 1 : Limited((long)UpdatesPerPass * Passes);
 
     /// <summary>Optimizer steps of the run.</summary>
-    internal int TotalUpdates => checked(Epochs * UpdatesPerEpoch);
+    internal int TotalUpdates => Limited((long)Epochs * UpdatesPerEpoch);
+
+    private static int Limited(long count) => (int)Math.Min(int.MaxValue, count);
 }

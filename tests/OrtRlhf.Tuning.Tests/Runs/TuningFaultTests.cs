@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 
@@ -87,6 +88,34 @@ public sealed class TuningFaultTests
         using var folder = new TempFolder();
         var message = TinyRun.Fails(TinyRun.Options(folder, "run") with { Epochs = 0, PromptsPerEpoch = 3, LearningRate = double.NaN, Ema = 1 }).Message;
         Assert.All(["--epochs", "--prompts-per-epoch", "--learning-rate", "--ema"], option => Assert.Contains(option, message));
+    }
+
+    [Theory]
+    [InlineData(TuningMethod.Ddpo)]
+    [InlineData(TuningMethod.Reinforce)]
+    [InlineData(TuningMethod.Es)]
+    public void Faults_OfDefaults_AreNone_OfExtremes_NeverThrow(TuningMethod method)
+    {
+        var options = TuningOptions.For(method);
+        Assert.Empty(options.Faults());
+        Assert.Empty((options with { Images = 16, Population = 16, PromptsPerEpoch = 1 }).Faults());
+        foreach (var n in new[] { int.MinValue, -1, 0, int.MaxValue })
+        {
+            var extreme = options with
+            {
+                Epochs = n, Images = n, PromptsPerEpoch = n, Population = n, UpdatesPerPass = n, Passes = n, MicroBatch = n, LoraRank = n, EvaluationImages = n, SampleImages = n,
+                AdvantageBaseline = AdvantageBaseline.Group, LearningRateDecay = Learning.Optimizers.LearningRateDecay.Cosine,
+            };
+            Assert.Contains(extreme.Faults(), fault => fault.StartsWith("--epochs: expected 1 to 1000000, got", StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public void Execute_SolverWithoutDensity_ThrowsForUser()
+    {
+        using var folder = new TempFolder();
+        var options = TinyRun.Options(folder, "run");
+        Assert.Contains("--sampler: expected ddim", TinyRun.Fails(options with { Sampling = options.Sampling with { Sampler = SamplerKind.DpmSolver } }).Message);
     }
 
     [Fact]
