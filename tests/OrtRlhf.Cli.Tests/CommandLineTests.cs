@@ -8,7 +8,7 @@ public class CommandLineTests
     public void NoVerb_GivesOverview()
     {
         var output = Cli.Run().Succeeds().Out;
-        foreach (var verb in (string[])["tune", "sample", "eval", "doctor"]) Assert.Contains($"\n  {verb} ", output);
+        foreach (var verb in (string[])["tune", "sample", "eval", "import", "doctor"]) Assert.Contains($"\n  {verb} ", output);
         Assert.Contains("ortrlhf COMMAND --help", output);
     }
 
