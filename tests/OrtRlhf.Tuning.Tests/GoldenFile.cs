@@ -34,3 +34,12 @@ internal static class GoldenFile
         throw new DirectoryNotFoundException("OrtRlhf.sln");
     }
 }
+
+/// <summary>A test that needs a set too large for the repository (<see cref="GoldenFile.Shared"/>).</summary>
+internal sealed class SharedFactAttribute : FactAttribute
+{
+    public SharedFactAttribute(string set)
+    {
+        if (GoldenFile.Shared(set) is null) Skip = $"reference data '{set}' does not lie in shared/golden beside the repository";
+    }
+}

@@ -2,34 +2,40 @@ using System.Runtime.CompilerServices;
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
+using OrtRlhf.Graph.Passes;
 
 namespace OrtRlhf.Tuning.Sessions;
 
 /// <summary>A graph loaded into ONNX Runtime, run with tensors by name; parameters are bound once from buffers.</summary>
 public sealed class GraphSession : IDisposable
 {
-    private const long LargeModel = 32 << 20;
+    private const long LargeModel = 32 << 20, LargestInMemory = 1_900_000_000; // bytes of weights; 2 GB take the nodes in, too
     private readonly InferenceSession _session;
     private readonly RunOptions _run = new();
     private string? _files;
     private readonly Dictionary<string, OrtValue> _bound = new(StringComparer.Ordinal);
     private readonly Dictionary<string, (ParameterBuffer Buffer, string Name)> _targets = new(StringComparer.Ordinal);
 
-    /// <summary>Loads a graph. With little memory its weights go through a temporary file, which the runtime maps, rather than through copies.</summary>
-    /// <exception cref="UserError">ONNX Runtime refuses it, or the device does not work.</exception>
+    /// <summary>
+    /// Loads a graph. With little memory its weights go through a temporary file, which the runtime maps, rather than through copies; so do those of a model
+    /// above 2 GB, which ONNX Runtime does not take from memory.
+    /// </summary>
+    /// <exception cref="UserError">ONNX Runtime refuses it, the temporary folder is full, or the device does not work.</exception>
     public GraphSession(OnnxGraph graph, SessionSettings settings)
     {
         using var options = settings.ToOptions();
+        LowerComposites.Apply(graph);
+        var bytes = graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0);
         try
         {
-            _session = settings.LowMemory ? LoadMapped(graph, options) : Load(graph, options);
+            _session = settings.LowMemory || bytes > LargestInMemory ? LoadMapped(graph, options) : Load(graph, options);
         }
         catch (OnnxRuntimeException fault)
         {
             throw new UserError($"model '{graph.Name}': ONNX Runtime does not take it: {fault.Message.ReplaceLineEndings(" ")}", fault);
         }
         // What loading left over is as large as the weights several times, and would stay until the next collection, which may never come.
-        if (graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0) > LargeModel) GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        if (bytes > LargeModel) GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         Inputs = [.. _session.InputMetadata.Keys];
         Overridable = [.. _session.OverridableInitializerMetadata.Keys];
         Outputs = [.. _session.OutputMetadata.Keys];

@@ -7,16 +7,16 @@ public class UNet2DConditionTests
 {
     private const string Weights = "unet/diffusion_pytorch_model.safetensors";
 
-    [GoldenFact("sd1-tiny/golden.safetensors")]
+    [GoldenFact("sd1-tiny/unet")]
     public void StableDiffusion1_MatchesReference() => Matches("sd1-tiny");
 
-    [GoldenFact("sd2-tiny/golden.safetensors")]
+    [GoldenFact("sd2-tiny/unet")]
     public void StableDiffusion2_MatchesReference() => Matches("sd2-tiny");
 
-    [GoldenFact("sdxl-tiny/golden.safetensors")]
+    [GoldenFact("sdxl-tiny/unet")]
     public void StableDiffusionXl_MatchesReference() => Matches("sdxl-tiny");
 
-    [GoldenFact("sd1-tiny/golden.safetensors")]
+    [GoldenFact("sd1-tiny/unet")]
     public void OtherLatentSize_MatchesReference()
     {
         var golden = Golden.Tensors("sd1-tiny/golden.safetensors");
@@ -28,7 +28,7 @@ public class UNet2DConditionTests
         Golden.Close(output["out_sample"], golden["unet.alt.output"]);
     }
 
-    [GoldenFact("sd1-tiny/golden.safetensors")]
+    [GoldenFact("sd1-tiny/unet/diffusion_pytorch_model.fp16.safetensors")]
     public void HalfWeights_MatchReference()
     {
         const string Half = "sd1-tiny/unet/diffusion_pytorch_model.fp16.safetensors";

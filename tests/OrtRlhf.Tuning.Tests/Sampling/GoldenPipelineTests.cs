@@ -9,10 +9,12 @@ namespace OrtRlhf.Tuning.Tests.Sampling;
 /// <summary>A whole Stable Diffusion 1 pipeline, from prompt to image, against diffusers; on machines that have the reference data.</summary>
 public class GoldenPipelineTests
 {
-    [Fact]
+    private const string Set = "sd1-tiny";
+
+    [SharedFact(Set)]
     public void StableDiffusion1_EightDdimSteps_MatchReference()
     {
-        if (GoldenFile.Shared("sd1-tiny") is not { } folder) return;
+        var folder = GoldenFile.Shared(Set)!;
         var golden = SafetensorsFile.Open(Path.Combine(folder, "golden.safetensors"));
         var model = ImageModel.Open(folder);
         var settings = new SessionSettings { Threads = 1 };
@@ -46,10 +48,10 @@ public class GoldenPipelineTests
                 Assert.True(Math.Abs((expected[(c * area) + i] * 255) - image.Pixels[(3 * i) + c]) < 1.5, $"pixel {i}, channel {c}");
     }
 
-    [Fact]
+    [SharedFact(Set)]
     public void StableDiffusion1_PublishedAdapter_MatchesReference()
     {
-        if (GoldenFile.Shared("sd1-tiny") is not { } folder) return;
+        var folder = GoldenFile.Shared(Set)!;
         var golden = SafetensorsFile.Open(Path.Combine(folder, "lora_golden.safetensors"));
         var model = ImageModel.Open(folder);
         using var policy = Policy.WithAdapter(model, AdapterFile.Open(Path.Combine(folder, "lora.safetensors")));

@@ -112,6 +112,44 @@ public class ImageModelTests
         File.WriteAllText(path, text.Replace(from, to));
     }, message);
 
+    [Theory]
+    [InlineData("model_index.json")]
+    [InlineData("scheduler/scheduler_config.json")]
+    [InlineData("tokenizer/vocab.json")]
+    [InlineData("tokenizer/tokenizer_config.json")]
+    [InlineData("text_encoder/config.json")]
+    [InlineData("unet/config.json")]
+    [InlineData("vae/config.json")]
+    [InlineData("unet/diffusion_pytorch_model.safetensors")]
+    public void Open_DamagedFile_OpensOrThrowsOneLine(string file)
+    {
+        using var folder = new TempFolder();
+        var path = Path.Combine(TinyModel.Write(folder.At("tiny")), file);
+        var (whole, random) = (File.ReadAllBytes(path), new Random(5));
+        for (var round = 0; round < 100; round++)
+        {
+            var bytes = whole.ToArray();
+            for (var i = 0; i <= round % 4; i++) bytes[random.Next(Math.Min(bytes.Length, 4096))] = (byte)"\"{}[],:-019eEn\\\0\u00ff"[random.Next(17)];
+            File.WriteAllBytes(path, round % 10 == 9 ? bytes[..random.Next(bytes.Length)] : bytes);
+            try
+            {
+                ImageModel.Open(folder.At("tiny"));
+            }
+            catch (UserError error)
+            {
+                Assert.DoesNotContain('\n', error.Message);
+            }
+        }
+    }
+
+    [Fact]
+    public void Denoiser_LoadedThroughAFile_GivesTheSameNumbers()
+    {
+        using var folder = new TempFolder();
+        var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
+        Numbers.Close(Denoise(model, 2), Denoise(model, 2, lowMemory: true), 1e-5);
+    }
+
     private static void Fails(Action<string> damage, string message)
     {
         using var folder = new TempFolder();
@@ -121,9 +159,9 @@ public class ImageModelTests
         Assert.DoesNotContain('\n', error.Message);
     }
 
-    private static float[] Denoise(ImageModel model, Dim batch)
+    private static float[] Denoise(ImageModel model, Dim batch, bool lowMemory = false)
     {
-        using var session = new GraphSession(model.Denoiser(batch), OneThread);
+        using var session = new GraphSession(model.Denoiser(batch), OneThread with { LowMemory = lowMemory });
         var sample = Enumerable.Range(0, 2 * model.Latent.Count).Select(i => MathF.Sin(i)).ToArray();
         var states = Enumerable.Range(0, 2 * TinyModel.Tokens * TinyModel.Width).Select(i => MathF.Cos(i)).ToArray();
         using var x = sample.ToOrt(2, 4, 8, 8);
