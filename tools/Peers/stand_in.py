@@ -22,6 +22,9 @@ SCHEDULER = dict(
     _class_name="DDIMScheduler", num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="squaredcos_cap_v2",
     prediction_type="v_prediction", timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, steps_offset=0)
 TOKENS = 24
+INDEX = dict(
+    _class_name="StableDiffusionPipeline", scheduler=["diffusers", "DDIMScheduler"], text_encoder=["transformers", "CLIPTextModel"],
+    tokenizer=["transformers", "CLIPTokenizer"], unet=["diffusers", "UNet2DConditionModel"], vae=["diffusers", "AutoencoderTiny"])
 
 
 def main(root):
@@ -38,6 +41,7 @@ def main(root):
     (root / "tokenizer/tokenizer_config.json").write_text(json.dumps(dict(pad_token="<|endoftext|>", model_max_length=TOKENS)))
     (root / "scheduler").mkdir(exist_ok=True)
     (root / "scheduler/scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2) + "\n")
+    (root / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n")
 
 
 if __name__ == "__main__":
