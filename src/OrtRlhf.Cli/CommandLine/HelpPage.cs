@@ -1,4 +1,5 @@
 using System.Text;
+using OrtRlhf.Cli.Commands;
 using OrtRlhf.Tuning.Rewards;
 
 namespace OrtRlhf.Cli.CommandLine;
@@ -16,8 +17,11 @@ internal static class HelpPage
         text.AppendLine().AppendLine("Commands:");
         foreach (var type in Verbs.All) Entry(text, Verbs.VerbOf(type).Name, FirstSentence(Verbs.VerbOf(type).HelpText), 12);
         text.AppendLine().AppendLine("Begin with:");
-        foreach (var type in Verbs.All)
-            if (ExamplesOf(type).FirstOrDefault() is { } example) Entry(text, "ortrlhf " + example.Arguments, example.Text, 44);
+        foreach (var type in (Type[])[typeof(DoctorCommand), typeof(TuneCommand), typeof(SampleCommand)])
+        {
+            var example = ExamplesOf(type)[0];
+            text.Append(' ', Indent).Append("ortrlhf ").AppendLine(example.Arguments);
+        }
         text.AppendLine().Append("'ortrlhf COMMAND --help' explains a command and its options; 'ortrlhf --version' names the versions.");
         return text.ToString();
     }
@@ -46,7 +50,7 @@ internal static class HelpPage
             foreach (var (property, option, _) in section)
             {
                 var name = (option.ShortName.Length > 0 ? $"-{option.ShortName}, " : "") + "--" + option.LongName;
-                Entry(text, property.PropertyType == typeof(bool) ? name : $"{name} {option.MetaValue}", option.HelpText, Column);
+                Entry(text, property.PropertyType == typeof(bool) ? name : $"{name} {option.MetaValue}", option.Default is { } value ? $"{option.HelpText} Default {value}." : option.HelpText, Column);
             }
         }
         if (Verbs.OptionsOf(type).Any(entry => entry.Option.LongName == "reward"))

@@ -13,7 +13,7 @@ using Spectre.Console;
 namespace OrtRlhf.Cli.Commands;
 
 /// <summary>Measures speed and memory on this machine.</summary>
-[Verb("bench", HelpText = "Measures this machine: a 35M-parameter U-Net with adapters (forward, forward and backward, by default and with little memory, "
+[Verb("bench", HelpText = "Measures speed and memory on this machine. A 35M-parameter U-Net with adapters (forward, forward and backward, by default and with little memory, "
     + "each in a process of its own), the log-prob kernel beside plain reading, and DDPO in images a second. Timings are worth something on a quiet machine only.")]
 [Example("everything", "bench")]
 [Example("the U-Net whose folder tools/Peers/bench_unet.py made, results compared with PyTorch's", "bench unet --folder FOLDER")]
