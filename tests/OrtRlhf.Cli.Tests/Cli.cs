@@ -28,7 +28,7 @@ internal static class Cli
 {
     private static readonly string Program = Path.Combine(AppContext.BaseDirectory, "ortrlhf.dll");
 
-    /// <summary>Runs a command line to its end, at most a minute.</summary>
+    /// <summary>Runs a command line to its end, at most five minutes.</summary>
     public static CliResult Run(params string[] arguments) => Finish(Start(arguments));
 
     /// <summary>Starts a command line.</summary>
@@ -54,10 +54,10 @@ internal static class Cli
         using (process)
         {
             var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
-            if (!process.WaitForExit(TimeSpan.FromMinutes(2)))
+            if (!process.WaitForExit(TimeSpan.FromMinutes(5)))
             {
                 process.Kill(entireProcessTree: true);
-                Assert.Fail("the program did not end within two minutes");
+                Assert.Fail("the program did not end within five minutes");
             }
             return new CliResult(process.ExitCode, output.Result, error.Result);
         }
