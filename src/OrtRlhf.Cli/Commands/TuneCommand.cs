@@ -26,7 +26,7 @@ internal sealed class TuneCommand : ModelCommand
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
     public IEnumerable<string> Watch { get; set; } = [];
 
-    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 30. With --resume: the new total.")]
+    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 30 (es: 100). With --resume: the new total.")]
     public int? Epochs { get; set; }
 
     [Option("seed", MetaValue = "N", HelpText = "Seed of the run; the same seed gives the same metrics. Default 0.")]
@@ -53,7 +53,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (es: 4).")]
     public int? PromptsPerEpoch { get; set; }
 
-    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.001 (es: 0.01).")]
+    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.002 (es: 0.006).")]
     public double? LearningRate { get; set; }
 
     [Section("Learning"), Option("warmup-updates", MetaValue = "N", HelpText = "Updates over which the learning rate rises from 0. Default 0.")]
@@ -95,7 +95,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Learning"), Option("population", MetaValue = "N", HelpText = "es: members of a generation, even, a divisor of the images. Default 16.")]
     public int? Population { get; set; }
 
-    [Section("Learning"), Option("sigma", MetaValue = "X", HelpText = "es: deviation of the perturbations. Default 0.02.")]
+    [Section("Learning"), Option("sigma", MetaValue = "X", HelpText = "es: deviation of the perturbations. Default 0.03.")]
     public double? Sigma { get; set; }
 
     [Section("Adapters"), Option("lora-rank", MetaValue = "N", HelpText = "Rank of the adapters. Default 8.")]

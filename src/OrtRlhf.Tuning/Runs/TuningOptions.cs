@@ -29,7 +29,7 @@ public sealed record TuningOptions
     /// <summary>Folder of the run. Default <c>runs/tune</c>.</summary>
     public string Output { get; init; } = "runs/tune";
 
-    /// <summary>Epochs of collecting, scoring and updating, at least 1.</summary>
+    /// <summary>Epochs of collecting, scoring and updating, at least 1. Default 30 (es: 100).</summary>
     public int Epochs { get; init; } = 30;
 
     /// <summary>Seed of all random numbers but those of the evaluation. Default 0.</summary>
@@ -53,8 +53,8 @@ public sealed record TuningOptions
     /// <summary>How images are sampled, in training and in evaluation.</summary>
     public SamplingOptions Sampling { get; init; } = new();
 
-    /// <summary>Peak learning rate, &gt; 0.</summary>
-    public double LearningRate { get; init; } = 1e-3;
+    /// <summary>Peak learning rate, &gt; 0. Default 0.002 (es: 0.006, a fifth of sigma).</summary>
+    public double LearningRate { get; init; } = 2e-3;
 
     /// <summary>Updates of linear warm-up. Default 0.</summary>
     public int WarmupUpdates { get; init; }
@@ -92,8 +92,8 @@ public sealed record TuningOptions
     /// <summary>Members of a generation of es, even, a divisor of <see cref="Images"/>. Default 16.</summary>
     public int Population { get; init; } = 16;
 
-    /// <summary>Deviation of es' perturbations, &gt; 0. Default 0.02.</summary>
-    public double Sigma { get; init; } = 0.02;
+    /// <summary>Deviation of es' perturbations, &gt; 0. Default 0.03.</summary>
+    public double Sigma { get; init; } = 0.03;
 
     /// <summary>LoRA rank, at least 1. Default 8.</summary>
     public int LoraRank { get; init; } = 8;
@@ -133,7 +133,7 @@ public sealed record TuningOptions
     public static TuningOptions For(TuningMethod method) => method switch
     {
         TuningMethod.Reinforce => new() { Method = method, UpdatesPerPass = 1 },
-        TuningMethod.Es => new() { Method = method, PromptsPerEpoch = 4, LearningRate = 0.01 },
+        TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRate = 0.006 },
         _ => new() { Method = method },
     };
 
