@@ -15,9 +15,19 @@ internal static class SafetensorsHeader
 
     private static readonly Dictionary<string, ElementType> Types = new(StringComparer.Ordinal)
     {
-        ["F32"] = ElementType.Float, ["F16"] = ElementType.Float16, ["BF16"] = ElementType.BFloat16, ["F64"] = ElementType.Double,
-        ["I64"] = ElementType.Int64, ["I32"] = ElementType.Int32, ["I16"] = ElementType.Int16, ["I8"] = ElementType.Int8,
-        ["U64"] = ElementType.UInt64, ["U32"] = ElementType.UInt32, ["U16"] = ElementType.UInt16, ["U8"] = ElementType.UInt8, ["BOOL"] = ElementType.Bool,
+        ["F32"] = ElementType.Float,
+        ["F16"] = ElementType.Float16,
+        ["BF16"] = ElementType.BFloat16,
+        ["F64"] = ElementType.Double,
+        ["I64"] = ElementType.Int64,
+        ["I32"] = ElementType.Int32,
+        ["I16"] = ElementType.Int16,
+        ["I8"] = ElementType.Int8,
+        ["U64"] = ElementType.UInt64,
+        ["U32"] = ElementType.UInt32,
+        ["U16"] = ElementType.UInt16,
+        ["U8"] = ElementType.UInt8,
+        ["BOOL"] = ElementType.Bool,
     };
 
     /// <summary>Type, shape and place (bytes behind the header) of a tensor.</summary>

@@ -16,8 +16,13 @@ public sealed class SafetensorsFileTests : IDisposable
     {
         var tensors = new Dictionary<string, Tensor>
         {
-            ["float"] = Numbers.Normal(1, 3, 5), ["half"] = Numbers.Normal(2, 7).As(ElementType.Float16), ["long"] = Tensor.Vector(1, -2), ["scalar"] = Tensor.Scalar(3f),
-            ["empty"] = Tensor.Of(Array.Empty<float>(), 0, 4), ["bool"] = Tensor.Of([true, false], 2), ["name \"quoted\" \u00e9"] = Tensor.Scalar(1L),
+            ["float"] = Numbers.Normal(1, 3, 5),
+            ["half"] = Numbers.Normal(2, 7).As(ElementType.Float16),
+            ["long"] = Tensor.Vector(1, -2),
+            ["scalar"] = Tensor.Scalar(3f),
+            ["empty"] = Tensor.Of(Array.Empty<float>(), 0, 4),
+            ["bool"] = Tensor.Of([true, false], 2),
+            ["name \"quoted\" \u00e9"] = Tensor.Scalar(1L),
         };
         SafetensorsFile.Write(At("a.safetensors"), tensors, new Dictionary<string, string> { ["format"] = "pt" });
         var read = SafetensorsFile.Open(At("a.safetensors"));

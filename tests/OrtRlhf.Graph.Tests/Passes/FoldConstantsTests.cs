@@ -1,6 +1,6 @@
 using OrtRlhf.Graph.Formats;
-using OrtRlhf.Graph.Passes;
 using OrtRlhf.Graph.Gradients;
+using OrtRlhf.Graph.Passes;
 
 namespace OrtRlhf.Graph.Tests.Passes;
 
