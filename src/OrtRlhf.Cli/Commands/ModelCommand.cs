@@ -37,7 +37,7 @@ internal abstract class ModelCommand : ICommand
     [Section(Device), Option("threads", MetaValue = "N", HelpText = "Threads within an operator. Default 0, one a core.")]
     public int? Threads { get; set; }
 
-    [Section(Device), Option("low-memory", HelpText = "A third less memory, a fifth slower.")]
+    [Section(Device), Option("low-memory", HelpText = "Weights mapped from one file, without faster copies: about half the memory, slower.")]
     public bool LowMemory { get; set; }
 
     /// <inheritdoc/>

@@ -8,8 +8,14 @@ internal static class Activation
 {
     private static readonly Dictionary<string, Func<Value, Value>> Table = new(StringComparer.Ordinal)
     {
-        ["silu"] = Silu, ["swish"] = Silu, ["relu"] = Relu, ["gelu"] = Gelu, ["quick_gelu"] = QuickGelu,
-        ["gelu_new"] = GeluTanh, ["gelu_pytorch_tanh"] = GeluTanh, ["mish"] = x => x * Tanh(Softplus(x)),
+        ["silu"] = Silu,
+        ["swish"] = Silu,
+        ["relu"] = Relu,
+        ["gelu"] = Gelu,
+        ["quick_gelu"] = QuickGelu,
+        ["gelu_new"] = GeluTanh,
+        ["gelu_pytorch_tanh"] = GeluTanh,
+        ["mish"] = x => x * Tanh(Softplus(x)),
     };
 
     /// <summary>The names.</summary>

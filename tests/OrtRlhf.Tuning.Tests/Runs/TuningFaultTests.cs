@@ -103,8 +103,18 @@ public sealed class TuningFaultTests
         {
             var extreme = options with
             {
-                Epochs = n, Images = n, PromptsPerEpoch = n, Population = n, UpdatesPerPass = n, Passes = n, MicroBatch = n, LoraRank = n, EvaluationImages = n, SampleImages = n,
-                AdvantageBaseline = AdvantageBaseline.Group, LearningRateDecay = Learning.Optimizers.LearningRateDecay.Cosine,
+                Epochs = n,
+                Images = n,
+                PromptsPerEpoch = n,
+                Population = n,
+                UpdatesPerPass = n,
+                Passes = n,
+                MicroBatch = n,
+                LoraRank = n,
+                EvaluationImages = n,
+                SampleImages = n,
+                AdvantageBaseline = AdvantageBaseline.Group,
+                LearningRateDecay = Learning.Optimizers.LearningRateDecay.Cosine,
             };
             Assert.Contains(extreme.Faults(), fault => fault.StartsWith("--epochs: expected 1 to 1000000, got", StringComparison.Ordinal));
         }
