@@ -37,7 +37,9 @@ internal static class Cli
     /// <summary>Starts a command line in a folder.</summary>
     public static Process StartIn(string folder, params IEnumerable<string> arguments)
     {
-        var start = new ProcessStartInfo(Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet", [Program, .. arguments])
+        var host = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
+        // Where the tests run in the background, a shell made them ignore SIGINT; the program must not inherit that.
+        var start = new ProcessStartInfo(OperatingSystem.IsLinux() ? "env" : host, [.. OperatingSystem.IsLinux() ? ["--default-signal=INT", host] : Array.Empty<string>(), Program, .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

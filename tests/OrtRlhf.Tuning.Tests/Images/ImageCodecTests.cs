@@ -98,7 +98,8 @@ public sealed class ImageCodecTests
         Round(200);
         var (allocations, resident) = (Vips.TrackedAllocations(), Resident());
         Round(2000);
-        Assert.Equal(allocations, Vips.TrackedAllocations());
+        // A leak would be one an image; a few of the last images may wait for their threads.
+        Assert.InRange(Vips.TrackedAllocations(), 0, allocations + 10);
         // One leaked copy of the pixels an image would be 73 MB.
         Assert.InRange(Resident() - resident, long.MinValue, 32L << 20);
 
