@@ -7,7 +7,7 @@ namespace OrtRlhf.Cli.Tests;
 public class OnnxRuntimeSourceTests
 {
     private const string OfficialPackage = "Microsoft.ML.OnnxRuntime.Gpu";
-    private const string OfficialSource = "com.github.asus4.onnxruntime/Runtime/InferenceSession.shared.cs";
+    private const string OfficialSource = "onnxruntime/InferenceSession.shared.g.cs";
 
     [Fact]
     public void OnnxRuntimeFrom_Nuget_ReferencesTheOfficialPackage()
