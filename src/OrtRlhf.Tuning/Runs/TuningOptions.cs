@@ -53,8 +53,8 @@ public sealed record TuningOptions
     /// <summary>How images are sampled, in training and in evaluation.</summary>
     public SamplingOptions Sampling { get; init; } = new();
 
-    /// <summary>Peak learning rate, &gt; 0. Default 0.002 (es: 0.006, a fifth of sigma).</summary>
-    public double LearningRate { get; init; } = 2e-3;
+    /// <summary>Peak learning rate, &gt; 0. Default 0.005 (es: 0.006, a fifth of sigma).</summary>
+    public double LearningRate { get; init; } = 5e-3;
 
     /// <summary>Updates of linear warm-up. Default 0.</summary>
     public int WarmupUpdates { get; init; }
@@ -74,8 +74,8 @@ public sealed record TuningOptions
     /// <summary>Times that an epoch's images are trained on. Default 1; not used by es.</summary>
     public int Passes { get; init; } = 1;
 
-    /// <summary>Share of a trajectory's steps that are trained on, chosen anew for each image, (0, 1]. Default 1; not used by es.</summary>
-    public double TimestepFraction { get; init; } = 1;
+    /// <summary>Share of a trajectory's steps that are trained on, chosen anew for each image, (0, 1]. Default 0.5; not used by es.</summary>
+    public double TimestepFraction { get; init; } = 0.5;
 
     /// <summary>Transitions a run of the training graph, at least 1. Default 16; changes rounding only.</summary>
     public int MicroBatch { get; init; } = 16;
