@@ -11,6 +11,7 @@ internal abstract class Composite
     private static readonly Dictionary<string, Composite> Table = new(StringComparer.Ordinal)
     {
         ["GroupNorm"] = new GroupNorm(),
+        ["LayerNorm"] = new LayerNorm(),
         ["Attention"] = new Attention(),
         ["StopGradient"] = new StopGradient(),
     };

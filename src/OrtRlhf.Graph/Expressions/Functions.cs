@@ -46,7 +46,7 @@ public static class Functions
     public static Value Silu(Value x) => x * Sigmoid(x);
 
     /// <summary>x Phi(x), with the exact normal distribution function.</summary>
-    public static Value Gelu(Value x) => x * ((Erf(x / Math.Sqrt(2)) + 1) * 0.5);
+    public static Value Gelu(Value x) => x * (Erf(x / Math.Sqrt(2)) + 1) * 0.5;
 
     /// <summary>x sigmoid(1.702 x), the approximation that the first CLIP models use.</summary>
     public static Value QuickGelu(Value x) => x * Sigmoid(x * 1.702);
@@ -118,14 +118,14 @@ public static class Functions
     /// Layer normalisation over the last axis: (x - mean) / sqrt(variance + epsilon) * scale + bias. Source: Ba et al., 2016.
     /// </summary>
     public static Value LayerNorm(Value x, Value scale, Value? bias, double epsilon) =>
-        x.Graph.Op("LayerNormalization", bias is null ? [x, scale] : [x, scale, bias], ("axis", -1L), ("epsilon", (float)epsilon));
+        x.Graph.Op("LayerNorm", OnnxGraph.CompositeDomain, 2, bias is null ? [x, scale] : [x, scale, bias], ("epsilon", (float)epsilon))[0];
 
     /// <summary>
     /// Group normalisation of [B, C, ...]: mean and variance over each of the groups of channels, then scale and bias [C] per channel.
     /// Source: Wu and He, 2018.
     /// </summary>
     public static Value GroupNorm(Value x, Value scale, Value bias, long groups, double epsilon) =>
-        x.Graph.Op("GroupNorm", OnnxGraph.CompositeDomain, 3, [x, scale, bias], ("num_groups", groups), ("epsilon", (float)epsilon))[0];
+        x.Graph.Op("GroupNorm", OnnxGraph.CompositeDomain, 2, [x, scale, bias], ("num_groups", groups), ("epsilon", (float)epsilon))[0];
 
     /// <summary>
     /// Attention softmax(scale q k^T + mask) v over the last two axes: q [..., S, d], k [..., T, d], v [..., T, e], mask broadcast to [..., S, T];

@@ -25,6 +25,15 @@ internal static class LayerNormPattern
         return null;
     }
 
+    /// <summary>ONNX's own operator, over the last axis.</summary>
+    public static Func<Value>? Match(Node norm)
+    {
+        var (x, scale, bias) = (norm.Inputs[0]!, norm.Inputs[1]!, norm.Input(2));
+        if (x.Shape is not { } shape || shape.Axis(norm.Attribute("axis", -1L)) != shape.Rank - 1 || !IsRow(scale, shape)) return null;
+        if (norm.Outputs.Count > 1 || (bias is not null && !IsRow(bias, shape)) || !scale.Shape![0].IsKnown) return null;
+        return () => Functions.LayerNorm(x, scale, bias, norm.Attribute("epsilon", 1e-5f));
+    }
+
     /// <summary>x, of x - mean(x).</summary>
     private static Value? Centred(Value? value) => Patterns.Made(value, "Sub") is { } sub && IsMean(sub.Inputs[1], out var x) && x == sub.Inputs[0] ? x : null;
 

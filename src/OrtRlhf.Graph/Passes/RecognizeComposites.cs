@@ -29,6 +29,7 @@ public static class RecognizeComposites
     {
         "Add" => GroupNormPattern.Match(node, patterns) ?? LayerNormPattern.Match(node, patterns),
         "MatMul" => AttentionPattern.Match(node, patterns),
+        "LayerNormalization" => LayerNormPattern.Match(node),
         "GroupNormalization" => GroupNormPattern.Match(node),
         _ => null,
     };

@@ -16,7 +16,7 @@ public class RecognizeCompositesTests
     public void Apply_ExportedModel_FindsAllAndMatchesReference(string name, int groupNorms, int attentions, int layerNorms, double tolerance)
     {
         var graph = ExportedModel.Prepared(name, recognize: true);
-        Assert.Equal((groupNorms, attentions, layerNorms), (Count(graph, "GroupNorm"), Count(graph, "Attention"), Count(graph, "LayerNormalization")));
+        Assert.Equal((groupNorms, attentions, layerNorms), (Count(graph, "GroupNorm"), Count(graph, "Attention"), Count(graph, "LayerNorm")));
         Assert.DoesNotContain(graph.Nodes, n => n.Op is "InstanceNormalization" or "Softmax" or "Sqrt" or "Pow" or "Slice");
         var golden = Golden.Tensors("torch", ExportedModel.GoldenOf(name), "golden.safetensors");
         Numbers.AssertClose(golden["out_sample"], ExportedModel.Run(graph, name)["out_sample"], tolerance);
@@ -34,18 +34,18 @@ public class RecognizeCompositesTests
     }
 
     [Fact]
-    public void Apply_BeforeGradients_MakesFewerNodes()
+    public void Apply_BeforeGradients_WritesLessMemory()
     {
-        int Nodes(bool recognize)
+        long Written(bool recognize)
         {
             IReadOnlyList<LoraLayer> layers = [];
             var graph = ExportedModel.Prepared("unet-opset17", recognize, g => layers = InjectLora.Apply(g, new LoraOptions()));
             ExportedModel.Differentiate(graph, [.. layers.SelectMany(l => new[] { l.A, l.B })]);
             LowerComposites.Apply(graph);
-            return graph.Nodes.Count;
+            return graph.Nodes.Where(n => n.Op is not ("Reshape" or "Unsqueeze")).Sum(n => n.Outputs.Sum(o => o?.Shape is { IsStatic: true } s ? s.Count : 0));
         }
-        var (found, spelledOut) = (Nodes(true), Nodes(false));
-        Assert.True(found < 0.95 * spelledOut, $"Nodes: {found} with composites, {spelledOut} without");
+        var (found, spelledOut) = (Written(true), Written(false));
+        Assert.True(found < 0.9 * spelledOut, $"Elements written: {found} with composites, {spelledOut} without");
     }
 
     public static TheoryData<string, bool> Attentions => new()
