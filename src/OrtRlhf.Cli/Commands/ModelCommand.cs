@@ -34,8 +34,11 @@ internal abstract class ModelCommand : ICommand
     [Section(Device), Option("device", MetaValue = "NAME", HelpText = "cpu, cuda or webgpu; 'ortrlhf doctor' says which work here. Default cpu.")]
     public string? DeviceName { get; set; }
 
-    [Section(Device), Option("threads", MetaValue = "N", HelpText = "Threads within an operator. Default 0, one a core.")]
+    [Section(Device), Option("threads", MetaValue = "N", HelpText = "Threads. Default 0, one a core.")]
     public int? Threads { get; set; }
+
+    [Section(Device), Option("workers", MetaValue = "N", HelpText = "Sessions that work side by side on parts of a batch, each with its share of the threads. Default one a thread for small models (64 MiB), else 1.")]
+    public int? Workers { get; set; }
 
     [Section(Device), Option("low-memory", HelpText = "Weights mapped from one file, without faster copies: about half the memory, slower.")]
     public bool LowMemory { get; set; }
@@ -66,7 +69,7 @@ internal abstract class ModelCommand : ICommand
     }
 
     /// <summary>What to run on.</summary>
-    protected SessionSettings ToSession() => new() { Device = DeviceName ?? "cpu", Threads = Threads ?? 0, LowMemory = LowMemory };
+    protected SessionSettings ToSession() => new() { Device = DeviceName ?? "cpu", Threads = Threads ?? 0, Workers = Workers ?? 0, LowMemory = LowMemory };
 
     /// <summary>Refuses impossible values of the sampler and the device, all in one line.</summary>
     /// <exception cref="UsageError">There are some.</exception>
@@ -75,6 +78,7 @@ internal abstract class ModelCommand : ICommand
         var faults = sampling.Faults().Concat(others).ToList();
         if (session.Device is not ("cpu" or "cuda" or "webgpu")) faults.Add($"--device: expected cpu, cuda or webgpu, got {session.Device}");
         if (session.Threads < 0) faults.Add($"--threads: expected 0 or more, got {session.Threads}");
+        if (session.Workers < 0) faults.Add($"--workers: expected 0 or more, got {session.Workers}");
         if (faults.Count > 0) throw new UsageError($"{verb}: {string.Join("; ", faults)}");
     }
 }

@@ -14,50 +14,33 @@ namespace OrtRlhf.Tuning.Methods;
 public sealed record StepMetrics(IReadOnlyDictionary<string, double> Means, double RatioDeviation);
 
 /// <summary>
-/// Gradients of a policy-gradient loss over any number of transitions, a micro-batch at a time through one training graph of
-/// fixed shape; the last micro-batch is filled up with transitions of advantage 0.
+/// Gradients of a policy-gradient loss over any number of transitions, a micro-batch at a time through a training graph of fixed shape, of which each worker has
+/// a session; the last micro-batch is filled up with transitions of advantage 0. Gradients are summed in the order of the transitions.
 /// </summary>
 public sealed class PolicyGradientStep : IDisposable
 {
     private readonly int _batch;
-    private readonly SamplerTable _table;
-    private readonly LatentSize _latent;
     private readonly TextEmbeddings _text;
-    private readonly GraphSession _session;
-    private readonly ParameterBuffer _gradients;
-    private readonly GuidedDenoiser.Batch _model;
-    private readonly float[] _next;
-    private readonly float[] _cx, _cm, _sigma, _old, _advantage;
-    private readonly (string, OrtValue)[] _inputs;
+    private readonly WorkerPool<Worker> _workers;
 
     /// <summary>Builds the training graph and loads it.</summary>
     /// <param name="policy">Model and adapters.</param>
     /// <param name="table">The sampler that the trajectories come from.</param>
     /// <param name="text">Embeddings of the prompts.</param>
     /// <param name="guidanceScale">The guidance that the trajectories were sampled with.</param>
-    /// <param name="microBatch">Transitions a run.</param>
+    /// <param name="microBatch">Transitions that the workers run together.</param>
     /// <param name="loss">Writes the loss.</param>
-    /// <param name="settings">Device and threads.</param>
+    /// <param name="settings">Device, threads, workers.</param>
     /// <exception cref="UserError">The graph cannot be differentiated or run.</exception>
     public PolicyGradientStep(
         Policy policy, SamplerTable table, TextEmbeddings text, double guidanceScale, int microBatch, Func<PolicyTransition, TrainingLoss> loss, SessionSettings settings)
     {
-        (_batch, _table, _latent, _text) = (microBatch, table, policy.Model.Latent, text);
-        _gradients = policy.Adapters.Like();
-        _session = new GraphSession(PolicyGradientGraph.Build(policy, microBatch, guidanceScale, loss, settings.Gradients), settings)
-            .Bind(policy.Adapters).BindOutputs(_gradients, TrainingGraph.GradientSuffix);
-        _model = new GuidedDenoiser.Batch(microBatch, guidanceScale != 1, _latent, text);
-        _next = new float[microBatch * _latent.Count];
-        (_cx, _cm, _sigma, _old, _advantage) = (new float[microBatch], new float[microBatch], new float[microBatch], new float[microBatch], new float[microBatch]);
-        _inputs =
-        [
-            ("sample", _model.Sample), ("timestep", _model.Timestep), ("encoder_hidden_states", _model.States),
-            ("next_sample", _next.ToOrt(microBatch, _latent.Channels, _latent.Height, _latent.Width)),
-            ("c_x", _cx.ToOrt(microBatch)), ("c_m", _cm.ToOrt(microBatch)), ("sigma", _sigma.ToOrt(microBatch)),
-            ("old_log_prob", _old.ToOrt(microBatch)), ("advantage", _advantage.ToOrt(microBatch)),
-        ];
-        var known = _session.Inputs.ToHashSet(StringComparer.Ordinal);
-        _inputs = [.. _inputs.Where(i => known.Contains(i.Item1))];
+        _text = text;
+        var (each, count) = settings.Split(policy.Denoiser("batch").Graph);
+        count = Math.Min(count, microBatch);
+        _batch = (microBatch + count - 1) / count;
+        var graph = PolicyGradientGraph.Build(policy, _batch, guidanceScale, loss, settings.Gradients);
+        _workers = new([.. Enumerable.Range(0, count).Select(_ => new Worker(graph, policy, table, text, guidanceScale != 1, _batch, each))]);
     }
 
     /// <summary>Adds the gradient of the mean loss over all transitions, times a weight, to a sum.</summary>
@@ -68,20 +51,24 @@ public sealed class PolicyGradientStep : IDisposable
     /// <exception cref="OperationCanceledException">Cancelled; the sum is then incomplete.</exception>
     public StepMetrics Accumulate(IReadOnlyList<Transition> transitions, Gradients sum, double weight = 1, CancellationToken cancellation = default)
     {
+        _text.Add(transitions.Select(t => t.Trajectory.Request.Prompt));
         var means = new SortedDictionary<string, double>(StringComparer.Ordinal);
         var deviation = 0.0;
-        foreach (var part in transitions.Chunk(_batch))
+        foreach (var round in transitions.Chunk(_batch).Chunk(_workers.Count))
         {
             cancellation.ThrowIfCancellationRequested();
-            Fill(part);
-            var outputs = _session.Run(_inputs);
-            sum.Add(_gradients.All, weight * _batch / transitions.Count);
-            foreach (var (name, values) in outputs)
+            var results = new (Worker Worker, Dictionary<string, float[]> Outputs)[round.Length];
+            _workers.RunEach(round.Length, (worker, i) => results[i] = (worker, worker.Run(round[i])));
+            foreach (var (part, (worker, outputs)) in round.Zip(results))
             {
-                if (values.Length != 1) continue;
-                if (name == "ratio_deviation") deviation = Math.Max(deviation, values[0]);
-                // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
-                else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)(name == "loss" ? _batch : part.Length) / transitions.Count);
+                sum.Add(worker.Gradients.All, weight * _batch / transitions.Count);
+                foreach (var (name, values) in outputs)
+                {
+                    if (values.Length != 1) continue;
+                    if (name == "ratio_deviation") deviation = Math.Max(deviation, values[0]);
+                    // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
+                    else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)(name == "loss" ? _batch : part.Length) / transitions.Count);
+                }
             }
             if (!double.IsFinite(means["loss"]) || double.IsNaN(deviation))
                 throw new UserError($"loss: expected a finite number, got {means["loss"]}; lower --learning-rate; the last checkpoint is intact");
@@ -90,27 +77,69 @@ public sealed class PolicyGradientStep : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _session.Dispose();
-        foreach (var (_, value) in _inputs) value.Dispose();
-        _gradients.Dispose();
-    }
+    public void Dispose() => _workers.Dispose();
 
-    private void Fill(Transition[] part)
+    /// <summary>A session of the training graph with its inputs and gradients.</summary>
+    private sealed class Worker : IDisposable
     {
-        var length = _latent.Count;
-        var (x, timesteps, prompts) = (new float[_batch * length], new long[_batch], new string[_batch]);
-        for (var i = 0; i < _batch; i++)
+        private readonly int _batch;
+        private readonly SamplerTable _table;
+        private readonly LatentSize _latent;
+        private readonly TextEmbeddings _text;
+        private readonly GraphSession _session;
+        private readonly GuidedDenoiser.Batch _model;
+        private readonly float[] _next, _cx, _cm, _sigma, _old, _advantage;
+        private readonly (string, OrtValue)[] _inputs;
+
+        public Worker(OnnxGraph graph, Policy policy, SamplerTable table, TextEmbeddings text, bool guided, int batch, SessionSettings settings)
         {
-            var (trajectory, s, advantage) = part[Math.Min(i, part.Length - 1)];
-            var step = _table.Steps[s];
-            trajectory.Latent(s).Span.CopyTo(x.AsSpan(i * length));
-            trajectory.Latent(s + 1).Span.CopyTo(_next.AsSpan(i * length));
-            (timesteps[i], prompts[i]) = (step.Timestep, trajectory.Request.Prompt);
-            (_cx[i], _cm[i], _sigma[i]) = ((float)step.CX, (float)step.CM, (float)step.Sigma);
-            (_old[i], _advantage[i]) = ((float)trajectory.LogProbs[s], i < part.Length ? advantage : 0);
+            (_batch, _table, _latent, _text) = (batch, table, policy.Model.Latent, text);
+            Gradients = policy.Adapters.Like();
+            _session = new GraphSession(graph, settings).Bind(policy.Adapters).BindOutputs(Gradients, TrainingGraph.GradientSuffix);
+            _model = new GuidedDenoiser.Batch(batch, guided, _latent, text);
+            _next = new float[batch * _latent.Count];
+            (_cx, _cm, _sigma, _old, _advantage) = (new float[batch], new float[batch], new float[batch], new float[batch], new float[batch]);
+            _inputs =
+            [
+                ("sample", _model.Sample), ("timestep", _model.Timestep), ("encoder_hidden_states", _model.States),
+                ("next_sample", _next.ToOrt(batch, _latent.Channels, _latent.Height, _latent.Width)),
+                ("c_x", _cx.ToOrt(batch)), ("c_m", _cm.ToOrt(batch)), ("sigma", _sigma.ToOrt(batch)),
+                ("old_log_prob", _old.ToOrt(batch)), ("advantage", _advantage.ToOrt(batch)),
+            ];
+            var known = _session.Inputs.ToHashSet(StringComparer.Ordinal);
+            _inputs = [.. _inputs.Where(i => known.Contains(i.Item1))];
         }
-        _model.Fill(x, timesteps, prompts, _text);
+
+        public ParameterBuffer Gradients { get; }
+
+        public Dictionary<string, float[]> Run(Transition[] part)
+        {
+            Fill(part);
+            return _session.Run(_inputs);
+        }
+
+        public void Dispose()
+        {
+            _session.Dispose();
+            foreach (var (_, value) in _inputs) value.Dispose();
+            Gradients.Dispose();
+        }
+
+        private void Fill(Transition[] part)
+        {
+            var length = _latent.Count;
+            var (x, timesteps, prompts) = (new float[_batch * length], new long[_batch], new string[_batch]);
+            for (var i = 0; i < _batch; i++)
+            {
+                var (trajectory, s, advantage) = part[Math.Min(i, part.Length - 1)];
+                var step = _table.Steps[s];
+                trajectory.Latent(s).Span.CopyTo(x.AsSpan(i * length));
+                trajectory.Latent(s + 1).Span.CopyTo(_next.AsSpan(i * length));
+                (timesteps[i], prompts[i]) = (step.Timestep, trajectory.Request.Prompt);
+                (_cx[i], _cm[i], _sigma[i]) = ((float)step.CX, (float)step.CM, (float)step.Sigma);
+                (_old[i], _advantage[i]) = ((float)trajectory.LogProbs[s], i < part.Length ? advantage : 0);
+            }
+            _model.Fill(x, timesteps, prompts, _text);
+        }
     }
 }

@@ -191,6 +191,7 @@ public sealed record TuningOptions
         yield return (CheckpointEvery >= 1, "checkpoint-every", "1 or more", CheckpointEvery);
         yield return (Session.Device is "cpu" or "cuda" or "webgpu", "device", "cpu, cuda or webgpu", Session.Device);
         yield return (Session.Threads >= 0, "threads", "0 or more", Session.Threads);
+        yield return (Session.Workers >= 0, "workers", "0 or more", Session.Workers);
     }
 
     /// <summary>Optimizer steps of an epoch.</summary>

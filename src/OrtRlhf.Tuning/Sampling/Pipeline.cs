@@ -10,8 +10,7 @@ namespace OrtRlhf.Tuning.Sampling;
 public sealed class Pipeline : IDisposable
 {
     private readonly Policy _policy;
-    private readonly GuidedDenoiser _denoiser;
-    private readonly LatentDecoder _decoder;
+    private readonly WorkerPool<Worker> _workers;
     private readonly SamplerTable? _table;
     private readonly DpmSolverTable? _solver;
 
@@ -26,8 +25,10 @@ public sealed class Pipeline : IDisposable
         if (options.Sampler == SamplerKind.DpmSolver) _solver = DpmSolverTable.Build(policy.Model.Scheduler, options.Steps);
         else _table = DdimTable.Build(policy.Model.Scheduler, options.Steps, options.Eta);
         Text = new TextEmbeddings(policy.Model, settings);
-        _denoiser = new GuidedDenoiser(policy.Denoiser("batch").Graph, policy.Adapters, policy.Model.Latent, Text, options.GuidanceScale, settings);
-        _decoder = new LatentDecoder(policy.Model, settings);
+        var graph = policy.Denoiser("batch").Graph;
+        var (each, count) = settings.Split(graph);
+        _workers = new([.. Enumerable.Range(0, count).Select(_ => new Worker(
+            new GuidedDenoiser(graph, policy.Adapters, policy.Model.Latent, Text, options.GuidanceScale, each), new LatentDecoder(policy.Model, each)))]);
     }
 
     /// <summary>How it samples.</summary>
@@ -52,19 +53,24 @@ public sealed class Pipeline : IDisposable
     public SampledImage[] Sample(IReadOnlyList<SampleRequest> requests, Action<int>? progress = null, CancellationToken cancellation = default)
     {
         Text.Add(requests.Select(r => r.Prompt));
-        var result = new List<SampledImage>(requests.Count);
-        foreach (var batch in requests.Chunk(Options.BatchSize))
+        var batches = requests.Chunk(_workers.Share(requests.Count, Options.BatchSize)).ToArray();
+        var (result, done, gate) = (new SampledImage[batches.Length][], 0, new Lock());
+        _workers.Run(batches.Length, (worker, i) =>
         {
-            var trajectories = _table is { } table
-                ? Sampler.Sample(_denoiser, table, _policy.Model.Latent, batch, cancellation)
-                : MultistepSampler.Sample(_denoiser, _solver!, _policy.Model.Latent, batch, cancellation);
-            if (Array.Find(trajectories, t => !float.IsFinite(TensorPrimitives.Sum(t.Latent(t.Steps).Span))) is { } broken)
-                throw new UserError($"model '{_policy.Model.Name}': drew numbers that are not finite for \"{broken.Request.Prompt}\", seed {broken.Request.Seed}; its weights or adapters are damaged, or the guidance scale is too large");
-            var images = _decoder.Decode([.. trajectories.Select(t => t.Latent(t.Steps))]);
-            result.AddRange(trajectories.Zip(images, (t, image) => new SampledImage(t, image)));
-            progress?.Invoke(result.Count);
-        }
-        return [.. result];
+            result[i] = Sample(worker, batches[i], cancellation);
+            lock (gate) progress?.Invoke(done += batches[i].Length);
+        });
+        return [.. result.SelectMany(images => images)];
+    }
+
+    private SampledImage[] Sample(Worker worker, SampleRequest[] batch, CancellationToken cancellation)
+    {
+        var trajectories = _table is { } table
+            ? Sampler.Sample(worker.Denoiser, table, _policy.Model.Latent, batch, cancellation)
+            : MultistepSampler.Sample(worker.Denoiser, _solver!, _policy.Model.Latent, batch, cancellation);
+        if (Array.Find(trajectories, t => !float.IsFinite(TensorPrimitives.Sum(t.Latent(t.Steps).Span))) is { } broken)
+            throw new UserError($"model '{_policy.Model.Name}': drew numbers that are not finite for \"{broken.Request.Prompt}\", seed {broken.Request.Seed}; its weights or adapters are damaged, or the guidance scale is too large");
+        return [.. trajectories.Zip(worker.Decoder.Decode([.. trajectories.Select(t => t.Latent(t.Steps))]), (t, image) => new SampledImage(t, image))];
     }
 
     /// <summary>
@@ -76,34 +82,59 @@ public sealed class Pipeline : IDisposable
     public double Kl(IReadOnlyList<Trajectory> trajectories, CancellationToken cancellation = default)
     {
         if (_table is null) return double.NaN;
-        var length = _policy.Model.Latent.Count;
-        var (sum, count) = (0.0, 0);
-        foreach (var batch in trajectories.Chunk(Options.BatchSize))
+        Text.Add(trajectories.Select(t => t.Request.Prompt));
+        var (length, sum, count) = (_policy.Model.Latent.Count, 0.0, 0);
+        // In groups that fit the workers, so that few outputs are kept until the base model's are there too.
+        foreach (var group in trajectories.Chunk(_workers.Share(trajectories.Count, Options.BatchSize)).Chunk(_workers.Count))
         {
-            var prompts = batch.Select(t => t.Request.Prompt).ToArray();
-            var timesteps = new long[batch.Length];
-            float[] x = new float[batch.Length * length], m = new float[x.Length], reference = new float[x.Length];
-            foreach (var s in Table.StepsWithDensity)
+            cancellation.ThrowIfCancellationRequested();
+            var policy = Outputs();
+            var reference = Array.Empty<float[][]>();
+            _policy.AsBase(() => reference = Outputs());
+            foreach (var (batch, m, mBase) in group.Zip(policy, reference))
             {
-                cancellation.ThrowIfCancellationRequested();
-                var step = Table.Steps[s];
-                timesteps.AsSpan().Fill(step.Timestep);
-                for (var i = 0; i < batch.Length; i++) batch[i].Latent(s).Span.CopyTo(x.AsSpan(i * length));
-                _denoiser.Run(x, timesteps, prompts, m);
-                _policy.AsBase(() => _denoiser.Run(x, timesteps, prompts, reference));
-                for (var i = 0; i < batch.Length; i++)
-                    sum += GaussianLogProb.Kl(m.AsSpan(i * length, length), reference.AsSpan(i * length, length), step);
-                count += batch.Length;
+                foreach (var (step, k) in Table.StepsWithDensity.Select((s, k) => (Table.Steps[s], k)))
+                {
+                    for (var i = 0; i < batch.Length; i++)
+                        sum += GaussianLogProb.Kl(m[k].AsSpan(i * length, length), mBase[k].AsSpan(i * length, length), step);
+                }
+                count += batch.Length * Table.StepsWithDensity.Count;
+            }
+
+            float[][][] Outputs()
+            {
+                var outputs = new float[group.Length][][];
+                _workers.Run(group.Length, (worker, b) => outputs[b] = [.. Table.StepsWithDensity.Select(s => Output(worker, group[b], s))]);
+                return outputs;
             }
         }
         return count == 0 ? double.NaN : sum / count;
+
+        float[] Output(Worker worker, Trajectory[] batch, int s)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            float[] x = new float[batch.Length * length], m = new float[x.Length];
+            var timesteps = new long[batch.Length];
+            timesteps.AsSpan().Fill(Table.Steps[s].Timestep);
+            for (var i = 0; i < batch.Length; i++) batch[i].Latent(s).Span.CopyTo(x.AsSpan(i * length));
+            worker.Denoiser.Run(x, timesteps, [.. batch.Select(t => t.Request.Prompt)], m);
+            return m;
+        }
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        _denoiser.Dispose();
-        _decoder.Dispose();
+        _workers.Dispose();
         Text.Dispose();
+    }
+
+    private sealed record Worker(GuidedDenoiser Denoiser, LatentDecoder Decoder) : IDisposable
+    {
+        public void Dispose()
+        {
+            Denoiser.Dispose();
+            Decoder.Dispose();
+        }
     }
 }
