@@ -55,6 +55,17 @@ public sealed class PolicyGradientStepTests : IDisposable
     }
 
     [Fact]
+    public void Accumulate_ThreeWorkers_GivesTheSameGradientEachTime()
+    {
+        var settings = new SessionSettings { Threads = 3, Workers = 3 };
+        var (one, alone) = Run(6, 2, Ddpo);
+        var (three, together) = Run(6, 2, Ddpo, settings: settings);
+        Assert.InRange(Relative(three, one), 0, 1e-4);
+        Assert.Equal(alone.Means["loss"], together.Means["loss"], 1e-5);
+        Assert.Equal(three, Run(6, 2, Ddpo, settings: settings).Gradient);
+    }
+
+    [Fact]
     public void Accumulate_Reinforce_MatchesFiniteDifference()
     {
         var (gradient, _) = Run(4, 2, Reinforce);
@@ -79,9 +90,9 @@ public sealed class PolicyGradientStepTests : IDisposable
 
     private static double Relative(float[] a, float[] b) => Gradients.Norm([.. a.Zip(b, (x, y) => x - y)]) / Gradients.Norm(b);
 
-    private (float[] Gradient, StepMetrics Metrics) Run(int microBatch, double guidance, Func<PolicyTransition, TrainingLoss> loss, double weight = 1)
+    private (float[] Gradient, StepMetrics Metrics) Run(int microBatch, double guidance, Func<PolicyTransition, TrainingLoss> loss, double weight = 1, SessionSettings? settings = null)
     {
-        using var step = new PolicyGradientStep(policy, pipeline.Table, pipeline.Text, guidance, microBatch, loss, Settings);
+        using var step = new PolicyGradientStep(policy, pipeline.Table, pipeline.Text, guidance, microBatch, loss, settings ?? Settings);
         var sum = new Gradients(policy.Adapters.All.Length);
         var metrics = step.Accumulate(transitions, sum, weight);
         return (sum.Values.ToArray(), metrics);

@@ -56,6 +56,29 @@ public class PipelineTests
     }
 
     [Fact]
+    public void Sample_ThreeWorkers_GivesTheSameLatentsAndDivergence()
+    {
+        using var folder = new TempFolder();
+        using var policy = Policy.Create(ImageModel.Open(TinyModel.Write(folder.At("tiny"))), new LoraOptions { Rank = 2 }, seed: 1);
+        foreach (var name in policy.Adapters.Names) policy.Adapters[name].Fill(0.02f);
+        var options = new SamplingOptions { Steps = 3, BatchSize = 4 };
+        using var one = new Pipeline(policy, options, OneThread);
+        using var three = new Pipeline(policy, options, new SessionSettings { Threads = 3, Workers = 3 });
+        SampleRequest[] requests = [.. Enumerable.Range(0, 7).Select(i => new SampleRequest(i % 2 == 0 ? "a cat" : "a dog", 1, 0, (uint)i))];
+        var done = new List<int>();
+        var (alone, together) = (one.Sample(requests), three.Sample(requests, done.Add));
+        Assert.Equal((4, 7), (done.Count, done[^1]));
+        foreach (var (a, b) in alone.Zip(together))
+        {
+            Assert.Equal(a.Trajectory.Request, b.Trajectory.Request);
+            Assert.All(a.Trajectory.Latents.Zip(b.Trajectory.Latents), pair => Assert.Equal(pair.First, pair.Second, 1e-4));
+        }
+        var (kl, other) = (one.Kl([.. alone.Select(a => a.Trajectory)]), three.Kl([.. alone.Select(a => a.Trajectory)]));
+        Assert.InRange(kl, 1e-9, 1);
+        Assert.Equal(1, other / kl, 1e-4);
+    }
+
+    [Fact]
     public void OfBase_DrawsWhatANewPolicyDraws()
     {
         using var folder = new TempFolder();
@@ -76,5 +99,7 @@ public class PipelineTests
         policy.Adapters.All.Fill(float.NaN);
         using var pipeline = new Pipeline(policy, new() { Steps = 2 }, OneThread);
         Assert.Contains("model 'tiny': drew numbers that are not finite for \"a cat\"", Assert.Throws<UserError>(() => pipeline.Sample(Requests)).Message);
+        using var workers = new Pipeline(policy, new() { Steps = 2, BatchSize = 2 }, new SessionSettings { Threads = 2 });
+        Assert.Contains("drew numbers that are not finite", Assert.Throws<UserError>(() => workers.Sample(Requests)).Message);
     }
 }
