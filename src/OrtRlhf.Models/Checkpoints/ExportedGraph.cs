@@ -6,7 +6,7 @@ namespace OrtRlhf.Models;
 
 /// <summary>
 /// Component graphs that others exported (Optimum's <c>NAME/model.onnx</c>), brought to what we build ourselves: inputs and the one output of given
-/// names and types (casts are added where an export differs, as in half precision), operator set 17 or newer, sizes frozen on request.
+/// names and types (casts are added where an export differs), operator set 17 or newer, halves widened, normalisation and attention recognised, sizes frozen on request.
 /// </summary>
 public static class ExportedGraph
 {
@@ -22,6 +22,7 @@ public static class ExportedGraph
         var graph = folder.ReadGraph();
         graph.Name = folder.Name;
         RaiseOpset.Apply(graph);
+        WidenHalves.Apply(graph);
         RemoveEmptyAdapters(graph);
         var have = graph.Inputs.Where(i => i.Data is null).Select(i => i.Name).ToList();
         if (!have.ToHashSet().SetEquals(inputs.Select(i => i.Name)))
@@ -34,7 +35,7 @@ public static class ExportedGraph
         GiveAsFloat(graph, kept);
         graph.Sort();
         graph.RemoveUnused();
-        if (sizes is null) return graph;
+        if (sizes is null) return Recognized(graph);
         var frozen = new Dictionary<string, long[]>();
         foreach (var (name, shape) in sizes)
         {
@@ -43,7 +44,13 @@ public static class ExportedGraph
             frozen[name] = [.. shape.Select((size, i) => size == 0 && graph[name].Shape is { } known && i < known.Rank && known[i].IsKnown ? known[i].Size : size)];
         }
         FreezeShapes.Apply(graph, frozen);
+        return Recognized(graph);
+    }
+
+    private static OnnxGraph Recognized(OnnxGraph graph)
+    {
         FoldConstants.Apply(graph);
+        RecognizeComposites.Apply(graph);
         return graph;
     }
 
