@@ -4,6 +4,7 @@ using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Sessions;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace OrtRlhf.Pretrain;
 
@@ -11,8 +12,8 @@ namespace OrtRlhf.Pretrain;
 internal delegate (string Name, OrtValue Value)[] NextBatch(ulong batch);
 
 /// <summary>
-/// Trains all parameters of a graph with AdamW. Each worker has a session of one thread and a copy of the parameters; it takes its gradient to
-/// the shared ones when it is ready, so that no worker waits for another. The learning rate follows the clock.
+/// Trains all parameters of a graph, matrices with Muon and the rest with AdamW. Workers with a session of one thread each compute the gradients of
+/// their own batch; when all are ready the mean is applied, to which each contributes the steps of some of the matrices. The learning rate follows the clock.
 /// </summary>
 internal sealed class Trainer
 {
@@ -21,7 +22,9 @@ internal sealed class Trainer
     private readonly TrainingOptions _options;
     private readonly string _part;
     private readonly Func<OnnxGraph> _graph;
-    private readonly ParameterBuffer _parameters;
+    private readonly ParameterBuffer _parameters, _momenta, _steps;
+    private readonly ParameterBuffer[] _gradients;
+    private readonly float[] _momentum;
     private readonly AdamW _optimizer;
     private readonly Lock _gate = new();
     private ExponentialMovingAverage _average;
@@ -38,11 +41,15 @@ internal sealed class Trainer
     {
         (_part, _options) = (part, options);
         var first = graph();
-        _parameters = new ParameterBuffer([.. first.Parameters.Select(p => (p.Name, p.Data!.Dims))]);
+        _parameters = new ParameterBuffer([.. first.Parameters.Select(p => (p.Name, p.Data!.Dims)).OrderBy(p => !Muon.Takes(p.Name, p.Dims))]);
+        _momenta = new ParameterBuffer([.. _parameters.Layout.Where(p => Muon.Takes(p.Name, p.Shape))]);
+        _steps = _momenta.Like();
+        _gradients = [.. Enumerable.Range(0, options.Workers).Select(_ => _parameters.Like())];
+        _momentum = new float[_momenta.All.Length];
         var initial = first.Parameters.ToDictionary(p => p.Name, p => p.Data!);
         _parameters.Load((name, _) => initial[name]);
         _graph = () => graph().Finish();
-        _optimizer = new AdamW(_parameters.All.Length, new AdamWOptions { Beta2 = 0.99, WeightDecay = 1e-4 });
+        _optimizer = new AdamW(_parameters.All.Length - _momentum.Length, new AdamWOptions { Beta2 = 0.99, WeightDecay = 1e-4 });
         _average = Average();
         if (File.Exists(StatePath)) Restore();
         Console.WriteLine($"{part}: {_parameters.Count():N0} parameters, {_earlier:F1} of {options.Minutes} minutes done");
@@ -53,12 +60,15 @@ internal sealed class Trainer
     /// <summary>Trains until the time is over or a stop is asked for.</summary>
     /// <param name="batches">Makes the source of batches of one worker.</param>
     /// <param name="save">Writes the averaged weights, every two minutes and at the end.</param>
-    /// <param name="cancellation">Stops after the steps under way.</param>
+    /// <param name="cancellation">Stops after the step under way.</param>
     public void Run(Func<int, NextBatch> batches, Action<IReadOnlyDictionary<string, Tensor>> save, CancellationToken cancellation)
     {
         var clock = Stopwatch.StartNew();
+        var done = false;
+        using var ready = new Barrier(_options.Workers, _ => Gather(clock));
+        using var stepped = new Barrier(_options.Workers, _ => done = Apply(clock) || cancellation.IsCancellationRequested);
         var threads = Enumerable.Range(0, _options.Workers)
-            .Select(i => new Thread(() => Work(batches(i), clock, cancellation), 16 << 20) { Name = $"worker-{i}" }).ToArray();
+            .Select(i => new Thread(() => Work(i, batches(i), ready, stepped, () => done), 16 << 20) { Name = $"worker-{i}" }).ToArray();
         foreach (var thread in threads) thread.Start();
         var (seen, saved, reported) = (_optimizer.StepCount, TimeSpan.Zero, TimeSpan.Zero);
         while (threads.Any(t => t.IsAlive))
@@ -68,7 +78,7 @@ internal sealed class Trainer
             {
                 lock (_gate)
                 {
-                    var rate = (_optimizer.StepCount - seen) * _options.BatchSize / (clock.Elapsed - reported).TotalSeconds;
+                    var rate = (_optimizer.StepCount - seen) * _options.BatchSize * _options.Workers / (clock.Elapsed - reported).TotalSeconds;
                     Console.WriteLine($"{Elapsed(clock),6:F1} min  step {_optimizer.StepCount,6}  loss {_sum / Math.Max(1, _count):F5}  {rate:F0} samples/s");
                     (seen, reported, _sum, _count) = (_optimizer.StepCount, clock.Elapsed, 0, 0);
                 }
@@ -82,29 +92,45 @@ internal sealed class Trainer
         Save(save, clock);
     }
 
-    private void Work(NextBatch next, Stopwatch clock, CancellationToken cancellation)
+    private void Work(int worker, NextBatch next, Barrier ready, Barrier stepped, Func<bool> done)
     {
-        using var parameters = _parameters.Like();
-        using var gradients = _parameters.Like();
-        using var session = new GraphSession(_graph(), new SessionSettings { Threads = 1 }).Bind(parameters).BindOutputs(gradients, TrainingGraph.GradientSuffix);
-        Copy(parameters);
-        while (Elapsed(clock) < _options.Minutes && !cancellation.IsCancellationRequested)
+        using var session = new GraphSession(_graph(), new SessionSettings { Threads = 1 })
+            .Bind(_parameters).BindOutputs(_gradients[worker], TrainingGraph.GradientSuffix);
+        using var muon = Muon.Session([.. _momenta.Layout.Where((_, i) => i % _options.Workers == worker)]).Bind(_momenta).BindOutputs(_steps, Muon.Suffix);
+        while (!done())
         {
             var loss = session.Run(next(Interlocked.Increment(ref _batches)))["loss"][0];
-            Gradients.ClipByGlobalNorm(gradients.All, 1);
-            lock (_gate)
-            {
-                _optimizer.Step(_parameters.All, gradients.All, Rate(clock));
-                if (_optimizer.StepCount % EmaEvery == 0) _average.Update(_parameters.All);
-                _parameters.All.CopyTo(parameters.All);
-                (_sum, _count) = (_sum + loss, _count + 1);
-            }
+            lock (_gate) (_sum, _count) = (_sum + loss, _count + 1);
+            ready.SignalAndWait();
+            muon.Run();
+            stepped.SignalAndWait();
         }
     }
 
-    private void Copy(ParameterBuffer target)
+    // The sum of the gradients, clipped (its scale is nothing to either optimizer), and the momenta with Nesterov's look ahead.
+    private void Gather(Stopwatch clock)
     {
-        lock (_gate) _parameters.All.CopyTo(target.All);
+        var gradient = _gradients[0].All;
+        foreach (var other in _gradients.Skip(1)) TensorPrimitives.Add(gradient, other.All, gradient);
+        Gradients.ClipByGlobalNorm(gradient, _options.Workers);
+        var matrices = gradient[.._momentum.Length];
+        lock (_gate)
+        {
+            TensorPrimitives.MultiplyAdd(_momentum, (float)Muon.Momentum, matrices, _momentum);
+            TensorPrimitives.MultiplyAdd(_momentum, (float)Muon.Momentum, matrices, _momenta.All);
+            _optimizer.Step(_parameters.All[_momentum.Length..], gradient[_momentum.Length..], Rate(clock));
+        }
+    }
+
+    private bool Apply(Stopwatch clock)
+    {
+        lock (_gate)
+        {
+            var matrices = _parameters.All[.._momentum.Length];
+            TensorPrimitives.MultiplyAdd(_steps.All, (float)-Rate(clock), matrices, matrices);
+            if (_optimizer.StepCount % EmaEvery == 0) _average.Update(_parameters.All);
+        }
+        return Elapsed(clock) >= _options.Minutes;
     }
 
     private double Elapsed(Stopwatch clock) => _earlier + clock.Elapsed.TotalMinutes;
@@ -120,14 +146,15 @@ internal sealed class Trainer
 
     private void Save(Action<IReadOnlyDictionary<string, Tensor>> save, Stopwatch clock)
     {
-        float[] now, average;
+        float[] now, average, momentum;
         Dictionary<string, float[]> state;
         lock (_gate)
         {
-            (now, average) = (_parameters.All.ToArray(), _average.Values.ToArray());
+            (now, average, momentum) = (_parameters.All.ToArray(), _average.Values.ToArray(), _momentum.ToArray());
             state = _optimizer.Snapshot().Concat(_average.Snapshot()).ToDictionary();
         }
         state["parameters"] = now;
+        state["momentum"] = momentum;
         state["minutes"] = [(float)Elapsed(clock)];
         state["batches"] = [_batches];
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(StatePath))!);
@@ -143,6 +170,7 @@ internal sealed class Trainer
         if (state["parameters"].Length != _parameters.All.Length)
             throw new UserError($"'{StatePath}' is of a training with {state["parameters"].Length} parameters, this one has {_parameters.All.Length}; delete the file to start anew");
         state["parameters"].CopyTo(_parameters.All);
+        state["momentum"].CopyTo(_momentum, 0);
         _average = Average();
         _optimizer.Restore(state);
         _average.Restore(state);
