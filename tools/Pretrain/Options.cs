@@ -23,7 +23,7 @@ internal class TrainingOptions
     [Option("ema", Default = 0.999, HelpText = "Decay of the weights' moving average, which is what is written.")]
     public double Ema { get; init; }
 
-    [Option("workers", Default = 2, HelpText = "Threads that each compute gradients and apply them when they are ready.")]
+    [Option("workers", Default = 2, HelpText = "Threads, each with a session and a batch of its own; a step follows the mean of their gradients.")]
     public int Workers { get; init; }
 
     [Option("seed", Default = 1UL, HelpText = "Seed of weights, scenes and noise.")]
@@ -78,6 +78,6 @@ internal sealed class EvaluateOptions
     [Option("guidance-scale", Default = 3.0, HelpText = "Classifier-free guidance.")]
     public double GuidanceScale { get; init; }
 
-    [Option("threads", Default = 1, HelpText = "Threads.")]
+    [Option("threads", Default = 0, HelpText = "Threads; 0 takes one per core.")]
     public int Threads { get; init; }
 }
