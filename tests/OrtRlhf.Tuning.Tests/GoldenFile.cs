@@ -10,10 +10,6 @@ internal static class GoldenFile
 
     public static string At(params string[] parts) => Path.Combine([Root, .. parts]);
 
-    /// <summary>A set that is too large for the repository and lies beside it in shared/golden; null on machines without it.</summary>
-    public static string? Shared(string set) =>
-        new[] { Path.Combine(Root, "../../../shared/golden", set), Path.Combine(Root, "../../shared/golden", set) }.Select(Path.GetFullPath).FirstOrDefault(Directory.Exists);
-
     /// <summary>A NumPy file of uint8 [H,W,3].</summary>
     public static RgbImage ReadNpyImage(string path)
     {
@@ -32,14 +28,5 @@ internal static class GoldenFile
             if (File.Exists(Path.Combine(folder.FullName, "OrtRlhf.sln"))) return folder.FullName;
         }
         throw new DirectoryNotFoundException("OrtRlhf.sln");
-    }
-}
-
-/// <summary>A test that needs a set too large for the repository (<see cref="GoldenFile.Shared"/>).</summary>
-internal sealed class SharedFactAttribute : FactAttribute
-{
-    public SharedFactAttribute(string set)
-    {
-        if (GoldenFile.Shared(set) is null) Skip = $"reference data '{set}' does not lie in shared/golden beside the repository";
     }
 }

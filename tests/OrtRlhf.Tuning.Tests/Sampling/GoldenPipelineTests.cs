@@ -6,15 +6,15 @@ using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Tuning.Tests.Sampling;
 
-/// <summary>A whole Stable Diffusion 1 pipeline, from prompt to image, against diffusers; on machines that have the reference data.</summary>
+/// <summary>A whole Stable Diffusion 1 pipeline, from prompt to image, against diffusers.</summary>
 public class GoldenPipelineTests
 {
     private const string Set = "sd1-tiny";
 
-    [SharedFact(Set)]
+    [Fact]
     public void StableDiffusion1_EightDdimSteps_MatchReference()
     {
-        var folder = GoldenFile.Shared(Set)!;
+        var folder = GoldenFile.At(Set);
         var golden = SafetensorsFile.Open(Path.Combine(folder, "golden.safetensors"));
         var model = ImageModel.Open(folder);
         var settings = new SessionSettings { Threads = 1 };
@@ -48,10 +48,10 @@ public class GoldenPipelineTests
                 Assert.True(Math.Abs((expected[(c * area) + i] * 255) - image.Pixels[(3 * i) + c]) < 1.5, $"pixel {i}, channel {c}");
     }
 
-    [SharedFact(Set)]
+    [Fact]
     public void StableDiffusion1_PublishedAdapter_MatchesReference()
     {
-        var folder = GoldenFile.Shared(Set)!;
+        var folder = GoldenFile.At(Set);
         var golden = SafetensorsFile.Open(Path.Combine(folder, "lora_golden.safetensors"));
         var model = ImageModel.Open(folder);
         using var policy = Policy.WithAdapter(model, AdapterFile.Open(Path.Combine(folder, "lora.safetensors")));
