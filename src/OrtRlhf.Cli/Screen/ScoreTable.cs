@@ -23,12 +23,9 @@ internal sealed class ScoreTable
         return table;
     }
 
-    /// <summary>Adds a quantity before and after, the change in standard errors of the two taken as independent.</summary>
-    public void Add(string name, MeanEstimate before, MeanEstimate after)
-    {
-        var errors = before.StandardErrorsTo(after);
-        Row(name, Numbers.Write(before), Numbers.Write(after), $"{Numbers.Signed(after.Mean - before.Mean)} ({errors:+0.0;-0.0;0} se)");
-    }
+    /// <summary>Adds a quantity before and after, and its change in standard errors.</summary>
+    public void Add(string name, BeforeAfter change) => Row(
+        name, Numbers.Write(change.Before), Numbers.Write(change.After), $"{Numbers.Signed(change.After.Mean - change.Before.Mean)} ({change.StandardErrors:+0.0;-0.0;0} se)");
 
     /// <summary>Adds a line of texts.</summary>
     public void Row(string name, params ReadOnlySpan<string> cells)

@@ -88,8 +88,8 @@ internal static class TuneScreen
     private static void Summary(RunSummary summary, RunFolder folder)
     {
         var table = ScoreTable.New("held-out images", "before", "after", "change");
-        table.Add(summary.Reward.Name, summary.Reward.Before, summary.Reward.After);
-        foreach (var (name, (before, after)) in summary.Rewards.Where(reward => reward.Key != summary.Reward.Name)) table.Add(name, before, after);
+        table.Add(summary.Reward.Name, summary.Reward);
+        foreach (var (name, change) in summary.Rewards.Where(reward => reward.Key != summary.Reward.Name)) table.Add(name, change);
         Terminal.Line();
         table.Write();
         var facts = new List<string> { $"{summary.Images} images in {Clock.Write(summary.Seconds)}", $"peak memory {summary.PeakMemoryBytes / 1e6:F0} MB" };

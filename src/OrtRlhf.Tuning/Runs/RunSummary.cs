@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace OrtRlhf.Tuning.Runs;
 
 /// <summary>A run in numbers: summary.json, which scripts rely on. Write and read it with <see cref="JsonFile"/>.</summary>
@@ -38,12 +40,39 @@ public sealed record RunSummary
 /// <param name="Name">The expression.</param>
 /// <param name="Before">The base model.</param>
 /// <param name="After">The tuned model on the same prompts and seeds.</param>
-public sealed record RewardSummary(string Name, MeanEstimate Before, MeanEstimate After);
+/// <param name="Change">See <see cref="BeforeAfter"/>.</param>
+public sealed record RewardSummary(string Name, MeanEstimate Before, MeanEstimate After, MeanEstimate? Change = null) : BeforeAfter(Before, After, Change)
+{
+    /// <summary>The estimates from the scores of the same images before and after.</summary>
+    public static RewardSummary Of(string name, float[] before, float[] after) => new(name, MeanEstimate.Of(before), MeanEstimate.Of(after), Differences(before, after));
+}
 
 /// <summary>One quantity before and after tuning.</summary>
 /// <param name="Before">The base model.</param>
 /// <param name="After">The tuned model on the same prompts and seeds.</param>
-public sealed record BeforeAfter(MeanEstimate Before, MeanEstimate After);
+/// <param name="Change">Mean and standard error of after - before, taken image by image (a paired difference); null in summaries of earlier versions.</param>
+public record BeforeAfter(
+    MeanEstimate Before, MeanEstimate After, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] MeanEstimate? Change = null)
+{
+    /// <summary>The estimates from the scores of the same images before and after.</summary>
+    public static BeforeAfter Of(float[] before, float[] after) => new(MeanEstimate.Of(before), MeanEstimate.Of(after), Differences(before, after));
+
+    /// <summary>
+    /// The change in standard errors: that of the paired difference, else <c>sqrt(se1^2 + se2^2)</c>. 0 when nothing changed, infinite without any spread.
+    /// </summary>
+    [JsonIgnore]
+    public double StandardErrors
+    {
+        get
+        {
+            var difference = After.Mean - Before.Mean;
+            return difference == 0 ? 0 : difference / (Change?.Stderr ?? Math.Sqrt((Before.Stderr * Before.Stderr) + (After.Stderr * After.Stderr)));
+        }
+    }
+
+    /// <summary>The paired difference.</summary>
+    protected static MeanEstimate Differences(float[] before, float[] after) => MeanEstimate.Of([.. after.Zip(before, (a, b) => a - b)]);
+}
 
 /// <summary>How far the importance ratio was from 1 where it must be 1.</summary>
 /// <param name="FirstMaxDeviation">Largest |ratio - 1| of all first passes over fresh samples.</param>
@@ -67,16 +96,5 @@ public sealed record MeanEstimate(double Mean, double Stderr, int N)
         foreach (var score in scores) squares += (score - mean) * (score - mean);
         var stderr = scores.Length == 1 ? 0 : Math.Sqrt(squares / (scores.Length - 1) / scores.Length);
         return new MeanEstimate(mean, stderr, scores.Length);
-    }
-
-    /// <summary>
-    /// How many standard errors <paramref name="later"/> lies above this: <c>(m2 - m1) / sqrt(se1^2 + se2^2)</c>. Both come from the
-    /// same prompts and seeds, so that this understates a change. 0 when nothing changed, infinite without any spread.
-    /// </summary>
-    /// <param name="later">The other estimate.</param>
-    public double StandardErrorsTo(MeanEstimate later)
-    {
-        var difference = later.Mean - Mean;
-        return difference == 0 ? 0 : difference / Math.Sqrt(Stderr * Stderr + later.Stderr * later.Stderr);
     }
 }

@@ -61,10 +61,15 @@ public sealed class RunSummaryTests
     }
 
     [Fact]
-    public void StandardErrorsTo_IsTheDifferenceInUnitsOfBothErrors()
+    public void StandardErrors_PairedWhereScoresAre()
     {
-        Assert.Equal(2, new MeanEstimate(1, 3, 9).StandardErrorsTo(new MeanEstimate(11, 4, 9)), 12);
-        Assert.Equal(0, new MeanEstimate(1, 0, 9).StandardErrorsTo(new MeanEstimate(1, 0, 9)));
-        Assert.Equal(double.NegativeInfinity, new MeanEstimate(1, 0, 9).StandardErrorsTo(new MeanEstimate(0, 0, 9)));
+        Assert.Equal(2, new BeforeAfter(new(1, 3, 9), new(11, 4, 9)).StandardErrors, 12);
+        Assert.Equal(0, new BeforeAfter(new(1, 0, 9), new(1, 0, 9)).StandardErrors);
+        Assert.Equal(double.NegativeInfinity, new BeforeAfter(new(1, 0, 9), new(0, 0, 9)).StandardErrors);
+        // Differences 1, 2, 3 with a standard error of 1/sqrt(3), however far apart the images are.
+        var change = BeforeAfter.Of([0, 100, -100], [1, 102, -97]);
+        Assert.Equal(2 * Math.Sqrt(3), change.StandardErrors, 1e-5);
+        Assert.Equal((2, 3), (change.Change!.Mean, change.Change.N));
+        Assert.Equal(double.PositiveInfinity, BeforeAfter.Of([0, 1], [1, 2]).StandardErrors);
     }
 }

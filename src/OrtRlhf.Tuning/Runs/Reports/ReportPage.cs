@@ -57,7 +57,7 @@ internal sealed class ReportPage
     private void Headline()
     {
         var (before, after) = (summary.Reward.Before, summary.Reward.After);
-        var errors = before.StandardErrorsTo(after);
+        var errors = summary.Reward.StandardErrors;
         var verdict = Math.Abs(errors) < 2 ? "The reward did not move" : errors > 0 ? "The reward rose" : "The reward fell";
         var evidence = Math.Abs(errors) < 2 ? $"by more than chance would ({StandardErrors(errors)} standard errors)"
             : double.IsInfinity(errors) ? "on prompts it never trained on" : $"by {StandardErrors(Math.Abs(errors)).TrimStart('+')} standard errors on prompts it never trained on";
@@ -150,22 +150,22 @@ internal sealed class ReportPage
             <tbody>
 
             """);
-        Row(expression, weights.Count > 1 ? "the sum trained on" : "trained on", summary.Reward.Before, summary.Reward.After, "total", sign: 1);
+        Row(expression, weights.Count > 1 ? "the sum trained on" : "trained on", summary.Reward, "total", sign: 1);
         foreach (var (name, change) in summary.Rewards.OrderBy(reward => !weights.ContainsKey(reward.Key)))
         {
             if (weights.Count == 1 && weights.TryGetValue(name, out var only) && only == 1) continue;
             var role = weights.TryGetValue(name, out var weight) ? $"trained, weight {Weight(weight)}" : "watched";
-            Row(name, role, change.Before, change.After, weights.ContainsKey(name) ? "trained" : "watched", Sign(name));
+            Row(name, role, change, weights.ContainsKey(name) ? "trained" : "watched", Sign(name));
         }
         html.Append("</tbody></table></div>\n");
         Cost();
-        html.Append($"<p class=\"about\">Both columns are means over the same {summary.Reward.After.N} held-out prompts and seeds, ± their standard errors. The last columns divide the change by the standard error of an unpaired difference, which understates it.</p>\n</section>\n");
+        html.Append($"<p class=\"about\">Both columns are means over the same {summary.Reward.After.N} held-out prompts and seeds, ± their standard errors. The last columns divide the change by the standard error of the difference, taken image by image.</p>\n</section>\n");
     }
 
-    private void Row(string name, string role, MeanEstimate before, MeanEstimate after, string kind, int sign)
+    private void Row(string name, string role, BeforeAfter change, string kind, int sign)
     {
-        var decimals = Decimals(before, after);
-        var errors = before.StandardErrorsTo(after);
+        var (before, after, _) = change;
+        var (decimals, errors) = (Decimals(before, after), change.StandardErrors);
         var width = Math.Min(50, 50 * Math.Log(1 + Math.Abs(errors)) / Math.Log(51));
         html.Append($"<tr class=\"{kind}\"><th>{Html(name)} <span class=\"role\">{role}</span><td class=\"n\">{Estimate(before, decimals)}<td class=\"n\">{Estimate(after, decimals)}");
         html.Append($"<td class=\"n\">{Signed(after.Mean - before.Mean, decimals)} <small>{Percent(before.Mean, after.Mean)}</small><td class=\"n\">{Chip(errors, sign)}");
@@ -203,7 +203,7 @@ internal sealed class ReportPage
 
     // Worst first: what became worse by two standard errors, though watched or part of the sum.
     private (string Name, BeforeAfter Change, double Errors)[] Fallen() =>
-        [.. summary.Rewards.Select(reward => (reward.Key, reward.Value, Errors: reward.Value.Before.StandardErrorsTo(reward.Value.After)))
+        [.. summary.Rewards.Select(reward => (reward.Key, reward.Value, Errors: reward.Value.StandardErrors))
             .Where(reward => Sign(reward.Key) * reward.Errors <= -2 && !(weights.Count == 1 && weights.ContainsKey(reward.Key)))
             .OrderBy(reward => Sign(reward.Key) * reward.Errors)];
 
