@@ -41,7 +41,7 @@ small="MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072"
 for pair in "forward forward" "forwardBackward forward-backward"; do
   read -r theirs mine <<<"$pair"
   record unet lowMemory "$theirs" torch torch_unet lowMemory "$theirs" $small
-  record unet lowMemory "$theirs" ours our_unet low-memory "$mine"
+  record unet lowMemory "$theirs" ours env $small "$repository/src/OrtRlhf.Cli/bin/Release/net10.0/ortrlhf" bench unet --folder "$work/unet35" --setting low-memory --work "$mine" --repeats "$repeats" --threads "$threads" --json
 done
 
 record log-prob default kernel ours ours log-prob

@@ -56,7 +56,7 @@ def main(raw, target, threads):
                          f"{max(r['peakMb'] for r in theirs)}", f"{max(r['peakMb'] for r in mine):.0f}", f"{max(r['afterLoadMb'] for r in mine):.0f}", f"{error:.0e}"])
         lines += ["## A 35M-parameter U-Net with adapters of rank 4", "",
                   "Batch 2, latents 4x32x32. Times in ms, memory in MB (1e6 bytes, resident, whole process). The error is the largest of our output, or loss and gradients, "
-                  "over the largest value of PyTorch's, worst tensor. Little memory: PyTorch with gradient checkpointing and a C library that returns memory at once; "
+                  "over the largest value of PyTorch's, worst tensor. Little memory: a C library that returns memory at once on both sides; PyTorch with gradient checkpointing, "
                   "ours with `LowMemory`.", ""]
         lines += table(["", "PyTorch ms", "OrtRlhf ms", "faster by", "PyTorch peak", "OrtRlhf peak", "after loading", "error"], rows)
 

@@ -13,7 +13,7 @@ namespace OrtRlhf.Tuning.Benchmarks;
 /// <param name="RatioFirstMaxDeviation">The largest |ratio - 1| in the first pass over fresh samples.</param>
 public sealed record DdpoTiming(double Sampling, double Training, double Overall, double PeakMb, double RatioFirstMaxDeviation);
 
-/// <summary>Times a run of DDPO as <c>tune</c> does it, on jpeg-compressibility, at the defaults of <see cref="TuningOptions"/>.</summary>
+/// <summary>Times a run of DDPO as <c>tune</c> does it, on jpeg-compressibility, on all steps, else at the defaults of <see cref="TuningOptions"/>.</summary>
 public static class DdpoBenchmark
 {
     /// <summary>Runs in a temporary folder, which is deleted.</summary>
@@ -37,6 +37,7 @@ public static class DdpoBenchmark
                 Epochs = Math.Max(2, epochs),
                 Images = images,
                 PromptsPerEpoch = images,
+                TimestepFraction = 1,
                 EvaluationImages = 2,
                 SamplesEvery = 0,
                 SampleImages = 1,

@@ -29,7 +29,7 @@ public sealed record SessionSettings
 
     /// <summary>How training graphs for such a session are differentiated.</summary>
     [JsonIgnore]
-    public GradientOptions Gradients => new() { SharedWeights = LowMemory };
+    public GradientOptions Gradients => new() { SharedWeights = LowMemory, RecomputeScores = LowMemory };
 
     /// <summary>Refuse a graph that the device cannot run whole, rather than run parts of it on the CPU. Default false.</summary>
     public bool NoFallback { get; init; }
@@ -49,6 +49,7 @@ public sealed record SessionSettings
     {
         var options = new SessionOptions
         {
+            EnableCpuMemArena = !LowMemory, // an arena keeps what it once had
             EnableMemoryPattern = false, // saves a third of the memory of a training graph at no cost
             ExecutionMode = ExecutionMode.ORT_SEQUENTIAL,
             IntraOpNumThreads = Threads,
