@@ -81,12 +81,12 @@ internal static class DenoiserTraining
         };
     }
 
-    // Logit-normal, as Stable Diffusion 3 draws them (Esser et al., 2024), shifted to high noise, where a picture's layout is decided: a seventh is above 0.9.
+    // Logit-normal, as Stable Diffusion 3 draws them (Esser et al., 2024), shifted to high noise, where a picture's layout is decided: a quarter is above 0.9.
     private static long Timestep(Philox random, int count)
     {
         Span<float> z = stackalloc float[1];
         (random with { Step = 4 }).FillGaussian(z);
-        return Math.Min(count - 1, (long)(count / (1 + Math.Exp(-(0.8 + (1.3 * z[0]))))));
+        return Math.Min(count - 1, (long)(count / (1 + Math.Exp(-(1.1 + (1.5 * z[0]))))));
     }
 }
 
