@@ -20,13 +20,13 @@ internal sealed class TuneCommand : ModelCommand
     [Option("method", MetaValue = "NAME", HelpText = "How to learn: ddpo (policy gradient with a clipped importance ratio), reinforce (plain policy gradient) or es (evolution strategies, no gradients, no training graph). Default ddpo.")]
     public string? Method { get; set; }
 
-    [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below. Default jpeg-compressibility+2*prompt-alignment.")]
+    [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below. Default jpeg-compressibility+2.5*prompt-alignment.")]
     public string? Reward { get; set; }
 
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
     public IEnumerable<string> Watch { get; set; } = [];
 
-    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 30 (es: 100). With --resume: the new total.")]
+    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 42 (es: 100). With --resume: the new total.")]
     public int? Epochs { get; set; }
 
     [Option("seed", MetaValue = "N", HelpText = "Seed of the run; the same seed gives the same metrics. Default 0.")]
@@ -53,13 +53,13 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (es: 4).")]
     public int? PromptsPerEpoch { get; set; }
 
-    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.005 (es: 0.006).")]
+    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.007 (es: 0.006).")]
     public double? LearningRate { get; set; }
 
     [Section("Learning"), Option("warmup-updates", MetaValue = "N", HelpText = "Updates over which the learning rate rises from 0. Default 0.")]
     public int? WarmupUpdates { get; set; }
 
-    [Section("Learning"), Option("learning-rate-decay", MetaValue = "NAME", HelpText = "What the learning rate does after that: constant, linear or cosine. Default constant.")]
+    [Section("Learning"), Option("learning-rate-decay", MetaValue = "NAME", HelpText = "What the learning rate does after that: constant, linear or cosine. Default linear (es: constant).")]
     public string? LearningRateDecay { get; set; }
 
     [Section("Learning"), Option("weight-decay", MetaValue = "X", HelpText = "AdamW's weight decay. Default 0.0001.")]

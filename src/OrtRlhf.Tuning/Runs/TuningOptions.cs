@@ -21,7 +21,7 @@ public sealed record TuningOptions
     public TuningMethod Method { get; init; } = TuningMethod.Ddpo;
 
     /// <summary>The reward: a weighted sum of names, see <see cref="RewardRegistry.Parse"/>.</summary>
-    public string Reward { get; init; } = "jpeg-compressibility+2*prompt-alignment";
+    public string Reward { get; init; } = "jpeg-compressibility+2.5*prompt-alignment";
 
     /// <summary>Rewards scored beside it but not trained on; null, the default, takes all that fit every prompt.</summary>
     public IReadOnlyList<string>? Watch { get; init; }
@@ -29,8 +29,8 @@ public sealed record TuningOptions
     /// <summary>Folder of the run. Default <c>runs/tune</c>.</summary>
     public string Output { get; init; } = "runs/tune";
 
-    /// <summary>Epochs of collecting, scoring and updating, at least 1. Default 30 (es: 100).</summary>
-    public int Epochs { get; init; } = 30;
+    /// <summary>Epochs of collecting, scoring and updating, at least 1. Default 42 (es: 100).</summary>
+    public int Epochs { get; init; } = 42;
 
     /// <summary>Seed of all random numbers but those of the evaluation. Default 0.</summary>
     public ulong Seed { get; init; }
@@ -53,14 +53,14 @@ public sealed record TuningOptions
     /// <summary>How images are sampled, in training and in evaluation.</summary>
     public SamplingOptions Sampling { get; init; } = new();
 
-    /// <summary>Peak learning rate, &gt; 0. Default 0.005 (es: 0.006, a fifth of sigma).</summary>
-    public double LearningRate { get; init; } = 5e-3;
+    /// <summary>Peak learning rate, &gt; 0. Default 0.007 (es: 0.006, a fifth of sigma).</summary>
+    public double LearningRate { get; init; } = 7e-3;
 
     /// <summary>Updates of linear warm-up. Default 0.</summary>
     public int WarmupUpdates { get; init; }
 
-    /// <summary>What the learning rate does after the warm-up, until the last epoch. Default constant.</summary>
-    public LearningRateDecay LearningRateDecay { get; init; } = LearningRateDecay.Constant;
+    /// <summary>What the learning rate does after the warm-up, until the last epoch. Default linear (es: constant).</summary>
+    public LearningRateDecay LearningRateDecay { get; init; } = LearningRateDecay.Linear;
 
     /// <summary>AdamW's weight decay, at least 0. Default 1e-4.</summary>
     public double WeightDecay { get; init; } = 1e-4;
@@ -133,7 +133,7 @@ public sealed record TuningOptions
     public static TuningOptions For(TuningMethod method) => method switch
     {
         TuningMethod.Reinforce => new() { Method = method, UpdatesPerPass = 1 },
-        TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRate = 0.006 },
+        TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRate = 0.006, LearningRateDecay = LearningRateDecay.Constant },
         _ => new() { Method = method },
     };
 

@@ -53,6 +53,7 @@ internal static class TinyRun
             MicroBatch = 4,
             WarmupUpdates = 3,
             LearningRate = 0.01,
+            LearningRateDecay = Learning.Optimizers.LearningRateDecay.Constant,
             Ema = 0.9,
             LoraRank = 2,
             EvaluationImages = 8,
