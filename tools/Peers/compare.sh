@@ -27,7 +27,7 @@ record() {
   else echo "compare.sh: $kind $setting $what: $side failed" >&2; fi
 }
 torch_unet() { env "${@:3}" "$here/run.sh" "$root" "$here/bench_unet.py" "$work/unet35" --repeats "$repeats" --threads "$threads" --one "$1" "$2"; }
-our_unet() { ours unet --folder "$work/unet35" --setting "$1" --work "$2" --repeats "$repeats"; }
+our_unet() ( for setting in "${@:3}"; do export "${setting?}"; done; ours unet --folder "$work/unet35" --setting "$1" --work "$2" --repeats "$repeats" )
 
 [ -f "$work/unet35/bench.safetensors" ] || python "$here/bench_unet.py" "$work/unet35" --make-only
 for round in $(seq "$rounds"); do
@@ -41,7 +41,7 @@ small="MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072"
 for pair in "forward forward" "forwardBackward forward-backward"; do
   read -r theirs mine <<<"$pair"
   record unet lowMemory "$theirs" torch torch_unet lowMemory "$theirs" $small
-  record unet lowMemory "$theirs" ours env $small "$repository/src/OrtRlhf.Cli/bin/Release/net10.0/ortrlhf" bench unet --folder "$work/unet35" --setting low-memory --work "$mine" --repeats "$repeats" --threads "$threads" --json
+  record unet lowMemory "$theirs" ours our_unet low-memory "$mine" $small
 done
 
 record log-prob default kernel ours ours log-prob
