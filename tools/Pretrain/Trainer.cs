@@ -167,6 +167,7 @@ internal sealed class Trainer
     private void Restore()
     {
         var state = SafetensorsFile.Open(StatePath).Tensors.ToDictionary(p => p.Key, p => p.Value.ToFloats());
+        if (!state.ContainsKey("momentum")) throw new UserError($"'{StatePath}' is of an earlier version, without momenta; delete it to go on from the weights that are there");
         if (state["parameters"].Length != _parameters.All.Length)
             throw new UserError($"'{StatePath}' is of a training with {state["parameters"].Length} parameters, this one has {_parameters.All.Length}; delete the file to start anew");
         state["parameters"].CopyTo(_parameters.All);

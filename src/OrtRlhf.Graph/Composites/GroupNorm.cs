@@ -1,6 +1,7 @@
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Operators;
+using static OrtRlhf.Graph.Composites.Standardization;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Composites;
@@ -22,7 +23,7 @@ internal sealed class GroupNorm : Composite
     {
         var (x, scale, bias) = (node.Input(0)!, node.Input(1)!, node.Input(2)!);
         var groups = node.Attribute("num_groups", 1L);
-        var rows = Standardization.Apply(x.Reshape(0, groups, -1), groups, node.Attribute("epsilon", 1e-5f));
+        var rows = Standardized(x.Reshape(0, groups, -1), groups, node.Attribute("epsilon", 1e-5f));
         var perChannel = PerChannel(x);
         return [(Cast(rows, x.Type).ReshapeLike(x) * scale.Unsqueeze(perChannel)) + bias.Unsqueeze(perChannel), rows];
     }
@@ -37,11 +38,9 @@ internal sealed class GroupNorm : Composite
         if (g.Needs(0))
         {
             var w = (dy * Single(scale).Unsqueeze(perChannel)).Reshape(xhat.Sizes);
-            dx = Cast(Standardization.Gradient(w, x.Reshape(xhat.Sizes), xhat, g.Node.Attribute("epsilon", 1e-5f)).Reshape(x.Sizes), g.In(0).Type);
+            dx = Cast(StandardizedGradient(w, x.Reshape(xhat.Sizes), xhat, g.Node.Attribute("epsilon", 1e-5f)).Reshape(x.Sizes), g.In(0).Type);
         }
         return [dx, g.Needs(1) ? Cast(Sum(dy * xhat.Reshape(x.Sizes), others), scale.Type) : null, g.Needs(2) ? Sum(g.Upstream(0)!, others) : null];
-
-        static Value Single(Value v) => Cast(v, ElementType.Float);
     }
 
     private static long[] PerChannel(Value x) => [.. Enumerable.Range(1, x.Shape!.Rank - 2).Select(i => (long)i)];

@@ -1,6 +1,7 @@
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Operators;
+using static OrtRlhf.Graph.Composites.Standardization;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Composites;
@@ -18,7 +19,7 @@ internal sealed class LayerNorm : Composite
     public override Value[] Lower(Node node)
     {
         var (x, scale, bias) = (node.Input(0)!, node.Input(1)!, node.Input(2));
-        var xhat = Standardization.Apply(x.Reshape(-1, 1, scale.Sizes[0]), 1, node.Attribute("epsilon", 1e-5f)).ReshapeLike(x);
+        var xhat = Standardized(x.Reshape(-1, 1, scale.Sizes[0]), 1, node.Attribute("epsilon", 1e-5f)).ReshapeLike(x);
         var y = Cast(xhat, x.Type) * scale;
         return [bias is null ? y : y + bias, xhat];
     }
@@ -28,10 +29,8 @@ internal sealed class LayerNorm : Composite
         var (x, scale, xhat) = (Single(g.In(0)), g.In(1), g.Out(1));
         var dy = Single(g.Upstream(0)!);
         long[] others = [.. Enumerable.Range(0, x.Shape!.Rank - 1).Select(i => (long)i)];
-        var dx = g.Needs(0) ? Cast(Standardization.Gradient(dy * Single(scale), x, xhat, g.Node.Attribute("epsilon", 1e-5f)), g.In(0).Type) : null;
+        var dx = g.Needs(0) ? Cast(StandardizedGradient(dy * Single(scale), x, xhat, g.Node.Attribute("epsilon", 1e-5f)), g.In(0).Type) : null;
         var dScale = g.Needs(1) ? Cast(Sum(dy * xhat, others), scale.Type) : null;
         return g.Node.Inputs.Count > 2 ? [dx, dScale, g.Needs(2) ? Sum(g.Upstream(0)!, others) : null] : [dx, dScale];
-
-        static Value Single(Value v) => Cast(v, ElementType.Float);
     }
 }

@@ -9,7 +9,7 @@ namespace OrtRlhf.Graph.Composites;
 internal static class Standardization
 {
     /// <summary>xhat, of x's shape, in single precision; N and M may be open.</summary>
-    public static Value Apply(Value x, long rows, float epsilon)
+    public static Value Standardized(Value x, long rows, float epsilon)
     {
         var ones = new float[rows];
         Array.Fill(ones, 1f);
@@ -21,10 +21,13 @@ internal static class Standardization
     /// dx = (w - mean(w) - xhat mean(w xhat))/r with w = dLoss/dxhat and r = sqrt(var + epsilon), over the last axis. r is found from s = mean(x xhat) = var/r,
     /// which loses less to rounding than mean(x^2) - mean^2: r^2 - s r - epsilon = 0.
     /// </summary>
-    public static Value Gradient(Value w, Value x, Value xhat, float epsilon)
+    public static Value StandardizedGradient(Value w, Value x, Value xhat, float epsilon)
     {
         var s = Mean(x * xhat, [-1], true);
         var inverse = x.Graph.Op("Reciprocal", [(s + Sqrt((s * s) + (4 * epsilon))) * 0.5]);
         return (w - Mean(w, [-1], true) - (xhat * Mean(w * xhat, [-1], true))) * inverse;
     }
+
+    /// <summary>A value in single precision, in which statistics are taken.</summary>
+    public static Value Single(Value x) => Cast(x, ElementType.Float);
 }
