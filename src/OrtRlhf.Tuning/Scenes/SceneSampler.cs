@@ -20,10 +20,10 @@ public static class SceneSampler
     private const float SizeNamed = 0.45f;
     private const float TextureNamed = 0.25f;
 
-    /// <summary>Share of each kind in <see cref="Sample(ulong, ulong)"/>: 32% single, 32% two objects, 26% counting, 10% attribution.</summary>
+    /// <summary>Share of each kind in <see cref="Sample(ulong, ulong)"/>: 30% single, 42% two objects, 18% counting, 10% attribution.</summary>
     private static readonly (SceneKind Kind, float UpTo)[] Mix =
     [
-        (SceneKind.SingleObject, 0.32f), (SceneKind.TwoObjects, 0.64f), (SceneKind.Counting, 0.90f), (SceneKind.ColourAttribution, 1),
+        (SceneKind.SingleObject, 0.30f), (SceneKind.TwoObjects, 0.72f), (SceneKind.Counting, 0.90f), (SceneKind.ColourAttribution, 1),
     ];
 
     /// <summary>The scene of that number in the training mix.</summary>
