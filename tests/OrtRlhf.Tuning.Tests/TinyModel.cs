@@ -19,23 +19,76 @@ internal static class TinyModel
             {"_class_name":"StableDiffusionPipeline","scheduler":["diffusers","DDIMScheduler"],"tokenizer":["transformers","CLIPTokenizer"],
              "text_encoder":["transformers","CLIPTextModel"],"unet":["diffusers","UNet2DConditionModel"],"vae":["diffusers","AutoencoderTiny"],"safety_checker":[null,null]}
             """);
-        Text(folder, "scheduler/scheduler_config.json", """
-            {"_class_name":"DDIMScheduler","beta_schedule":"scaled_linear","beta_start":0.00085,"beta_end":0.012,"prediction_type":"v_prediction","clip_sample":false,"timestep_spacing":"trailing"}
-            """);
-        var letters = "abcdefghijklmnopqrstuvwxyz".SelectMany(c => new[] { $"{c}", $"{c}</w>" }).Append("<|startoftext|>").Append("<|endoftext|>");
-        Text(folder, "tokenizer/vocab.json", "{" + string.Join(",", letters.Select((token, id) => $"\"{token}\":{id}")) + "}");
-        Text(folder, "tokenizer/merges.txt", "#version: 0.2\n");
-        Text(folder, "tokenizer/tokenizer_config.json", $$"""{"model_max_length":{{Tokens}}}""");
-
-        var text = Text(folder, "text_encoder/config.json", $$"""
-            {"architectures":["CLIPTextModel"],"vocab_size":54,"hidden_size":{{Width}},"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":{{Tokens}},"eos_token_id":53}
-            """);
-        Save(Path.Combine(folder, "text_encoder/model.safetensors"), type, 1, w => ClipTextModel.Build(ClipTextConfig.Parse(text), w));
+        Scheduler(folder, "DDIMScheduler");
+        Tokenizer(folder, "tokenizer");
+        TextEncoder(folder, "text_encoder", Width, 1, type, 1);
         var unet = Text(folder, "unet/config.json", $$"""
             {"_class_name":"UNet2DConditionModel","sample_size":{{Cells}},"block_out_channels":[8,16],"layers_per_block":1,"norm_num_groups":4,"attention_head_dim":2,"cross_attention_dim":{{Width}},
              "down_block_types":["CrossAttnDownBlock2D","DownBlock2D"],"up_block_types":["UpBlock2D","CrossAttnUpBlock2D"]}
             """);
         Save(Path.Combine(folder, "unet/diffusion_pytorch_model.safetensors"), type, 2, w => UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(unet), w));
+        Vae(folder, type);
+        return folder;
+    }
+
+    /// <summary>The same with two text encoders, of widths 16 and 24, and a denoiser that takes text_embeds [8] and time_ids, as Stable Diffusion XL has them.</summary>
+    public static string WriteXl(string folder, string pipeline = "\"force_zeros_for_empty_prompt\":true")
+    {
+        Text(folder, "model_index.json", $$"""
+            {"_class_name":"StableDiffusionXLPipeline",{{pipeline}},"scheduler":["diffusers","EulerDiscreteScheduler"],"unet":["diffusers","UNet2DConditionModel"],"vae":["diffusers","AutoencoderTiny"],
+             "tokenizer":["transformers","CLIPTokenizer"],"tokenizer_2":["transformers","CLIPTokenizer"],"text_encoder":["transformers","CLIPTextModel"],"text_encoder_2":["transformers","CLIPTextModelWithProjection"]}
+            """);
+        Scheduler(folder, "EulerDiscreteScheduler");
+        Tokenizer(folder, "tokenizer");
+        Tokenizer(folder, "tokenizer_2", "\"pad_token\":\"z\",");
+        TextEncoder(folder, "text_encoder", Width, 3, ElementType.Float, 1);
+        TextEncoder(folder, "text_encoder_2", 24, 3, ElementType.Float, 4, projection: 8);
+        var unet = Text(folder, "unet/config.json", $$"""
+            {"_class_name":"UNet2DConditionModel","sample_size":[{{Cells}},{{Cells - 2}}],"block_out_channels":[8,16],"layers_per_block":1,"norm_num_groups":4,"attention_head_dim":[2,4],"cross_attention_dim":40,
+             "use_linear_projection":true,"transformer_layers_per_block":[1,2],"down_block_types":["DownBlock2D","CrossAttnDownBlock2D"],"up_block_types":["CrossAttnUpBlock2D","UpBlock2D"],
+             "addition_embed_type":"text_time","addition_time_embed_dim":4,"projection_class_embeddings_input_dim":32}
+            """);
+        Save(Path.Combine(folder, "unet/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w => UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(unet), w));
+        Vae(folder, ElementType.Float);
+        return folder;
+    }
+
+    /// <summary>A pipeline without text that denoises pixels, 3x8x8.</summary>
+    public static string WriteUnconditional(string folder)
+    {
+        Text(folder, "model_index.json", """{"_class_name":"DDPMPipeline","scheduler":["diffusers","DDPMScheduler"],"unet":["diffusers","UNet2DModel"]}""");
+        Text(folder, "scheduler/scheduler_config.json", """{"_class_name":"DDPMScheduler","clip_sample":true}""");
+        var unet = Text(folder, "unet/config.json", $$"""
+            {"_class_name":"UNet2DModel","sample_size":{{Cells}},"block_out_channels":[8,16],"layers_per_block":1,"norm_num_groups":4,"attention_head_dim":null,
+             "down_block_types":["DownBlock2D","AttnDownBlock2D"],"up_block_types":["AttnUpBlock2D","UpBlock2D"]}
+            """);
+        Save(Path.Combine(folder, "unet/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w => UNet2DModel.Build(UNet2DConfig.Parse(unet), w));
+        return folder;
+    }
+
+    private static void Scheduler(string folder, string className) => Text(folder, "scheduler/scheduler_config.json", $$"""
+        {"_class_name":"{{className}}","beta_schedule":"scaled_linear","beta_start":0.00085,"beta_end":0.012,"prediction_type":"v_prediction","clip_sample":false,"timestep_spacing":"trailing"}
+        """);
+
+    private static void Tokenizer(string folder, string name, string special = "")
+    {
+        var letters = "abcdefghijklmnopqrstuvwxyz".SelectMany(c => new[] { $"{c}", $"{c}</w>" }).Append("<|startoftext|>").Append("<|endoftext|>");
+        Text(folder, name + "/vocab.json", "{" + string.Join(",", letters.Select((token, id) => $"\"{token}\":{id}")) + "}");
+        Text(folder, name + "/merges.txt", "#version: 0.2\n");
+        Text(folder, name + "/tokenizer_config.json", $$"""{{{special}}"model_max_length":{{Tokens}}}""");
+    }
+
+    private static void TextEncoder(string folder, string name, int width, int layers, ElementType type, ulong seed, int projection = 0)
+    {
+        var className = projection > 0 ? "CLIPTextModelWithProjection" : "CLIPTextModel";
+        var text = Text(folder, name + "/config.json", $$"""
+            {"architectures":["{{className}}"],"vocab_size":54,"hidden_size":{{width}},"intermediate_size":32,"num_hidden_layers":{{layers}},"num_attention_heads":2,"max_position_embeddings":{{Tokens}},"eos_token_id":53,"projection_dim":{{projection}}}
+            """.Replace(",\"projection_dim\":0", ""));
+        Save(Path.Combine(folder, name, "model.safetensors"), type, seed, w => ClipTextModel.Build(ClipTextConfig.Parse(text), w, projection > 0));
+    }
+
+    private static void Vae(string folder, ElementType type)
+    {
         var vae = Text(folder, "vae/config.json", """
             {"_class_name":"AutoencoderTiny","encoder_block_out_channels":[8,8],"decoder_block_out_channels":[8,8],"num_encoder_blocks":[0,1],"num_decoder_blocks":[1,1],"scaling_factor":0.5,"shift_factor":0.1}
             """);
@@ -44,7 +97,6 @@ internal static class TinyModel
             AutoencoderTiny.BuildDecoder(AutoencoderTinyConfig.Parse(vae), w);
             AutoencoderTiny.BuildEncoder(AutoencoderTinyConfig.Parse(vae), w);
         });
-        return folder;
     }
 
     private static string Text(string folder, string file, string text)

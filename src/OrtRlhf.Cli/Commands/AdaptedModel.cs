@@ -27,10 +27,11 @@ internal sealed record AdaptedModel(AdapterFile? Adapter, RunFolder? Run, Tuning
 
     /// <summary>Opens the model and lays the adapter over it.</summary>
     /// <param name="model">The model's folder; null for the run's, else the shipped one.</param>
+    /// <param name="options">How to read it.</param>
     /// <exception cref="UserError">They cannot be read, or do not fit.</exception>
-    public Policy Open(string? model)
+    public Policy Open(string? model, ModelOptions options)
     {
-        var opened = ImageModel.Open(ModelFolder.Find(model ?? (Run is null ? null : Options.Model)));
+        var opened = ImageModel.Open(ModelFolder.Find(model ?? (Run is null ? null : Options.Model)), options);
         return Adapter is null ? Policy.OfBase(opened) : Policy.WithAdapter(opened, Adapter);
     }
 }

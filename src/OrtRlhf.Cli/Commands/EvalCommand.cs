@@ -49,10 +49,10 @@ internal sealed class EvalCommand : ModelCommand
         var count = Images ?? source.Options.EvaluationImages;
         Require("eval", sampling, session, count is < 2 or > 1_000_000 ? [$"--images: expected 2 to 1000000, got {count}"] : []);
         if (Json is not null and not "-") OutputPlace.RequireFolder("json", Path.GetDirectoryName(Json) ?? "");
-        var requests = Evaluation.Requests(HeldOut(source, kinds), count, Seed ?? source.Options.EvaluationSeed);
+        using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
+        var requests = Evaluation.Requests(policy.Model.IsConditional ? HeldOut(source, kinds) : WithoutText(policy.Model), count, Seed ?? source.Options.EvaluationSeed);
         var rewards = RewardSet.Parse(RewardRegistry.Default, [.. Reward], [.. requests.Select(request => request.Prompt).Distinct()]);
 
-        using var policy = source.Open(Model);
         using var pipeline = new Pipeline(policy, sampling, session);
         EvaluationResult? tuned = null, bare = null;
         var total = count * (Adapter is null ? 1 : 2);
@@ -67,7 +67,7 @@ internal sealed class EvalCommand : ModelCommand
             Model = Model ?? (source.Run is null ? ModelFolder.Default : source.Options.Model),
             Adapter = Adapter,
             Sampler = pipeline.SamplerName,
-            GuidanceScale = sampling.GuidanceScale,
+            GuidanceScale = pipeline.GuidanceScale,
             Seed = requests[0].Seed,
         };
         if (Json == "-") Terminal.Line(System.Text.Json.JsonSerializer.Serialize(comparison, JsonFile.Indented));
@@ -75,6 +75,9 @@ internal sealed class EvalCommand : ModelCommand
         if (Json is not null and not "-") JsonFile.Write(Json, comparison);
         return ExitCode.Done;
     }
+
+    private IReadOnlyList<string> WithoutText(ImageModel model) => Prompts is null ? PromptPool.WithoutText.HeldOut
+        : throw new UsageError($"eval: model '{model.Name}' draws without prompts; leave --prompts out");
 
     private IReadOnlyList<string> HeldOut(AdaptedModel source, SceneKind[] kinds)
     {

@@ -16,7 +16,7 @@ internal abstract class ModelCommand : ICommand
     [Value(1, Hidden = true)]
     public IEnumerable<string> Rest { get; set; } = [];
 
-    [Section(Sampling), Option("sampler", MetaValue = "NAME", HelpText = "ddim, or dpm-solver++ (deterministic; not to train on with policy gradients). Default ddim.")]
+    [Section(Sampling), Option("sampler", MetaValue = "NAME", HelpText = "ddim; ddpm (ancestral, the scheduler's variance); or dpm-solver++ (deterministic; not to train on with policy gradients). Default ddim.")]
     public string? SamplerName { get; set; }
 
     [Section(Sampling), Option("steps", MetaValue = "N", HelpText = "Steps from noise to image. Default 10.")]
@@ -25,8 +25,23 @@ internal abstract class ModelCommand : ICommand
     [Section(Sampling), Option("eta", MetaValue = "X", HelpText = "Noise of DDIM's steps: 0 deterministic, 1 as DDPO. Default 1.")]
     public double? Eta { get; set; }
 
-    [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3.")]
+    [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3; models without prompts have none.")]
     public double? GuidanceScale { get; set; }
+
+    [Section(Sampling), Option("clip-sample", MetaValue = "BOOL", HelpText = "Clamp the predicted image at each step: true or false. Default as the model's scheduler says; policy gradients never do.")]
+    public bool? ClipSample { get; set; }
+
+    [Section(Sampling), Option("clip-skip", MetaValue = "N", HelpText = "Layers of the text encoder to leave out at the end, as some models ask for. Default 0.")]
+    public int? ClipSkip { get; set; }
+
+    [Section(Sampling), Option("original-size", MetaValue = "HxW", HelpText = "Stable Diffusion XL: size in pixels that the picture is said to be cut from; a small one gives blur. Default the image's.")]
+    public string? OriginalSize { get; set; }
+
+    [Section(Sampling), Option("crop", MetaValue = "TOPxLEFT", HelpText = "Stable Diffusion XL: where it is said to be cut. Default 0x0, which keeps things whole.")]
+    public string? Crop { get; set; }
+
+    [Section(Sampling), Option("target-size", MetaValue = "HxW", HelpText = "Stable Diffusion XL: size that the picture is said to be meant for. Default the image's.")]
+    public string? TargetSize { get; set; }
 
     [Section(Sampling), Option("batch-size", MetaValue = "N", HelpText = "Images sampled together; less needs less memory. Default 16.")]
     public int? BatchSize { get; set; }
@@ -54,12 +69,21 @@ internal abstract class ModelCommand : ICommand
         {
             null => defaults.Sampler,
             "ddim" => SamplerKind.Ddim,
+            "ddpm" => SamplerKind.Ddpm,
             "dpm-solver++" => SamplerKind.DpmSolver,
-            var other => throw new UsageError($"--sampler: expected ddim or dpm-solver++, got '{other}'"),
+            var other => throw new UsageError($"--sampler: expected ddim, ddpm or dpm-solver++, got '{other}'"),
         };
         if (sampler == SamplerKind.DpmSolver && Eta is > 0) throw new UsageError("--eta: dpm-solver++ is deterministic; leave --eta out, or use --sampler ddim");
+        if (sampler == SamplerKind.Ddpm && Eta is not null) throw new UsageError("--eta: ddpm has the scheduler's variance; leave --eta out, or use --sampler ddim");
         return defaults with
         {
+            ClipSample = ClipSample ?? defaults.ClipSample,
+            Sizes = new()
+            {
+                OriginalSize = ToPixels("original-size", OriginalSize) ?? defaults.Sizes.OriginalSize,
+                Crop = ToPixels("crop", Crop) ?? defaults.Sizes.Crop,
+                TargetSize = ToPixels("target-size", TargetSize) ?? defaults.Sizes.TargetSize,
+            },
             Sampler = sampler,
             Steps = Steps ?? defaults.Steps,
             Eta = Eta ?? defaults.Eta,
@@ -67,6 +91,12 @@ internal abstract class ModelCommand : ICommand
             BatchSize = BatchSize ?? defaults.BatchSize,
         };
     }
+
+    /// <summary>How to read the model.</summary>
+    protected ModelOptions ToModel(ModelOptions defaults) => defaults with { ClipSkip = ClipSkip ?? defaults.ClipSkip };
+
+    private static Pixels? ToPixels(string option, string? text) =>
+        text is null ? null : Pixels.Parse(text) ?? throw new UsageError($"--{option}: expected pixels such as 1024x1024, got '{text}'");
 
     /// <summary>What to run on.</summary>
     protected SessionSettings ToSession() => new() { Device = DeviceName ?? "cpu", Threads = Threads ?? 0, Workers = Workers ?? 0, LowMemory = LowMemory };

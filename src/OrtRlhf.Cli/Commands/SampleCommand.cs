@@ -43,22 +43,24 @@ internal sealed class SampleCommand : ModelCommand
     {
         var prompts = Prompt.Any() ? PromptList.Of(Prompt, "--prompt").Prompts.ToList() : [];
         if (Prompts is not null) prompts.AddRange(PromptList.Read(Prompts).Prompts);
-        if (prompts.Count == 0) throw new UsageError("sample: expected --prompt TEXT or --prompts FILE");
         var source = AdaptedModel.Find(Adapter);
         var (sampling, session) = (ToSampling(source.Options.Sampling), ToSession());
         Require("sample", sampling, session, Count is < 1 or > 10_000 ? [$"--count: expected 1 to 10000, got {Count}"] : []);
         OutputPlace.RequireFolder("output", Output);
 
+        using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
+        if (policy.Model.IsConditional && prompts.Count == 0) throw new UsageError("sample: expected --prompt TEXT or --prompts FILE");
+        if (!policy.Model.IsConditional && prompts.Count > 0) throw new UsageError($"sample: model '{policy.Model.Name}' draws without prompts; leave --prompt and --prompts out, --count says how many");
+        if (!policy.Model.IsConditional) prompts.Add("");
         SampleRequest[] requests = [.. prompts.SelectMany(prompt => Enumerable.Range(0, Count).Select(i => new SampleRequest(prompt, Seed + (ulong)i, 0, 0)))];
-        using var policy = source.Open(Model);
         using var pipeline = new Pipeline(policy, sampling, session);
         var images = Work.Show("sampling", requests.Length, done => pipeline.Sample(requests, done, cancellation));
-        Write(images, policy.Model, pipeline.SamplerName, sampling);
-        Terminal.Line($"{images.Length} image{(images.Length == 1 ? "" : "s")} in {Output}, all on {Path.Combine(Output, "grid.png")} ({pipeline.SamplerName}, guidance {sampling.GuidanceScale})");
+        Write(images, policy.Model, pipeline.SamplerName, pipeline.GuidanceScale);
+        Terminal.Line($"{images.Length} image{(images.Length == 1 ? "" : "s")} in {Output}, all on {Path.Combine(Output, "grid.png")} ({pipeline.SamplerName}, guidance {pipeline.GuidanceScale})");
         return ExitCode.Done;
     }
 
-    private void Write(SampledImage[] images, ImageModel model, string sampler, SamplingOptions sampling)
+    private void Write(SampledImage[] images, ImageModel model, string sampler, double guidanceScale)
     {
         var entries = new List<object>();
         foreach (var (i, sampled) in images.Index())
@@ -70,7 +72,7 @@ internal sealed class SampleCommand : ModelCommand
         }
         var grid = new ImageGrid { Columns = Count > 1 ? Count : 0, Scale = Math.Max(1, SheetCell / images[0].Image.Width) };
         AtomicFile.Write(Path.Combine(Output, "grid.png"), ImageCodec.EncodePng(grid.Draw([.. images.Select(s => s.Image)], [.. images.Select(s => $"{s.Prompt} ({s.Trajectory.Request.Seed})")])));
-        JsonFile.Write(Path.Combine(Output, "samples.json"), new { model = model.Name, Adapter, sampler, sampling.GuidanceScale, images = entries });
+        JsonFile.Write(Path.Combine(Output, "samples.json"), new { model = model.Name, Adapter, sampler, guidanceScale, images = entries });
     }
 
     // A part of a file name: letters and digits of the prompt.

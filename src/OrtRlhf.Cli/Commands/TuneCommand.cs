@@ -160,6 +160,7 @@ internal sealed class TuneCommand : ModelCommand
             Images = Images ?? d.Images,
             PromptsPerEpoch = PromptsPerEpoch ?? DefaultPrompts(d),
             Sampling = ToSampling(d.Sampling),
+            ModelOptions = ToModel(d.ModelOptions),
             LearningRate = LearningRate ?? d.LearningRate,
             WarmupUpdates = WarmupUpdates ?? d.WarmupUpdates,
             LearningRateDecay = Choice.Of<LearningRateDecay>("learning-rate-decay", LearningRateDecay) ?? d.LearningRateDecay,

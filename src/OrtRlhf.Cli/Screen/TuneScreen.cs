@@ -79,7 +79,7 @@ internal static class TuneScreen
 
     private static TuningEnvironment Environment(Action<TuningProgress> progress, Action<EvaluationResult> evaluated, Action<EpochMetrics> epoch) => new()
     {
-        OpenModel = folder => ImageModel.Open(ModelFolder.Find(folder)),
+        OpenModel = (folder, reading) => ImageModel.Open(ModelFolder.Find(folder), reading),
         Progress = progress,
         BaseEvaluated = evaluated,
         EpochDone = epoch,

@@ -5,7 +5,7 @@ using OrtRlhf.Graph.Passes;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// Component graphs that others exported (Optimum's <c>NAME/model.onnx</c>), brought to what we build ourselves: inputs and the one output of given
+/// Component graphs that others exported (Optimum's <c>NAME/model.onnx</c>), brought to what we build ourselves: inputs and outputs of given
 /// names and types (casts are added where an export differs), operator set 17 or newer, halves widened, normalisation and attention recognised, sizes frozen on request.
 /// </summary>
 public static class ExportedGraph
@@ -15,9 +15,11 @@ public static class ExportedGraph
     /// <param name="inputs">Names and types of all its inputs.</param>
     /// <param name="output">Name of the output to keep; it becomes a Float.</param>
     /// <param name="sizes">Shapes of inputs to freeze, 0 for a size that the graph has fixed itself; null leaves dimensions open.</param>
+    /// <param name="others">Names of further outputs to keep, after that one.</param>
     /// <exception cref="UserError">The graph is not valid, has other inputs or outputs, or cannot have those sizes.</exception>
     public static OnnxGraph Read(
-        ComponentFolder folder, IReadOnlyList<(string Name, ElementType Type)> inputs, string output, IReadOnlyDictionary<string, long[]>? sizes = null)
+        ComponentFolder folder, IReadOnlyList<(string Name, ElementType Type)> inputs, string output, IReadOnlyDictionary<string, long[]>? sizes = null,
+        IReadOnlyList<string>? others = null)
     {
         var graph = folder.ReadGraph();
         graph.Name = folder.Name;
@@ -27,12 +29,11 @@ public static class ExportedGraph
         var have = graph.Inputs.Where(i => i.Data is null).Select(i => i.Name).ToList();
         if (!have.ToHashSet().SetEquals(inputs.Select(i => i.Name)))
             throw new UserError($"{folder.Name}: '{Path.Combine(folder.Path, "model.onnx")}': expected inputs {string.Join(", ", inputs.Select(i => i.Name))}, got {string.Join(", ", have)}");
-        if (graph.Outputs.FirstOrDefault(o => o.Name == output) is not { } kept)
-            throw new UserError($"{folder.Name}: '{Path.Combine(folder.Path, "model.onnx")}': expected an output {output}, got {string.Join(", ", graph.Outputs.Select(o => o.Name))}");
+        Value[] kept = [.. new[] { output }.Concat(others ?? []).Select(name => graph.Outputs.FirstOrDefault(o => o.Name == name)
+            ?? throw new UserError($"{folder.Name}: '{Path.Combine(folder.Path, "model.onnx")}': expected an output {name}, got {string.Join(", ", graph.Outputs.Select(o => o.Name))}"))];
         graph.Outputs.Clear();
-        graph.Outputs.Add(kept);
         foreach (var (name, type) in inputs) TakeAs(graph, graph[name], type);
-        GiveAsFloat(graph, kept);
+        foreach (var value in kept) GiveAsFloat(graph, value);
         graph.Sort();
         graph.RemoveUnused();
         if (sizes is null) return Recognized(graph);
@@ -78,9 +79,12 @@ public static class ExportedGraph
 
     private static void GiveAsFloat(OnnxGraph graph, Value output)
     {
-        if (output.Type == ElementType.Float) return;
+        if (output.Type == ElementType.Float)
+        {
+            graph.Outputs.Add(output);
+            return;
+        }
         var name = output.Name;
-        graph.Outputs.Clear();
         graph.Rename(output, name + " as exported");
         graph.Output(Functions.Cast(output, ElementType.Float), name);
     }

@@ -32,4 +32,14 @@ public sealed record LatentScaling(double ScalingFactor, double ShiftFactor)
         var scaling = new LatentScaling(c.Number("scaling_factor", className == AutoencoderTinyConfig.ClassName ? 1 : 0.18215), c.Number("shift_factor", 0));
         return scaling.ScalingFactor > 0 ? scaling : throw c.Unsupported("scaling_factor", $"{scaling.ScalingFactor}", "a positive number");
     }
+
+    /// <summary>Pixels for each cell along one side, <c>2^(blocks - 1)</c>, from an autoencoder's config.json; 8 where it says nothing.</summary>
+    /// <param name="json">The text.</param>
+    /// <exception cref="Graph.UserError">It is not valid.</exception>
+    public static int PixelsPerCell(string json)
+    {
+        var c = ConfigReader.Parse(json, "vae");
+        var blocks = c.Has("decoder_block_out_channels") ? c.Integers("decoder_block_out_channels") : c.Integers("block_out_channels", 0, 0, 0, 0);
+        return 1 << Math.Clamp(blocks.Length - 1, 0, 10);
+    }
 }

@@ -9,7 +9,10 @@ public sealed class ModelIndex
     private const string FileName = "model_index.json";
     private readonly Dictionary<string, string> _classes;
 
-    private ModelIndex(string folder, string pipeline, Dictionary<string, string> classes) => (Folder, Pipeline, _classes) = (folder, pipeline, classes);
+    private readonly Dictionary<string, bool> _flags;
+
+    private ModelIndex(string folder, string pipeline, Dictionary<string, string> classes, Dictionary<string, bool> flags) =>
+        (Folder, Pipeline, _classes, _flags) = (folder, pipeline, classes, flags);
 
     /// <summary>The pipeline's folder.</summary>
     public string Folder { get; }
@@ -28,19 +31,26 @@ public sealed class ModelIndex
         if (CheckpointFile.Find(folder, FileName) is not { } text)
             throw new UserError($"model '{folder}': no {FileName}; expected a whole pipeline (scheduler, tokenizer, text_encoder, unet, vae), as diffusers' save_pretrained writes it");
         var classes = new Dictionary<string, string>(StringComparer.Ordinal);
+        var flags = new Dictionary<string, bool>(StringComparer.Ordinal);
         var pipeline = "";
         foreach (var entry in CheckpointFile.Json(Path.Combine(folder, FileName), text).EnumerateObject())
         {
             if (entry.Name == "_class_name" && entry.Value.ValueKind == JsonValueKind.String) pipeline = entry.Value.GetString()!;
+            if (entry.Value.ValueKind is JsonValueKind.True or JsonValueKind.False) flags[entry.Name] = entry.Value.GetBoolean();
             // [library, class], both null for a component that was left out.
             if (entry.Value.ValueKind != JsonValueKind.Array || entry.Value.GetArrayLength() != 2 || entry.Value[1].ValueKind != JsonValueKind.String) continue;
             classes[entry.Name] = entry.Value[1].GetString()!;
         }
-        return new ModelIndex(folder, pipeline, classes);
+        return new ModelIndex(folder, pipeline, classes, flags);
     }
 
     /// <summary>Class of a component; empty for one that the index does not name.</summary>
     public string ClassOf(string name) => _classes.GetValueOrDefault(name, "");
+
+    /// <summary>A truth value of the pipeline, such as <c>force_zeros_for_empty_prompt</c>.</summary>
+    /// <param name="name">Its key.</param>
+    /// <param name="otherwise">What holds where it is missing.</param>
+    public bool Flag(string name, bool otherwise) => _flags.GetValueOrDefault(name, otherwise);
 
     /// <summary>Whether a component's folder is there.</summary>
     public bool Has(string name) => Directory.Exists(Path.Combine(Folder, name));

@@ -36,7 +36,7 @@ internal sealed class PolicyGradientMethod : ITuningMethod
             : parts.Prompts.Training.Sum(list => list.Distinct().Count()) < options.Images ? AdvantageBaseline.Prompt
             : AdvantageBaseline.Batch;
         step = new PolicyGradientStep(
-            parts.Policy, parts.Pipeline.Table, parts.Pipeline.Text, options.Sampling.GuidanceScale, options.MicroBatch, Loss(options), options.Session);
+            parts.Policy, parts.Pipeline.Table, parts.Pipeline.Text, parts.Pipeline.GuidanceScale, options.MicroBatch, Loss(options), options.Session);
     }
 
     /// <inheritdoc/>

@@ -101,7 +101,7 @@ public sealed class PolicyGradientStep : IDisposable
             (_cx, _cm, _sigma, _old, _advantage) = (new float[batch], new float[batch], new float[batch], new float[batch], new float[batch]);
             _inputs =
             [
-                ("sample", _model.Sample), ("timestep", _model.Timestep), ("encoder_hidden_states", _model.States),
+                .. _model.Inputs,
                 ("next_sample", _next.ToOrt(batch, _latent.Channels, _latent.Height, _latent.Width)),
                 ("c_x", _cx.ToOrt(batch)), ("c_m", _cm.ToOrt(batch)), ("sigma", _sigma.ToOrt(batch)),
                 ("old_log_prob", _old.ToOrt(batch)), ("advantage", _advantage.ToOrt(batch)),

@@ -19,6 +19,9 @@ public sealed record PromptPool(IReadOnlyList<IReadOnlyList<string>> Training, I
     /// <summary>Every different prompt.</summary>
     internal IReadOnlyCollection<string> All => [.. Training.SelectMany(list => list).Concat(HeldOut).Distinct()];
 
+    /// <summary>The one prompt of a model that takes none: the empty text.</summary>
+    public static PromptPool WithoutText { get; } = new([[""]], [""]);
+
     /// <summary>Captions of drawn scenes; a prompt's combination of colours and shapes is in one of the two sides only.</summary>
     /// <param name="kinds">At least one kind.</param>
     public static PromptPool Scenes(IReadOnlyList<SceneKind> kinds) =>

@@ -65,6 +65,8 @@ public sealed class RewardRegistry
     private void RequireFit(IReward reward, IReadOnlyCollection<string>? prompts)
     {
         if (prompts?.FirstOrDefault(prompt => !reward.Fits(prompt)) is { } misfit)
-            throw new UserError($"reward '{reward.Name}': cannot score images of the prompt \"{misfit}\". Choose other prompts or another reward: {entries[reward.Name].Summary}.");
+            throw new UserError(misfit.Length == 0
+                ? $"reward '{reward.Name}': scores images of prompts, but the model draws without prompts. Choose another reward, such as jpeg-compressibility."
+                : $"reward '{reward.Name}': cannot score images of the prompt \"{misfit}\". Choose other prompts or another reward: {entries[reward.Name].Summary}.");
     }
 }

@@ -43,7 +43,7 @@ public sealed record TuningEnvironment
     public RewardRegistry Rewards { get; init; } = RewardRegistry.Default;
 
     /// <summary>Opens the model of a folder.</summary>
-    public Func<string, ImageModel> OpenModel { get; init; } = ImageModel.Open;
+    public Func<string, ModelOptions, ImageModel> OpenModel { get; init; } = ImageModel.Open;
 
     /// <summary>Told of every batch, on the run's own thread; may do nothing.</summary>
     public Action<TuningProgress> Progress { get; init; } = _ => { };

@@ -17,6 +17,9 @@ public sealed record TuningOptions
     /// <summary>Folder of the model. Default <c>models/shapes</c>.</summary>
     public string Model { get; init; } = "models/shapes";
 
+    /// <summary>How the model is read.</summary>
+    public ModelOptions ModelOptions { get; init; } = new();
+
     /// <summary>How to learn. Default DDPO.</summary>
     public TuningMethod Method { get; init; } = TuningMethod.Ddpo;
 
@@ -35,7 +38,7 @@ public sealed record TuningOptions
     /// <summary>Seed of all random numbers but those of the evaluation. Default 0.</summary>
     public ulong Seed { get; init; }
 
-    /// <summary>Prompt file, one prompt or template a line; null, the default, takes captions of drawn scenes.</summary>
+    /// <summary>Prompt file, one prompt or template a line; null, the default, takes captions of drawn scenes, or nothing for a model without prompts.</summary>
     public string? Prompts { get; init; }
 
     /// <summary>Prompts for evaluation; null, the default, puts some of <see cref="Prompts"/> aside.</summary>
@@ -145,10 +148,11 @@ public sealed record TuningOptions
     {
         foreach (var (holds, option, expected, got) in Checks())
             if (!holds) yield return string.Create(CultureInfo.InvariantCulture, $"--{option}: expected {expected}, got {got}");
-        foreach (var fault in Sampling.Faults()) yield return fault;
+        foreach (var fault in Sampling.Faults().Concat(ModelOptions.Faults())) yield return fault;
         if (Method == TuningMethod.Es) yield break;
-        if (Sampling.Sampler != SamplerKind.Ddim) yield return $"--sampler: expected ddim, got dpm-solver++: a solver's steps have no density for a policy gradient; use --method es";
-        if (Sampling.Eta == 0)
+        if (Sampling.Sampler == SamplerKind.DpmSolver) yield return $"--sampler: expected ddim or ddpm, got dpm-solver++: a solver's steps have no density for a policy gradient; use --method es";
+        if (Sampling.ClipSample == true) yield return "--clip-sample: expected false, got true: a clamped mean is not linear in the model's output; leave it out, or use --method es";
+        if (Sampling.Eta == 0 && Sampling.Sampler == SamplerKind.Ddim)
             yield return "--eta: expected more than 0, got 0: without noise the steps have no density for a policy gradient; use --eta 1, or --method es";
     }
 

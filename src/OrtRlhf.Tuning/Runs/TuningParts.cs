@@ -30,12 +30,18 @@ internal sealed class TuningParts : IDisposable
     public Learner Learner { get; }
 
     /// <summary>Loads everything; the adapters are the base model's.</summary>
+    /// <param name="model">The model that the options name.</param>
+    /// <param name="options">What to do.</param>
+    /// <param name="environment">Progress.</param>
+    /// <param name="prompts">Prompts.</param>
+    /// <param name="reward">What is raised.</param>
     /// <exception cref="UserError">The model cannot be read or run, or nothing in it can be trained.</exception>
-    public static TuningParts Load(TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward)
+    public static TuningParts Load(ImageModel model, TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward)
     {
         environment.Progress(new(TuningStage.Loading, 0, options.Epochs, 0, 0));
+        if (options.Method != TuningMethod.Es) options = options with { Sampling = options.Sampling with { ClipSample = false } };
         var lora = new LoraOptions { Targets = options.LoraTargets, Rank = options.LoraRank, Alpha = options.LoraAlpha };
-        var policy = Policy.Create(environment.OpenModel(options.Model), lora, options.Seed);
+        var policy = Policy.Create(model, lora, options.Seed);
         try
         {
             var pipeline = new Pipeline(policy, options.Sampling, options.Session);

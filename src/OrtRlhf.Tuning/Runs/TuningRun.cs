@@ -2,6 +2,7 @@ using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Prompts;
 using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Runs;
 
@@ -23,13 +24,13 @@ public static class TuningRun
         var folder = new RunFolder(options.Output);
         if (File.Exists(folder.Options))
             throw new UserError($"--output {options.Output}: there is a run in this folder. Continue it with 'ortrlhf tune --resume {options.Output}', or give another folder.");
-        var prompts = options.Prompts is null ? PromptPool.Scenes(options.PromptKinds) : PromptPool.Read(options.Prompts, options.HeldOutPrompts, options.Seed);
+        var (model, prompts) = Model(options, environment);
         var reward = ParseReward(options, environment, prompts);
-        using var parts = TuningParts.Load(options, environment, prompts, reward);
+        using var parts = TuningParts.Load(model, options, environment, prompts, reward);
         using var method = Method(parts);
         folder.Create();
         JsonFile.Write(folder.Prompts, prompts);
-        JsonFile.Write(folder.Options, options);
+        JsonFile.Write(folder.Options, parts.Options);
         return TuningLoop.Run(folder, parts, method, from: null, cancellation);
     }
 
@@ -54,11 +55,20 @@ public static class TuningRun
         else if (checkpoint?.Epoch == options.Epochs && File.Exists(folder.Summary)) return JsonFile.Read<RunSummary>(folder.Summary);
         Require(options);
         var prompts = JsonFile.Read<PromptPool>(folder.Prompts);
-        using var parts = TuningParts.Load(options, environment, prompts, ParseReward(options, environment, prompts));
+        using var parts = TuningParts.Load(environment.OpenModel(options.Model, options.ModelOptions), options, environment, prompts, ParseReward(options, environment, prompts));
         using var method = Method(parts);
         folder.Create();
         JsonFile.Write(folder.Options, options);
         return TuningLoop.Run(folder, parts, method, checkpoint, cancellation);
+    }
+
+    // Faults of a prompt file are told before those of a model, which takes longer to open.
+    private static (ImageModel, PromptPool) Model(TuningOptions options, TuningEnvironment environment)
+    {
+        var given = options.Prompts is null ? null : PromptPool.Read(options.Prompts, options.HeldOutPrompts, options.Seed);
+        var model = environment.OpenModel(options.Model, options.ModelOptions);
+        if (model.IsConditional) return (model, given ?? PromptPool.Scenes(options.PromptKinds));
+        return given is null ? (model, PromptPool.WithoutText) : throw new UserError($"--prompts: model '{model.Name}' draws without prompts; leave them out");
     }
 
     private static void Require(TuningOptions options)

@@ -48,7 +48,7 @@ public sealed class GuidedDenoiser : IDisposable
             _batch = new Batch(count, IsGuided, _latent, _text);
         }
         _batch.Fill(x, timesteps, prompts, _text);
-        var output = _session.Run(("sample", _batch.Sample), ("timestep", _batch.Timestep), ("encoder_hidden_states", _batch.States))["out_sample"];
+        var output = _session.Run(_batch.Inputs)["out_sample"];
         if (!IsGuided)
         {
             output.CopyTo(m);
@@ -72,7 +72,7 @@ public sealed class GuidedDenoiser : IDisposable
     {
         private readonly float[] _x;
         private readonly long[] _t;
-        private readonly float[] _states;
+        private readonly float[][] _fields;
         private readonly bool _guided;
         private readonly string?[] _prompts;
 
@@ -80,22 +80,19 @@ public sealed class GuidedDenoiser : IDisposable
         {
             var rows = guided ? 2 * count : count;
             (Count, _guided, _prompts) = (count, guided, new string?[count]);
-            (_x, _t, _states) = (new float[rows * latent.Count], new long[rows], new float[rows * text.Length * text.Width]);
-            Sample = _x.ToOrt(rows, latent.Channels, latent.Height, latent.Width);
-            Timestep = _t.ToOrt(rows);
-            States = _states.ToOrt(rows, text.Length, text.Width);
-            if (!guided) return;
-            var none = text[""];
-            for (var i = 0; i < count; i++) none.CopyTo(_states, i * none.Length);
+            (_x, _t) = (new float[rows * latent.Count], new long[rows]);
+            _fields = [.. text.Fields.Select(field => new float[rows * field.Shape.Aggregate(1L, (a, b) => a * b)])];
+            Inputs =
+            [
+                ("sample", _x.ToOrt(rows, latent.Channels, latent.Height, latent.Width)), ("timestep", _t.ToOrt(rows)),
+                .. text.Fields.Zip(_fields, (field, data) => (field.Input, data.ToOrt([rows, .. field.Shape]))),
+            ];
+            for (var i = 0; guided && i < count; i++) SetRow(i, text.Without);
         }
 
         public int Count { get; }
 
-        public OrtValue Sample { get; }
-
-        public OrtValue Timestep { get; }
-
-        public OrtValue States { get; }
+        public (string Name, OrtValue Value)[] Inputs { get; }
 
         public void Fill(ReadOnlySpan<float> x, ReadOnlySpan<long> timesteps, IReadOnlyList<string> prompts, TextEmbeddings text)
         {
@@ -107,20 +104,22 @@ public sealed class GuidedDenoiser : IDisposable
                 x.CopyTo(_x.AsSpan(x.Length));
                 timesteps.CopyTo(_t.AsSpan(Count));
             }
-            for (var i = 0; i < Count; i++)
+            for (var i = 0; i < Count && _fields.Length > 0; i++)
             {
                 if (_prompts[i] == prompts[i]) continue;
-                var states = text[prompts[i]];
-                states.CopyTo(_states, (first + i) * states.Length);
+                SetRow(first + i, text.Of(prompts[i]));
                 _prompts[i] = prompts[i];
             }
         }
 
         public void Dispose()
         {
-            Sample.Dispose();
-            Timestep.Dispose();
-            States.Dispose();
+            foreach (var (_, value) in Inputs) value.Dispose();
+        }
+
+        private void SetRow(int row, float[][] fields)
+        {
+            foreach (var (data, values) in _fields.Zip(fields)) values.CopyTo(data, row * values.Length);
         }
     }
 }

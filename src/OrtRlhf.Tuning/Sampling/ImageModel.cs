@@ -17,8 +17,8 @@ public readonly record struct LatentSize(int Channels, int Height, int Width)
 }
 
 /// <summary>
-/// A latent text-to-image model as its parts: token ids, three graphs and a noise schedule. Graphs are made anew at each call, so that
-/// the caller may change them.
+/// An image model as its parts: text encoders (none for a model without prompts), denoiser, decoder (none for one that denoises pixels) and a noise schedule.
+/// Graphs are made anew at each call, so that the caller may change them.
 /// </summary>
 public sealed record ImageModel
 {
@@ -34,20 +34,35 @@ public sealed record ImageModel
     /// <summary>Sizes of the latent that makes an image of the model's own size.</summary>
     public required LatentSize Latent { get; init; }
 
-    /// <summary>Token ids of a prompt, padded to the text encoder's length.</summary>
-    public required Func<string, long[]> Tokenize { get; init; }
+    /// <summary>Text encoders, whose states are joined; none for a model without prompts.</summary>
+    public required IReadOnlyList<TextEncoder> TextEncoders { get; init; }
 
-    /// <summary>Text encoder: <c>input_ids</c> int64 [B,S] to <c>last_hidden_state</c> [B,S,D]. The argument is B.</summary>
-    public required Func<Dim, OnnxGraph> TextEncoder { get; init; }
+    /// <summary>Whether it draws prompts.</summary>
+    public bool IsConditional => TextEncoders.Count > 0;
+
+    /// <summary>Whether a row without a prompt has zeros for the text (diffusers' <c>force_zeros_for_empty_prompt</c>), and not the states of "".</summary>
+    public bool ZerosWithoutPrompt { get; init; }
+
+    /// <summary>Whether the denoiser takes <c>text_embeds</c> and <c>time_ids</c>, as Stable Diffusion XL's does.</summary>
+    public bool TakesSizes { get; init; }
 
     /// <summary>
-    /// Denoiser: <c>sample</c> [B,C,H,W], <c>timestep</c> int64 [B], <c>encoder_hidden_states</c> [B,S,D] to <c>out_sample</c> [B,C,H,W].
-    /// The argument is B, a number for training.
+    /// Denoiser: <c>sample</c> [B,C,H,W], <c>timestep</c> int64 [B] and the fields of <see cref="TextEmbeddings"/> to <c>out_sample</c> [B,C,H,W]; all but the
+    /// timestep Float. The argument is B, a number for training.
     /// </summary>
     public required Func<Dim, OnnxGraph> Denoiser { get; init; }
 
-    /// <summary>Image decoder: <c>latent_sample</c> [B,C,H,W] to <c>sample</c> [B,3,8H,8W] or so, nominally in [-1,1]. The argument is B.</summary>
-    public required Func<Dim, OnnxGraph> Decoder { get; init; }
+    /// <summary>
+    /// Image decoder: <c>latent_sample</c> [B,C,H,W] to <c>sample</c> [B,3,8H,8W] or so, nominally in [-1,1]. The argument is B. Null where the latents are the
+    /// pixels.
+    /// </summary>
+    public required Func<Dim, OnnxGraph>? Decoder { get; init; }
+
+    /// <summary>Pixels of an image for each cell of its latent, along one side; 1 where the latents are the pixels.</summary>
+    public int PixelsPerCell { get; init; } = 1;
+
+    /// <summary>Size of the images.</summary>
+    public Pixels ImageSize => new(Latent.Height * PixelsPerCell, Latent.Width * PixelsPerCell);
 
     /// <summary>
     /// Image encoder: <c>sample</c> [B,3,H,W] in [-1,1] to <c>latent_parameters</c> [B,2C,h,w] (means, then log-variances) or, of an autoencoder without
@@ -62,10 +77,12 @@ public sealed record ImageModel
     public double ShiftFactor { get; init; }
 
     /// <summary>
-    /// Opens a pipeline folder: model_index.json, scheduler, tokenizer, text_encoder, unet and vae in diffusers' layout, or graphs in Optimum's
-    /// (<c>unet/model.onnx</c>, <c>text_encoder/model.onnx</c>, <c>vae_decoder/model.onnx</c>). Weights are read when a graph is made.
+    /// Opens a pipeline folder: model_index.json, scheduler, tokenizer, text_encoder (Stable Diffusion XL: tokenizer_2 and text_encoder_2, too), unet and vae in
+    /// diffusers' layout, or graphs in Optimum's (<c>unet/model.onnx</c>, <c>text_encoder/model.onnx</c>, <c>vae_decoder/model.onnx</c>). A UNet2DModel needs
+    /// no text and no vae. Weights are read when a graph is made.
     /// </summary>
     /// <param name="folder">The folder.</param>
+    /// <param name="options">How to read it; null for the defaults.</param>
     /// <exception cref="UserError">A component is missing, damaged, of a class that is not supported, or does not fit the others.</exception>
-    public static ImageModel Open(string folder) => ImageModelFolder.Open(folder);
+    public static ImageModel Open(string folder, ModelOptions? options = null) => ImageModelFolder.Open(folder, options ?? new());
 }

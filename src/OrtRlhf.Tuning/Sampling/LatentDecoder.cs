@@ -8,18 +8,19 @@ namespace OrtRlhf.Tuning.Sampling;
 public sealed class LatentDecoder : IDisposable
 {
     private readonly ImageModel _model;
-    private readonly GraphSession _session;
+    private readonly GraphSession? _session;
 
-    /// <summary>Loads the decoder.</summary>
+    /// <summary>Loads the decoder, where there is one.</summary>
     /// <exception cref="UserError">The model cannot be read or run.</exception>
     public LatentDecoder(ImageModel model, SessionSettings settings) =>
-        (_model, _session) = (model, new GraphSession(model.Decoder("batch"), settings));
+        (_model, _session) = (model, model.Decoder is { } decoder ? new GraphSession(decoder("batch"), settings) : null);
 
-    /// <summary>Decodes latents, all in one run: <c>image = decode(z / scaling_factor + shift_factor)</c>.</summary>
+    /// <summary>Decodes latents, all in one run: <c>image = decode(z / scaling_factor + shift_factor)</c>; without a decoder the latents are the pixels.</summary>
     /// <param name="latents">Latents [B][C*H*W].</param>
     public RgbImage[] Decode(IReadOnlyList<ReadOnlyMemory<float>> latents)
     {
         var size = _model.Latent;
+        if (_session is null) return [.. latents.Select(z => RgbImage.FromFloats(z.Span, size.Width, size.Height))];
         var z = new float[latents.Count * size.Count];
         for (var i = 0; i < latents.Count; i++) latents[i].Span.CopyTo(z.AsSpan(i * size.Count));
         if (_model.ScalingFactor != 1 || _model.ShiftFactor != 0)
@@ -34,5 +35,5 @@ public sealed class LatentDecoder : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _session.Dispose();
+    public void Dispose() => _session?.Dispose();
 }

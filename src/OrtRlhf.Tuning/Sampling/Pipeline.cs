@@ -22,21 +22,25 @@ public sealed class Pipeline : IDisposable
     public Pipeline(Policy policy, SamplingOptions options, SessionSettings settings)
     {
         (_policy, Options) = (policy, options);
-        if (options.Sampler == SamplerKind.DpmSolver) _solver = DpmSolverTable.Build(policy.Model.Scheduler, options.Steps);
-        else _table = DdimTable.Build(policy.Model.Scheduler, options.Steps, options.Eta);
-        Text = new TextEmbeddings(policy.Model, settings);
+        var scheduler = options.ClipSample is { } clips ? policy.Model.Scheduler with { ClipSample = clips } : policy.Model.Scheduler;
+        if (options.Sampler == SamplerKind.DpmSolver) _solver = DpmSolverTable.Build(scheduler, options.Steps);
+        else _table = options.Sampler == SamplerKind.Ddpm ? DdpmTable.Build(scheduler, options.Steps) : DdimTable.Build(scheduler, options.Steps, options.Eta);
+        Text = new TextEmbeddings(policy.Model, settings, options.Sizes);
         var graph = policy.Denoiser("batch").Graph;
         var (each, count) = settings.Split(graph);
         _workers = new([.. Enumerable.Range(0, count).Select(_ => new Worker(
-            new GuidedDenoiser(graph, policy.Adapters, policy.Model.Latent, Text, options.GuidanceScale, each), new LatentDecoder(policy.Model, each)))]);
+            new GuidedDenoiser(graph, policy.Adapters, policy.Model.Latent, Text, GuidanceScale, each), new LatentDecoder(policy.Model, each)))]);
     }
 
     /// <summary>How it samples.</summary>
     public SamplingOptions Options { get; }
 
+    /// <summary>The guidance scale in use: 1 for a model without prompts.</summary>
+    public double GuidanceScale => _policy.Model.IsConditional ? Options.GuidanceScale : 1;
+
     /// <summary>The sampler's steps.</summary>
     /// <exception cref="UserError">The sampler is a solver of several steps, which is no table of Gaussian steps.</exception>
-    public SamplerTable Table => _table ?? throw new UserError($"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use --sampler ddim with --eta above 0");
+    public SamplerTable Table => _table ?? throw new UserError($"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use --sampler ddim with --eta above 0, or ddpm");
 
     /// <summary>The sampler and its settings in a few words.</summary>
     public string SamplerName => _table?.Name ?? _solver!.Name;

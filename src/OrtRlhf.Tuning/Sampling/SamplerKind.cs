@@ -8,4 +8,9 @@ public enum SamplerKind
 
     /// <summary>DPM-Solver++(2M), <see cref="Learning.Schedulers.DpmSolverTable"/>: deterministic, for sampling and evaluation only; eta is not used.</summary>
     DpmSolver,
+
+    /// <summary>
+    /// Ancestral sampling of DDPM, <see cref="Learning.Schedulers.DdpmTable"/>, with the scheduler's variance: its steps have a density; eta is not used.
+    /// </summary>
+    Ddpm,
 }

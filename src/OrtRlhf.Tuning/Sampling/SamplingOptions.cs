@@ -16,15 +16,21 @@ public sealed record SamplingOptions
 
     /// <summary>
     /// Classifier-free guidance g: <c>m = u + g (c - u)</c> of the outputs without (u) and with (c) the prompt; at least 0, default 3.
-    /// At 1 the model runs once a step, without u.
+    /// At 1 the model runs once a step, without u, and so it does where there are no prompts.
     /// </summary>
     public double GuidanceScale { get; init; } = 3;
 
+    /// <summary>
+    /// Whether the predicted image is clamped at each step (diffusers' <c>clip_sample</c>). Null, the default, as the model's scheduler says; but policy gradients,
+    /// whose means are linear in the model's output, sample without.
+    /// </summary>
+    public bool? ClipSample { get; init; }
+
+    /// <summary>What Stable Diffusion XL is told of sizes and crop.</summary>
+    public MicroConditioning Sizes { get; init; } = new();
+
     /// <summary>Images sampled together; at least 1, default 16. Results do not depend on it, but for rounding.</summary>
     public int BatchSize { get; init; } = 16;
-
-    /// <summary>Whether the model runs with and without the prompt.</summary>
-    public bool IsGuided => GuidanceScale != 1;
 
     /// <summary>All faults, in the words of the command line; none when all is well.</summary>
     public IEnumerable<string> Faults()

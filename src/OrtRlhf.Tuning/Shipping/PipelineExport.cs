@@ -27,16 +27,16 @@ public static class PipelineExport
             throw new UserError($"export '{folder}': is the model's own folder; give another one");
         var denoiser = model.Denoiser("batch");
         if (lora is not null) InjectLora.Apply(denoiser, lora with { AnyRank = true, Alpha = null });
-        OnnxFile.Write(model.TextEncoder("batch"), At("text_encoder"));
+        foreach (var encoder in model.TextEncoders) OnnxFile.Write(encoder.Graph("batch"), At(encoder.Name));
         OnnxFile.Write(denoiser, At("unet"));
-        OnnxFile.Write(model.Decoder("batch"), At("vae_decoder"));
-        if (model.Encoder is { } encoder) OnnxFile.Write(encoder("batch"), At("vae_encoder"));
+        if (model.Decoder is { } decoder) OnnxFile.Write(decoder("batch"), At("vae_decoder"));
+        if (model.Encoder is { } imageEncoder) OnnxFile.Write(imageEncoder("batch"), At("vae_encoder"));
         try
         {
             Copy("", "", "model_index.json");
             Copy("scheduler", "scheduler", "scheduler_config.json");
-            Copy("tokenizer", "tokenizer", TokenizerFiles);
-            foreach (var component in (string[])["text_encoder", "unet", "vae_decoder"]) Copy(component, component, "config.json");
+            foreach (var tokenizer in (string[])["tokenizer", "tokenizer_2"]) Copy(tokenizer, tokenizer, TokenizerFiles);
+            foreach (var component in (string[])["text_encoder", "text_encoder_2", "unet", "vae_decoder"]) Copy(component, component, "config.json");
             foreach (var component in (string[])["vae_decoder", "vae_encoder"])
                 if (File.Exists(At(component))) Copy("vae", component, "config.json");
         }

@@ -46,7 +46,7 @@ public sealed class ResumeTests
         using var folder = new TempFolder();
         var short_ = TinyRun.Options(folder, "short") with { Epochs = 2 };
         var summary = TuningRun.Execute(short_, TinyRun.Environment);
-        Assert.Equal(summary.Reward, TuningRun.Resume(short_.Output, TinyRun.Environment with { OpenModel = _ => throw new InvalidOperationException("a finished run loads nothing") }).Reward);
+        Assert.Equal(summary.Reward, TuningRun.Resume(short_.Output, TinyRun.Environment with { OpenModel = (_, _) => throw new InvalidOperationException("a finished run loads nothing") }).Reward);
 
         TuningRun.Resume(short_.Output, TinyRun.Environment, epochs: 4);
         TuningRun.Execute(TinyRun.Options(folder, "long"), TinyRun.Environment);

@@ -98,7 +98,7 @@ public sealed class TuningRunTests
             var batches = new List<Dim>();
             var environment = TinyRun.Environment with
             {
-                OpenModel = path => TinyRun.Environment.OpenModel(path) is var model ? model with
+                OpenModel = (path, reading) => TinyRun.Environment.OpenModel(path, reading) is var model ? model with
                 {
                     Denoiser = batch =>
                     {

@@ -15,7 +15,7 @@ public class ImageModelTests
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
         Assert.Equal(("tiny", new LatentSize(4, 8, 8), 0.5, 0.1), (model.Name, model.Latent, model.ScalingFactor, model.ShiftFactor));
-        Assert.Equal([52, 1, 7, 53, 53, 53, 53, 53, 53, 53, 53, 53], model.Tokenize("a d"));
+        Assert.Equal([52, 1, 7, 53, 53, 53, 53, 53, 53, 53, 53, 53], model.TextEncoders[0].Tokenize("a d"));
         using var text = new TextEmbeddings(model, OneThread);
         Assert.Equal((TinyModel.Tokens, TinyModel.Width), (text.Length, text.Width));
         using var decoder = new LatentDecoder(model, OneThread);
@@ -95,7 +95,7 @@ public class ImageModelTests
     }, "truncated");
 
     [Theory]
-    [InlineData("unet", "UNet2DConditionModel", "UNet3DConditionModel", "unet: UNet2DConditionModel is supported, got UNet3DConditionModel")]
+    [InlineData("unet", "UNet2DConditionModel", "UNet3DConditionModel", "unet: UNet2DConditionModel and UNet2DModel are supported, got UNet3DConditionModel")]
     [InlineData("vae", "AutoencoderTiny", "VQModel", "got VQModel")]
     [InlineData("text_encoder", "CLIPTextModel", "T5EncoderModel", "got T5EncoderModel")]
     [InlineData("unet", "\"cross_attention_dim\":16", "\"cross_attention_dim\":24", "hidden_size 16")]

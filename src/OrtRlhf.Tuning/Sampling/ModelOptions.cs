@@ -1,0 +1,17 @@
+namespace OrtRlhf.Tuning.Sampling;
+
+/// <summary>How a model is read from its folder.</summary>
+public sealed record ModelOptions
+{
+    /// <summary>
+    /// Layers of the text encoders to leave out at the end, 0 to 11; default 0. With 1 Stable Diffusion 1 is conditioned on the states of the last layer but one,
+    /// and XL, which always leaves one out, on those of the last but two; diffusers' <c>clip_skip</c>.
+    /// </summary>
+    public int ClipSkip { get; init; }
+
+    /// <summary>All faults, in the words of the command line; none when all is well.</summary>
+    public IEnumerable<string> Faults()
+    {
+        if (ClipSkip is < 0 or > 11) yield return $"--clip-skip: expected 0 to 11, got {ClipSkip}";
+    }
+}
