@@ -1,4 +1,5 @@
 using OrtRlhf.Graph;
+using OrtRlhf.Tuning;
 
 namespace OrtRlhf.Cli;
 
@@ -20,12 +21,8 @@ internal static class ModelFolder
         if (Directory.Exists(wanted)) return wanted;
         if (File.Exists(wanted)) throw new UserError($"model '{wanted}': expected a folder, got a file; give the folder that holds model_index.json");
         var shipped = wanted.Replace('\\', '/').TrimEnd('/');
-        if (shipped.StartsWith("models/", StringComparison.Ordinal) && !shipped.Contains("..", StringComparison.Ordinal))
-        {
-            foreach (var start in new[] { Directory.GetCurrentDirectory(), AppContext.BaseDirectory })
-                for (var folder = new DirectoryInfo(start); folder is not null; folder = folder.Parent)
-                    if (File.Exists(Path.Combine(folder.FullName, shipped, "model_index.json"))) return Path.Combine(folder.FullName, shipped);
-        }
+        if (shipped.StartsWith("models/", StringComparison.Ordinal) && !shipped.Contains("..", StringComparison.Ordinal)
+            && ShippedModel.Find(shipped, "model_index.json") is { } found) return found;
         throw new UserError(path is null
             ? $"the model that ships, '{Default}', was not found above '{Directory.GetCurrentDirectory()}' nor above '{AppContext.BaseDirectory}'; name a model's folder"
             : $"model '{wanted}': there is no such folder; give a folder with a model_index.json, or none for '{Default}'");

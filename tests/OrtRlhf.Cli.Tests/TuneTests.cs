@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Formats;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Tests;
 
@@ -32,6 +34,26 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         Cli.Run("sample", "--adapter", adapter, "--prompt", "a cat", "--output", folder.At("tuned"), "--threads", "1").Succeeds();
         Cli.Run("sample", model.Path, "--steps", "2", "--prompt", "a cat", "--output", folder.At("base"), "--threads", "1").Succeeds();
         Assert.NotEqual(File.ReadAllBytes(folder.At("base", "0001-a-cat-0.png")), File.ReadAllBytes(folder.At("tuned", "0001-a-cat-0.png")));
+    }
+
+    [Fact]
+    public void ClipRewards_RunEndToEnd()
+    {
+        using var folder = new TempFolder();
+        var clip = TinyModel.WriteClip(folder.At("clip"));
+        SafetensorsFile.Write(folder.At("head.safetensors"), new Dictionary<string, Tensor> { ["weight"] = Tensor.Of(new float[] { 1, 2, 3, 4, 5, 6, 7, 8 }, 1, 8), ["bias"] = Tensor.Of([5f], 1) });
+        var expression = $"clip-score:{clip}+0.5*aesthetic:{folder.At("head.safetensors")}#clip={clip} - 0.1*pick-score:{clip}";
+        Cli.Run([.. TinyTune.Arguments(model.Path, folder, "run", reward: expression), "--watch", "jpeg-compressibility"]).Succeeds();
+        var run = new RunFolder(folder.At("run"));
+        var summary = JsonFile.Read<RunSummary>(run.Summary);
+        Assert.Equal(expression, summary.Reward.Name);
+        Assert.Equal(["aesthetic", "clip-score", "jpeg-compressibility", "pick-score"], summary.Rewards.Keys.Select(name => name.Split(':')[0]).Order());
+        Assert.All(summary.Rewards.Values, score => Assert.True(double.IsFinite(score.After.Mean)));
+        Assert.NotEqual(summary.Reward.Before.Mean, summary.Reward.After.Mean);
+        Assert.Contains("clip-score:", File.ReadAllText(run.Report));
+        Cli.Run("tune", "--resume", folder.At("run"), "--epochs", "3").Succeeds();
+        Cli.Run("eval", model.Path, "--adapter", Path.Combine(run.Adapter, "adapter.onnx_adapter"), "--reward", $"clip-score:{clip}", "--json", folder.At("eval.json"), "--threads", "1").Succeeds();
+        Cli.Run(TinyTune.Arguments(model.Path, folder, "other", reward: $"clip-score:{folder.At("none")}")).FailsWith(1, "reward 'clip-score:", "no folder");
     }
 
     [Theory]
@@ -70,7 +92,7 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
     public void BadReward_IsOneLine()
     {
         using var folder = new TempFolder();
-        Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "jpeg-compresibility")).FailsWith(1, "unknown reward 'jpeg-compresibility'", "known are jpeg-compressibility");
+        Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "jpeg-compresibility")).FailsWith(1, "unknown reward 'jpeg-compresibility'", "known are aesthetic, clip-score, ");
         Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "prompt-alignment")).FailsWith(1, "reward 'prompt-alignment': cannot score images of the prompt");
         Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "1e300*jpeg-compressibility")).FailsWith(1, "expected a finite sum, got -Infinity");
     }

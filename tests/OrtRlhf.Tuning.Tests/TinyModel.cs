@@ -66,6 +66,20 @@ internal static class TinyModel
         return folder;
     }
 
+    /// <summary>A CLIPModel of random weights with its tokenizer: images of 16x16, embeddings of 8 numbers.</summary>
+    public static string WriteClip(string folder)
+    {
+        Tokenizer(folder, ".");
+        Text(folder, "preprocessor_config.json", """{"size":{"shortest_edge":16},"crop_size":{"height":16,"width":16}}""");
+        var config = Text(folder, "config.json", $$"""
+            {"architectures":["CLIPModel"],"projection_dim":8,
+             "text_config":{"vocab_size":54,"hidden_size":{{Width}},"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":{{Tokens}},"eos_token_id":53},
+             "vision_config":{"hidden_size":{{Width}},"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"image_size":16,"patch_size":8} }
+            """);
+        Save(Path.Combine(folder, "model.safetensors"), ElementType.Float, 4, w => ClipModel.Build(ClipConfig.Parse(config), w));
+        return folder;
+    }
+
     private static void Scheduler(string folder, string className) => Text(folder, "scheduler/scheduler_config.json", $$"""
         {"_class_name":"{{className}}","beta_schedule":"scaled_linear","beta_start":0.00085,"beta_end":0.012,"prediction_type":"v_prediction","clip_sample":false,"timestep_spacing":"trailing"}
         """);
@@ -117,7 +131,7 @@ internal static class TinyModel
             var values = new float[shape.Aggregate(1L, (a, b) => a * b)];
             new Philox(seed, 0, (uint)tensors.Count, 0).FillGaussian(values);
             var isNorm = shape.Length == 1 && name.EndsWith("weight", StringComparison.Ordinal);
-            var scale = shape.Length == 1 ? 0.1 : 1 / Math.Sqrt(values.Length / shape[0]);
+            var scale = shape.Length < 2 ? 0.1 : 1 / Math.Sqrt(values.Length / shape[0]);
             for (var i = 0; i < values.Length; i++) values[i] = (float)((isNorm ? 1 : 0) + (scale * values[i]));
             return tensors[name] = Tensor.Of(values, shape);
         }));

@@ -8,7 +8,7 @@ namespace OrtRlhf.Pretrain;
 internal static class InitialWeights
 {
     /// <summary>
-    /// Weights uniform in +-1/sqrt(fan-in), embeddings N(0, 0.02^2), norms 1, biases 0; the last layer of each residual branch and of the denoiser 0.
+    /// Weights uniform in +-1/sqrt(fan-in), embeddings N(0, 0.02^2), norms 1, biases 0, CLIP's logit_scale ln(1/0.07); the last layer of each residual branch and of the denoiser 0.
     /// </summary>
     public static Weights Make(ulong seed, IReadOnlyDictionary<string, Tensor>? known = null, bool trainable = true)
     {
@@ -19,7 +19,8 @@ internal static class InitialWeights
     private static Tensor Draw(Philox random, string name, long[] shape)
     {
         var values = new float[shape.Aggregate(1L, (a, b) => a * b)];
-        if (name.Contains("embedding.weight", StringComparison.Ordinal))
+        if (name == "logit_scale") values[0] = MathF.Log(1 / 0.07f);
+        else if (name.Contains("embedding.weight", StringComparison.Ordinal))
         {
             random.FillGaussian(values);
             foreach (ref var v in values.AsSpan()) v *= 0.02f;

@@ -17,6 +17,9 @@ internal class TrainingOptions
     [Option("learning-rate", Default = 1e-3, HelpText = "Peak of the learning rate.")]
     public double LearningRate { get; init; }
 
+    [Option("warm-up", Default = 200, HelpText = "Steps over which the learning rate rises.")]
+    public int WarmUp { get; init; }
+
     [Option("decay-from", Default = 0.6, HelpText = "Share of the time after which the learning rate falls, as a cosine, to a fiftieth.")]
     public double DecayFrom { get; init; }
 
@@ -48,6 +51,26 @@ internal sealed class DenoiserOptions : TrainingOptions
 
     [Option("pool", Default = 200_000, HelpText = "Most scenes kept.")]
     public int Pool { get; init; }
+}
+
+[Verb("clip", HelpText = "Trains a CLIP of scenes and captions (models/shapes-clip).")]
+internal sealed class ClipOptions : TrainingOptions
+{
+    [Option("text", HelpText = "Pipeline folder whose text encoder a new text tower starts from. Default none: random weights.")]
+    public string? Text { get; init; }
+}
+
+[Verb("evaluate-clip", HelpText = "Judges a CLIP on captions that its training and tuning never saw.")]
+internal sealed class EvaluateClipOptions
+{
+    [Option("output", Default = "models/shapes-clip", HelpText = "CLIP's folder.")]
+    public required string Output { get; init; }
+
+    [Option("count", Default = 512, HelpText = "Captions, a quarter of each kind.")]
+    public int Count { get; init; }
+
+    [Option("samples", HelpText = "Model folder whose pictures are scored, too, and compared with prompt-alignment. Default none.")]
+    public string? Samples { get; init; }
 }
 
 [Verb("reconstruct", HelpText = "Judges the autoencoder: PSNR, verifier on reconstructions, and a picture.")]

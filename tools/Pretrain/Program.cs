@@ -10,12 +10,14 @@ Console.CancelKeyPress += (_, e) =>
 };
 try
 {
-    return Parser.Default.ParseArguments<AutoencoderOptions, TextOptions, DenoiserOptions, ReconstructOptions, EvaluateOptions>(args).MapResult(
+    return Parser.Default.ParseArguments<AutoencoderOptions, TextOptions, DenoiserOptions, ClipOptions, ReconstructOptions, EvaluateOptions, EvaluateClipOptions>(args).MapResult(
         (AutoencoderOptions o) => AutoencoderTraining.Run(o, stop.Token),
         (TextOptions o) => TextTraining.Run(o, stop.Token),
         (DenoiserOptions o) => DenoiserTraining.Run(o, stop.Token),
+        (ClipOptions o) => ClipTraining.Run(o, stop.Token),
         (ReconstructOptions o) => Reconstruction.Run(o),
         (EvaluateOptions o) => Evaluation.Run(o),
+        (EvaluateClipOptions o) => ClipEvaluation.Run(o),
         _ => 2);
 }
 catch (UserError e)

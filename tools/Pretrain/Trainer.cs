@@ -17,7 +17,6 @@ internal delegate (string Name, OrtValue Value)[] NextBatch(ulong batch);
 /// </summary>
 internal sealed class Trainer
 {
-    private const int WarmUp = 200;
     private const int EmaEvery = 4;
     private readonly TrainingOptions _options;
     private readonly string _part;
@@ -139,7 +138,7 @@ internal sealed class Trainer
     {
         var done = Math.Clamp(((Elapsed(clock) / _options.Minutes) - _options.DecayFrom) / (1 - _options.DecayFrom), 0, 1);
         var left = 0.02 + (0.98 * (1 + Math.Cos(Math.PI * done)) / 2);
-        return _options.LearningRate * left * Math.Min(1, (_optimizer.StepCount + 1.0) / WarmUp);
+        return _options.LearningRate * left * Math.Min(1, (_optimizer.StepCount + 1.0) / Math.Max(1, _options.WarmUp));
     }
 
     private ExponentialMovingAverage Average() => new(_parameters.All, Math.Pow(_options.Ema, EmaEvery), warmUp: true);

@@ -56,7 +56,7 @@ internal static class HelpPage
         if (Verbs.OptionsOf(type).Any(entry => entry.Option.LongName == "reward"))
         {
             text.AppendLine().AppendLine("Rewards:");
-            foreach (var reward in RewardRegistry.Default.Entries) Entry(text, reward.Name, reward.Summary + ".", Column);
+            foreach (var reward in RewardRegistry.Default.Entries) Entry(text, reward.Usage, reward.Summary + ".", Column);
         }
         return text.ToString().TrimEnd();
     }

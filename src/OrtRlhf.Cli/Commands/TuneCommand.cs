@@ -14,13 +14,14 @@ namespace OrtRlhf.Cli.Commands;
 [Example("the model that ships: smaller files, and still what the prompt says", "tune")]
 [Example("one reward alone; the report shows what it costs", "tune --reward jpeg-compressibility --epochs 20 --seed 1 --output artifacts/runs/small")]
 [Example("your model and prompts, without gradients", "tune my-model --method es --reward prompt-alignment --prompts prompts.txt")]
+[Example("rewards of your own: a CLIP folder, an aesthetic head, a service", "tune my-model --prompts prompts.txt --reward \"clip-score:my-clip+0.2*http://localhost:8000/score#timeout=20\"")]
 [Example("go on with a run that was stopped", "tune --resume artifacts/runs/small")]
 internal sealed class TuneCommand : ModelCommand
 {
     [Option("method", MetaValue = "NAME", HelpText = "How to learn: ddpo (policy gradient with a clipped importance ratio), reinforce (plain policy gradient) or es (evolution strategies, no gradients, no training graph). Default ddpo.")]
     public string? Method { get; set; }
 
-    [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below. Default jpeg-compressibility+2.5*prompt-alignment.")]
+    [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below; an argument (NAME:ARGUMENT#OPTION=VALUE) ends at a blank, + or *, or stands in quotes. Default jpeg-compressibility+2.5*prompt-alignment.")]
     public string? Reward { get; set; }
 
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]

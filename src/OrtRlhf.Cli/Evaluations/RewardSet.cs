@@ -9,14 +9,14 @@ internal sealed record RewardSet(IReadOnlyList<WeightedReward> Sums, WeightedRew
 {
     /// <summary>Reads expressions.</summary>
     /// <param name="registry">The rewards there are.</param>
-    /// <param name="expressions">Weighted sums; none for every reward that fits the prompts.</param>
+    /// <param name="expressions">Weighted sums; none for every reward that fits the prompts and needs no argument.</param>
     /// <param name="prompts">The prompts that will be drawn.</param>
     /// <exception cref="Graph.UserError">As <see cref="RewardRegistry.Parse"/>.</exception>
     public static RewardSet Parse(RewardRegistry registry, IReadOnlyList<string> expressions, IReadOnlyCollection<string> prompts)
     {
         if (expressions.Count == 0)
         {
-            expressions = [.. registry.Entries.Where(entry => entry.OppositeOf is null).Select(entry => (entry.Name, Reward: entry.Create()))
+            expressions = [.. registry.Entries.Where(entry => entry.IsWatched).Select(entry => (entry.Name, Reward: entry.Create(new(entry.Name))))
                 .Where(entry => prompts.All(entry.Reward.Fits)).Select(entry => entry.Name)];
         }
         WeightedReward[] sums = [.. expressions.Select(expression => registry.Parse(expression, prompts)).DistinctBy(sum => sum.Name)];

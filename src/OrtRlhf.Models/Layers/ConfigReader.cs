@@ -22,11 +22,11 @@ internal sealed class ConfigReader
         {
             using var document = JsonDocument.Parse(json);
             var root = document.RootElement.Clone();
-            return root.ValueKind == JsonValueKind.Object ? new ConfigReader(root, model) : throw new UserError($"config.json of {model}: expected an object, got {root.ValueKind}");
+            return root.ValueKind == JsonValueKind.Object ? new ConfigReader(root, model) : throw new UserError($"{Source(model)}: expected an object, got {root.ValueKind}");
         }
         catch (JsonException e)
         {
-            throw new UserError($"config.json of {model}: not valid JSON at line {e.LineNumber + 1}; fetch the file again", e);
+            throw new UserError($"{Source(model)}: not valid JSON at line {e.LineNumber + 1}; fetch the file again", e);
         }
     }
 
@@ -66,6 +66,15 @@ internal sealed class ConfigReader
     public long[] Integers(string name, params long[] otherwise) => Find(name) is not { } e ? otherwise
         : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() > 0 ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0))]
         : throw Fault(name, e, "a list of whole numbers");
+
+    /// <summary>A list of that many numbers.</summary>
+    public IReadOnlyList<double> Numbers(string name, IReadOnlyList<double> otherwise, int count) => Find(name) is not { } e ? otherwise
+        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() == count && e.EnumerateArray().All(n => n.ValueKind == JsonValueKind.Number && double.IsFinite(n.GetDouble()))
+            ? [.. e.EnumerateArray().Select(n => n.GetDouble())]
+            : throw Fault(name, e, $"a list of {count} numbers");
+
+    /// <summary>Whether a key holds an object.</summary>
+    public bool IsObject(string name) => Find(name) is { ValueKind: JsonValueKind.Object };
 
     /// <summary>A list of texts out of some.</summary>
     public string[] Choices(string name, string[] otherwise, params string[] choices)
@@ -126,17 +135,17 @@ internal sealed class ConfigReader
     /// <summary>Demands that two lists have an entry a block.</summary>
     public void SameCount(string name, int count, int blocks)
     {
-        if (count != blocks) throw new UserError($"config.json of {_model}: {name} has {count} entries, expected {blocks}, one for each block");
+        if (count != blocks) throw new UserError($"{Source(_model)}: {name} has {count} entries, expected {blocks}, one for each block");
     }
 
     /// <summary>An error about an option that is not built.</summary>
     public UserError Unsupported(string name, string value, string expected) =>
-        new($"config.json of {_model}: {name} = {Short(value)} is not supported; expected {expected}");
+        new($"{Source(_model)}: {name} = {Short(value)} is not supported; expected {expected}");
 
     private static long Integer(string name, JsonElement e, long least, string model) =>
         e.ValueKind == JsonValueKind.Number && e.TryGetInt64(out var number) && number >= least && number <= int.MaxValue
             ? number
-            : throw new UserError($"config.json of {model}: {name}: expected a whole number from {least} to {int.MaxValue}, got {Short(e.GetRawText())}");
+            : throw new UserError($"{Source(model)}: {name}: expected a whole number from {least} to {int.MaxValue}, got {Short(e.GetRawText())}");
 
     private long Integer(string name, JsonElement e, long least) => Integer(name, e, least, _model);
 
@@ -148,7 +157,10 @@ internal sealed class ConfigReader
 
     private JsonElement? Find(string name) => _root.TryGetProperty(name, out var e) && e.ValueKind != JsonValueKind.Null ? e : null;
 
-    private UserError Fault(string name, JsonElement e, string expected) => new($"config.json of {_model}: {name}: expected {expected}, got {Short(e.GetRawText())}");
+    // The model's class, or the name of another file.
+    private static string Source(string model) => model.Contains(".json", StringComparison.Ordinal) ? model : $"config.json of {model}";
+
+    private UserError Fault(string name, JsonElement e, string expected) => new($"{Source(_model)}: {name}: expected {expected}, got {Short(e.GetRawText())}");
 
     private static string Short(string text) => text.Length <= 80 ? text.ReplaceLineEndings(" ") : text[..77].ReplaceLineEndings(" ") + "...";
 }

@@ -5,8 +5,9 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Tuning.Rewards;
 
 /// <summary>
-/// Reads weighted sums: <c>expression = [sign] term {sign term}</c>, <c>term = name | number '*' name | name '*' number</c>,
-/// blanks anywhere between them. Names contain hyphens: "a-b" is the reward of that name where there is one, else a minus b.
+/// Reads weighted sums: <c>expression = [sign] term {sign term}</c>, <c>term = reward | number '*' reward | reward '*' number</c>,
+/// <c>reward = name [':' argument]</c>, blanks anywhere between them. Names contain hyphens: "a-b" is the reward of that name where there is one, else
+/// a minus b. An argument ends at a blank, '+' or '*', or stands in single or double quotes.
 /// </summary>
 internal static partial class RewardExpression
 {
@@ -14,9 +15,9 @@ internal static partial class RewardExpression
     /// <param name="text">The expression.</param>
     /// <param name="isKnown">Whether a reward of that name exists.</param>
     /// <param name="known">The names, for the error.</param>
-    public static IReadOnlyList<(string Name, double Weight)> Parse(string text, Func<string, bool> isKnown, IEnumerable<string> known)
+    public static IReadOnlyList<(RewardName Name, double Weight)> Parse(string text, Func<string, bool> isKnown, IEnumerable<string> known)
     {
-        var weights = new List<(string Name, double Weight)>();
+        var weights = new List<(RewardName Name, double Weight)>();
         var at = 0;
         SkipBlanks();
         if (at == text.Length) throw Wrong("is empty");
@@ -25,7 +26,8 @@ internal static partial class RewardExpression
             var sign = TakeSign(first: weights.Count == 0);
             var weight = TakeNumber() is { } before ? before : double.NaN;
             if (!double.IsNaN(weight)) Expect('*');
-            var name = TakeName();
+            var name = new RewardName(TakeName(), TakeArgument());
+            SkipBlanks();
             if (double.IsNaN(weight)) weight = Take('*') ? TakeNumber() ?? throw Wrong($"needs a number after '{name}*'") : 1;
             Add(name, sign * weight);
         }
@@ -79,11 +81,30 @@ internal static partial class RewardExpression
             for (var cut = name.Length; cut > 0 && !isKnown(name); cut = match.Value.LastIndexOf('-', cut - 1)) name = match.Value[..cut];
             if (!isKnown(name)) throw new UserError($"unknown reward '{match.Value}' in '{text}': known are {string.Join(", ", known)}.");
             at += name.Length;
-            SkipBlanks();
+            if (at == text.Length || text[at] != ':') SkipBlanks();
             return name;
         }
 
-        void Add(string name, double weight)
+        string? TakeArgument()
+        {
+            if (at == text.Length || text[at] != ':') return null;
+            at++;
+            var quote = at < text.Length && text[at] is '\'' or '"' ? text[at] : '\0';
+            if (quote != '\0')
+            {
+                var end = text.IndexOf(quote, at + 1);
+                if (end < 0) throw Wrong($"has no end of the quotes {Place()}");
+                var quoted = text[(at + 1)..end];
+                at = end + 1;
+                return quoted;
+            }
+            var match = RewardName.Unquoted().Match(text, at);
+            if (!match.Success) throw Wrong($"needs an argument behind ':' {Place()}");
+            at += match.Length;
+            return match.Value;
+        }
+
+        void Add(RewardName name, double weight)
         {
             var index = weights.FindIndex(entry => entry.Name == name);
             if (index < 0) weights.Add((name, weight));

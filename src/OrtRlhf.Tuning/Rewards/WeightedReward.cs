@@ -98,12 +98,14 @@ public sealed class WeightedReward : IReward
     private static string Write(IReadOnlyList<RewardTerm> terms)
     {
         var text = new StringBuilder();
+        var argument = false; // a minus behind an argument would be taken for a part of it
         foreach (var (weight, reward) in terms)
         {
-            if (weight < 0) text.Append('-');
+            if (weight < 0) text.Append(argument ? " - " : "-");
             else if (text.Length > 0) text.Append('+');
             if (Math.Abs(weight) != 1) text.Append(CultureInfo.InvariantCulture, $"{Math.Abs(weight)}*");
             text.Append(reward.Name);
+            argument = reward.Name.Contains(':', StringComparison.Ordinal);
         }
         return text.ToString();
     }

@@ -13,6 +13,7 @@ public sealed class RewardRegistryTests
         new("minus-a", "minus a", () => new PerImageReward("minus-a", _ => -1), OppositeOf: "a"),
         new("broken", "NaN for the third sample", () => new PerImageReward("broken", input => input.Index == 2 ? float.NaN : 0)),
         new("short", "too few", () => new TooFew()),
+        new("length", "the length of its argument", name => new PerImageReward(name.ToString(), _ => name.Argument!.Length)) { Argument = "TEXT" },
     ]);
 
     [Theory]
@@ -27,6 +28,12 @@ public sealed class RewardRegistryTests
     [InlineData("b-a", 99, "b-a")]
     [InlineData("a-1e1*b", -999, "a-10*b")]
     [InlineData(".25*b\t+\ta", 26, "0.25*b+a")]
+    [InlineData("length:abc", 3, "length:abc")]
+    [InlineData("2*length:a-b/c.d:e?f=1#g=2+a", 35, "2*length:a-b/c.d:e?f=1#g=2+a")]
+    [InlineData("length:abc*2 - length:a-b + a", 4, "2*length:abc - length:a-b+a")]
+    [InlineData("length:'a b+c*d'-a", 6, "length:\"a b+c*d\" - a")]
+    [InlineData("length:\"it's\" + length:'it\"s'", 8, "length:\"it's\"+length:'it\"s'")]
+    [InlineData("length:a+length:a", 2, "2*length:a")]
     public void Parse_Expression_Result(string expression, float expected, string name)
     {
         var reward = Registry.Parse(expression);
@@ -46,11 +53,16 @@ public sealed class RewardRegistryTests
     [InlineData("a-a", "gives 'a' the weight 0")]
     [InlineData("1e999*a", "gives 'a' the weight")]
     [InlineData("a+x", "unknown reward 'x'")]
-    [InlineData("beauty", "unknown reward 'beauty' in 'beauty': known are a, b, b-c, broken, d, minus-a, short")]
+    [InlineData("a:b", "reward 'a' takes no argument, got 'b'")]
+    [InlineData("length", "reward 'length' needs an argument: write length:TEXT")]
+    [InlineData("length:", "needs an argument behind ':' at the end")]
+    [InlineData("length:'ab", "has no end of the quotes")]
+    [InlineData("beauty", "unknown reward 'beauty' in 'beauty': known are a, b, b-c, broken, d, length, minus-a, short")]
     public void Parse_Fault_ThrowsForUser(string expression, string expected)
     {
         var error = Assert.Throws<UserError>(() => Registry.Parse(expression));
         Assert.Contains(expected, error.Message);
+        if (expression.Contains(':') || expression == "length") return;
         Assert.Contains("b-c", error.Message);
     }
 
@@ -60,6 +72,7 @@ public sealed class RewardRegistryTests
         Assert.Equal(["b", "b-c", "broken", "short"], Registry.Parse("a", ["a cat"]).Watched.Select(reward => reward.Name));
         Assert.Equal(["b", "b-c", "broken", "d", "short"], Registry.Parse("minus-a", ["a dog"]).Watched.Select(reward => reward.Name));
         Assert.Empty(Registry.Parse("a").Watched);
+        Assert.Equal(["length:ab"], Registry.Parse("a", ["a cat"], ["length:ab"]).Watched.Select(reward => reward.Name));
     }
 
     [Fact]

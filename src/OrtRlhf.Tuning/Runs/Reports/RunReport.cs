@@ -48,7 +48,9 @@ public sealed record RunReport
 
     /// <summary>Weights of the rewards trained on, by name; what <see cref="RunSummary.Rewards"/> holds beyond them was watched.</summary>
     internal IReadOnlyDictionary<string, double> Weights =>
-        RewardExpression.Parse(Summary.Reward.Name, Summary.Rewards.ContainsKey, Summary.Rewards.Keys).ToDictionary(term => term.Name, term => term.Weight);
+        RewardExpression.Parse(Summary.Reward.Name, Names().Contains, Summary.Rewards.Keys).ToDictionary(term => term.Name.ToString(), term => term.Weight);
+
+    private HashSet<string> Names() => [.. Summary.Rewards.Keys.Select(name => name.Split(':')[0])];
 
     /// <summary>The page.</summary>
     public string ToHtml() => ReportPage.Write(this);
