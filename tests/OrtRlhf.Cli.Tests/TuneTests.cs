@@ -115,7 +115,7 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         using var folder = new TempFolder();
         string[] arguments = [.. TinyTune.Arguments(model.Path, folder, "run", epochs: 1), "--eta", "0"];
         Cli.Run([.. arguments, "--method", "ddpo"]).FailsWith(2, "--eta: expected more than 0, got 0");
-        Cli.Run([.. TinyTune.Arguments(model.Path, folder, "run"), "--sampler", "dpm-solver++"]).FailsWith(2, "--sampler: expected ddim, got dpm-solver++", "no density");
+        Cli.Run([.. TinyTune.Arguments(model.Path, folder, "run"), "--sampler", "dpm-solver++"]).FailsWith(2, "--sampler: expected ddim or ddpm, got dpm-solver++", "no density");
         Cli.Run([.. arguments, "--population", "4", "--method", "es"]).Succeeds();
     }
 

@@ -80,23 +80,57 @@ internal static class TinyModel
         return folder;
     }
 
+    /// <summary>A pipeline of 5 tokens and states of width 12 around a denoiser that others exported: a folder with model.onnx and config.json.</summary>
+    public static string WriteAround(string folder, string denoiser)
+    {
+        Text(folder, "model_index.json", """{"_class_name":"StableDiffusionPipeline","unet":["diffusers","OnnxRuntimeModel"]}""");
+        Scheduler(folder, "PNDMScheduler");
+        Tokenizer(folder, "tokenizer", tokens: 5);
+        TextEncoder(folder, "text_encoder", 12, 1, ElementType.Float, 1, tokens: 5);
+        Vae(folder, ElementType.Float);
+        Directory.CreateDirectory(Path.Combine(folder, "unet"));
+        foreach (var file in Directory.EnumerateFiles(denoiser).Where(f => Path.GetFileName(f) is not ("golden.safetensors" or "lora.safetensors")))
+            File.Copy(file, Path.Combine(folder, "unet", Path.GetFileName(file)));
+        return folder;
+    }
+
+    /// <summary>Replaces the weights of a pipeline's denoiser, text encoders and decoder by graphs, in the layout of Optimum.</summary>
+    public static string Export(string folder, ElementType type = ElementType.Float)
+    {
+        var isXl = Directory.Exists(Path.Combine(folder, "text_encoder_2"));
+        Component("unet", "unet", (c, w) => c.Contains("UNet2DModel") ? UNet2DModel.Build(UNet2DConfig.Parse(c), w) : UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(c), w));
+        Component("text_encoder", "text_encoder", (c, w) => ClipTextModel.Build(ClipTextConfig.Parse(c), w, hiddenStates: isXl));
+        Component("text_encoder_2", "text_encoder_2", (c, w) => ClipTextModel.Build(ClipTextConfig.Parse(c), w, projection: true, hiddenStates: true));
+        Component("vae", "vae_decoder", (c, w) => AutoencoderTiny.BuildDecoder(AutoencoderTinyConfig.Parse(c), w));
+        return folder;
+
+        void Component(string name, string exported, Func<string, Weights, OnnxGraph> build)
+        {
+            if (!Directory.Exists(Path.Combine(folder, name))) return;
+            var component = ComponentFolder.Open(Path.Combine(folder, name), name);
+            OnnxFile.Write(build(component.Config, component.Weights(type)), Path.Combine(folder, exported, "model.onnx"));
+            if (exported != name) File.Copy(Path.Combine(folder, name, "config.json"), Path.Combine(folder, exported, "config.json"));
+            Directory.EnumerateFiles(Path.Combine(folder, name), "*.safetensors").ToList().ForEach(File.Delete);
+        }
+    }
+
     private static void Scheduler(string folder, string className) => Text(folder, "scheduler/scheduler_config.json", $$"""
         {"_class_name":"{{className}}","beta_schedule":"scaled_linear","beta_start":0.00085,"beta_end":0.012,"prediction_type":"v_prediction","clip_sample":false,"timestep_spacing":"trailing"}
         """);
 
-    private static void Tokenizer(string folder, string name, string special = "")
+    private static void Tokenizer(string folder, string name, string special = "", int tokens = Tokens)
     {
         var letters = "abcdefghijklmnopqrstuvwxyz".SelectMany(c => new[] { $"{c}", $"{c}</w>" }).Append("<|startoftext|>").Append("<|endoftext|>");
         Text(folder, name + "/vocab.json", "{" + string.Join(",", letters.Select((token, id) => $"\"{token}\":{id}")) + "}");
         Text(folder, name + "/merges.txt", "#version: 0.2\n");
-        Text(folder, name + "/tokenizer_config.json", $$"""{{{special}}"model_max_length":{{Tokens}}}""");
+        Text(folder, name + "/tokenizer_config.json", $$"""{{{special}}"model_max_length":{{tokens}}}""");
     }
 
-    private static void TextEncoder(string folder, string name, int width, int layers, ElementType type, ulong seed, int projection = 0)
+    private static void TextEncoder(string folder, string name, int width, int layers, ElementType type, ulong seed, int projection = 0, int tokens = Tokens)
     {
         var className = projection > 0 ? "CLIPTextModelWithProjection" : "CLIPTextModel";
         var text = Text(folder, name + "/config.json", $$"""
-            {"architectures":["{{className}}"],"vocab_size":54,"hidden_size":{{width}},"intermediate_size":32,"num_hidden_layers":{{layers}},"num_attention_heads":2,"max_position_embeddings":{{Tokens}},"eos_token_id":53,"projection_dim":{{projection}}}
+            {"architectures":["{{className}}"],"vocab_size":54,"hidden_size":{{width}},"intermediate_size":32,"num_hidden_layers":{{layers}},"num_attention_heads":2,"max_position_embeddings":{{tokens}},"eos_token_id":53,"projection_dim":{{projection}}}
             """.Replace(",\"projection_dim\":0", ""));
         Save(Path.Combine(folder, name, "model.safetensors"), type, seed, w => ClipTextModel.Build(ClipTextConfig.Parse(text), w, projection > 0));
     }

@@ -15,6 +15,7 @@ namespace OrtRlhf.Cli.Commands;
 [Example("one reward alone; the report shows what it costs", "tune --reward jpeg-compressibility --epochs 20 --seed 1 --output artifacts/runs/small")]
 [Example("your model and prompts, without gradients", "tune my-model --method es --reward prompt-alignment --prompts prompts.txt")]
 [Example("rewards of your own: a CLIP folder, an aesthetic head, a service", "tune my-model --prompts prompts.txt --reward \"clip-score:my-clip+0.2*http://localhost:8000/score#timeout=20\"")]
+[Example("go on from an adapter, of yours or of others", "tune my-model --init-adapter style.safetensors --reward jpeg-compressibility")]
 [Example("go on with a run that was stopped", "tune --resume artifacts/runs/small")]
 internal sealed class TuneCommand : ModelCommand
 {
@@ -108,6 +109,9 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Adapters"), Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Layers with adapters, ends of module paths, * for any part. Default to_q,to_k,to_v,to_out.0.")]
     public IEnumerable<string> LoraTargets { get; set; } = [];
 
+    [Section("Adapters"), Option("init-adapter", MetaValue = "FILE", HelpText = "Go on from an adapter, .onnx_adapter or .safetensors (diffusers', PEFT's or kohya's names), with its layers and the rank of each. What the run is compared with stays the model without adapters.")]
+    public string? InitAdapter { get; set; }
+
     [Section("Evaluation and files"), Option("evaluation-images", MetaValue = "N", HelpText = "Held-out images before and after. Default 256.")]
     public int? EvaluationImages { get; set; }
 
@@ -130,6 +134,8 @@ internal sealed class TuneCommand : ModelCommand
     public override int Run(CancellationToken cancellation)
     {
         if (Resume is not null) return Continue(Resume, cancellation);
+        if (InitAdapter is not null && (LoraRank is not null || LoraAlpha is not null || LoraTargets.Any()))
+            throw new UsageError("tune: --init-adapter brings its layers and ranks; leave out --lora-rank, --lora-alpha and --lora-targets");
         var options = ToOptions();
         if (options.Faults().ToArray() is { Length: > 0 } faults) throw new UsageError("tune: " + string.Join("; ", faults));
         OutputPlace.RequireFolder("output", options.Output);
@@ -180,6 +186,7 @@ internal sealed class TuneCommand : ModelCommand
             LoraRank = LoraRank ?? d.LoraRank,
             LoraAlpha = LoraAlpha ?? d.LoraAlpha,
             LoraTargets = LoraTargets.Any() ? [.. LoraTargets] : d.LoraTargets,
+            InitAdapter = InitAdapter,
             EvaluationImages = EvaluationImages ?? d.EvaluationImages,
             EvaluateEvery = EvaluateEvery ?? d.EvaluateEvery,
             EvaluationSeed = EvaluationSeed ?? d.EvaluationSeed,

@@ -38,7 +38,11 @@ public static class InjectLora
         return [.. layers.Values.Select(l => l.Layer)];
     }
 
-    private static List<(Node Node, string Path)> Targets(OnnxGraph graph, LoraOptions options)
+    /// <summary>Module paths of all layers that could be adapted, in the order of the graph.</summary>
+    public static IReadOnlyList<string> Layers(OnnxGraph graph) => [.. Targets(graph, new LoraOptions { Targets = ["*"] }).Select(target => target.Path).Distinct()];
+
+    /// <summary>The layers that the targets match, and the paths they go by.</summary>
+    internal static List<(Node Node, string Path)> Targets(OnnxGraph graph, LoraOptions options)
     {
         var globs = options.Targets.Select(ModuleGlob.Matcher).ToArray();
         var modules = new ModulePaths(graph);
@@ -86,8 +90,8 @@ public static class InjectLora
         var name = (path.StartsWith(options.Prefix, StringComparison.Ordinal) ? "" : options.Prefix) + path;
         var type = options.Type ?? weight.Type;
         return new LoraLayer(path, inSize, outSize, kernel,
-            Declare(node.Graph, name + ".lora_A.weight", type, options, 0, [options.Rank, inSize, .. kernel]),
-            Declare(node.Graph, name + ".lora_B.weight", type, options, 1, isConv ? [outSize, options.Rank, 1, 1] : [outSize, options.Rank]));
+            Declare(node.Graph, name + ".lora_A.weight", type, options, 0, [options.RankOf(path), inSize, .. kernel]),
+            Declare(node.Graph, name + ".lora_B.weight", type, options, 1, isConv ? [outSize, options.RankOf(path), 1, 1] : [outSize, options.RankOf(path)]));
     }
 
     private static Value Declare(OnnxGraph graph, string name, ElementType type, LoraOptions options, int rankAxis, long[] dims)

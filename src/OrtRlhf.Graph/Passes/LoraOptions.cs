@@ -12,6 +12,9 @@ public sealed record LoraOptions
     /// <summary>Rank r of the adapters, at least 1.</summary>
     public int Rank { get; init; } = 4;
 
+    /// <summary>Ranks of single layers by their whole module paths, in place of <see cref="Rank"/>, as an adapter that is trained on has them; null for none. Alpha is then null.</summary>
+    public IReadOnlyDictionary<string, int>? Ranks { get; init; }
+
     /// <summary>Alpha; the adapter's output is multiplied by alpha/rank. Null: the rank, so that the factor is 1.</summary>
     public double? Alpha { get; init; }
 
@@ -27,6 +30,10 @@ public sealed record LoraOptions
     /// <summary>Element type of the parameters; null for that of each layer's weight. A float adapter on a half-precision layer is cast in the graph.</summary>
     public ElementType? Type { get; init; }
 
+    /// <summary>The rank of a layer.</summary>
+    /// <param name="path">Its module path.</param>
+    public int RankOf(string path) => Ranks?.GetValueOrDefault(path, Rank) ?? Rank;
+
     /// <summary>The factor alpha/rank.</summary>
     public double Scale => (Alpha ?? Rank) / Rank;
 
@@ -38,6 +45,7 @@ public sealed record LoraOptions
         if (Targets.Count == 0 || Targets.Any(string.IsNullOrWhiteSpace)) faults.Add("targets: expected at least one module path glob, none of them empty");
         if (Rank < 1) faults.Add($"rank: expected at least 1, got {Rank}");
         if (Alpha is { } alpha && !(alpha > 0 && double.IsFinite(alpha))) faults.Add($"alpha: expected a positive number, got {alpha}");
+        if (Ranks is { } ranks && (Alpha is not null || ranks.Values.Any(r => r < 1))) faults.Add("ranks: expected at least 1 in each layer, and no alpha beside them");
         if (Type is { } type && !type.IsFloating()) faults.Add($"type: expected a floating type, got {type}");
         if (faults.Count > 0) throw new UserError($"LoRA options: {string.Join("; ", faults)}");
     }

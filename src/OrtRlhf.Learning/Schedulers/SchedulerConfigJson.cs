@@ -20,11 +20,25 @@ public static class SchedulerConfigJson
         ["DPMSolverSinglestepScheduler"] = Integrator("DPMSolverSinglestepScheduler"),
         ["UniPCMultistepScheduler"] = Integrator("UniPCMultistepScheduler"),
         ["DEISMultistepScheduler"] = Integrator("DEISMultistepScheduler"),
+        ["SASolverScheduler"] = Integrator("SASolverScheduler"),
+        ["KDPM2DiscreteScheduler"] = Integrator("KDPM2DiscreteScheduler") with { BetaStart = 0.00085, BetaEnd = 0.012 },
+        ["KDPM2AncestralDiscreteScheduler"] = Integrator("KDPM2AncestralDiscreteScheduler") with { BetaStart = 0.00085, BetaEnd = 0.012 },
+        ["DPMSolverSDEScheduler"] = Integrator("DPMSolverSDEScheduler") with { BetaStart = 0.00085, BetaEnd = 0.012 },
     };
 
     // Settings that change the sampler in a way no table of ours has.
     private static readonly string[] Unsupported =
         ["thresholding", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_flow_sigmas", "use_lu_lambdas"];
+
+    // Classes that sample another process than the betas' own, and what to do.
+    private static readonly Dictionary<string, string> Others = new()
+    {
+        ["LCMScheduler"] = "a model distilled to a few steps needs its own sampler, which has no equal table; tune the model it was distilled from",
+        ["TCDScheduler"] = "a model distilled to a few steps needs its own sampler, which has no equal table; tune the model it was distilled from",
+        ["FlowMatchEulerDiscreteScheduler"] = "flow models are not among the models here",
+        ["EDMEulerScheduler"] = "models trained on continuous noise levels have no betas",
+        ["EDMDPMSolverMultistepScheduler"] = "models trained on continuous noise levels have no betas",
+    };
 
     /// <summary>The diffusers classes whose configs are understood.</summary>
     public static IReadOnlyCollection<string> SupportedClasses => Classes.Keys;
@@ -69,10 +83,16 @@ public static class SchedulerConfigJson
         var className = keys.Text("_class_name", "DDIMScheduler");
         if (!Classes.TryGetValue(className, out var d))
             throw new UserError(
-                $"{source}: _class_name: {className} is not supported, expected one of {string.Join(", ", SupportedClasses)}");
+                $"{source}: _class_name: {className} is not supported{(Others.TryGetValue(className, out var why) ? ": " + why : "")}; expected one of {string.Join(", ", SupportedClasses)}");
         foreach (var key in Unsupported)
             if (keys.Flag(key, false))
                 throw new UserError($"{source}: {key}: expected false, got true, which has no equal table; set it to false");
+
+        if (keys.Text("timestep_type", "discrete") == "continuous")
+            throw new UserError($"{source}: timestep_type: expected discrete, got continuous: a model trained on continuous noise levels has no betas");
+        foreach (var key in (string[])["sigma_min", "sigma_max"])
+            if (keys.Has(key))
+                throw new UserError($"{source}: {key}: expected null, got a number, which has no equal table; set it to null");
 
         var config = d with
         {
@@ -127,6 +147,8 @@ public static class SchedulerConfigJson
         public int Integer(string key, int missing) =>
             Find(key) is not { } e ? missing
             : e.ValueKind == JsonValueKind.Number && e.TryGetInt32(out var number) ? number : throw Wrong(key, "an integer", e);
+
+        public bool Has(string key) => Find(key) is not null;
 
         public IReadOnlyList<double>? Numbers(string key)
         {

@@ -13,7 +13,13 @@ namespace OrtRlhf.Tuning.Methods;
 /// </summary>
 internal static class PolicyGradientGraph
 {
-    /// <summary>Builds the graph. Outputs: <c>loss</c>, the loss's metrics, <c>NAME_grad</c> for each adapter.</summary>
+    /// <summary>Input by which loss and gradients are multiplied where the model computes in halves.</summary>
+    public const string LossScale = "loss_scale";
+
+    /// <summary>
+    /// Builds the graph. Outputs: <c>loss</c>, the loss's metrics, <c>NAME_grad</c> for each adapter; loss and gradients are times <c>loss_scale</c>, an input, where
+    /// the model computes in halves.
+    /// </summary>
     /// <param name="policy">Model and adapters.</param>
     /// <param name="batch">B.</param>
     /// <param name="guidanceScale">g.</param>
@@ -31,6 +37,7 @@ internal static class PolicyGradientGraph
             m = u + ((c - u) * guidanceScale);
         }
         var written = loss(PolicyTransition.Inputs(m, x, withReference: false));
-        return TrainingGraph.Finish(written.Loss, [.. layers.SelectMany(l => new[] { l.A, l.B })], gradients, [.. written.Metrics.Select(p => (p.Key, p.Value))]);
+        var scaled = policy.Model.Dtype == Precision.Fp16 ? written.Loss * graph.Input(LossScale, ElementType.Float) : written.Loss;
+        return TrainingGraph.Finish(scaled, [.. layers.SelectMany(l => new[] { l.A, l.B })], gradients, [.. written.Metrics.Select(p => (p.Key, p.Value))]);
     }
 }

@@ -22,6 +22,7 @@ public sealed class PolicyGradientStep : IDisposable
     private readonly int _batch;
     private readonly TextEmbeddings _text;
     private readonly WorkerPool<Worker> _workers;
+    private readonly LossScale? _scale;
 
     /// <summary>Builds the training graph and loads it.</summary>
     /// <param name="policy">Model and adapters.</param>
@@ -36,6 +37,7 @@ public sealed class PolicyGradientStep : IDisposable
         Policy policy, SamplerTable table, TextEmbeddings text, double guidanceScale, int microBatch, Func<PolicyTransition, TrainingLoss> loss, SessionSettings settings)
     {
         _text = text;
+        _scale = policy.Model.Dtype == Precision.Fp16 ? new() : null;
         var (each, count) = settings.Split(policy.Denoiser("batch").Graph);
         count = Math.Min(count, microBatch);
         _batch = (microBatch + count - 1) / count;
@@ -58,16 +60,22 @@ public sealed class PolicyGradientStep : IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             var results = new (Worker Worker, Dictionary<string, float[]> Outputs)[round.Length];
-            _workers.RunEach(round.Length, (worker, i) => results[i] = (worker, worker.Run(round[i])));
+            double scale;
+            do
+            {
+                scale = _scale?.Value ?? 1;
+                _workers.RunEach(round.Length, (worker, i) => results[i] = (worker, worker.Run(round[i], (float)scale)));
+            }
+            while (_scale is not null && !_scale.Accept(results.All(r => r.Worker.IsFinite)));
             foreach (var (part, (worker, outputs)) in round.Zip(results))
             {
-                sum.Add(worker.Gradients.All, weight * _batch / transitions.Count);
+                sum.Add(worker.Gradients.All, weight * _batch / transitions.Count / scale);
                 foreach (var (name, values) in outputs)
                 {
                     if (values.Length != 1) continue;
                     if (name == "ratio_deviation") deviation = Math.Max(deviation, values[0]);
                     // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
-                    else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)(name == "loss" ? _batch : part.Length) / transitions.Count);
+                    else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)(name == "loss" ? _batch / scale : part.Length) / transitions.Count);
                 }
             }
             if (!double.IsFinite(means["loss"]) || double.IsNaN(deviation))
@@ -75,6 +83,9 @@ public sealed class PolicyGradientStep : IDisposable
         }
         return new StepMetrics(means, deviation);
     }
+
+    /// <summary>Begins an epoch: what a run that is resumed here does not know is forgotten.</summary>
+    public void Reset() => _scale?.Reset();
 
     /// <inheritdoc/>
     public void Dispose() => _workers.Dispose();
@@ -88,7 +99,7 @@ public sealed class PolicyGradientStep : IDisposable
         private readonly TextEmbeddings _text;
         private readonly GraphSession _session;
         private readonly GuidedDenoiser.Batch _model;
-        private readonly float[] _next, _cx, _cm, _sigma, _old, _advantage;
+        private readonly float[] _scale = new float[1], _next, _cx, _cm, _sigma, _old, _advantage;
         private readonly (string, OrtValue)[] _inputs;
 
         public Worker(OnnxGraph graph, Policy policy, SamplerTable table, TextEmbeddings text, bool guided, int batch, SessionSettings settings)
@@ -104,7 +115,7 @@ public sealed class PolicyGradientStep : IDisposable
                 .. _model.Inputs,
                 ("next_sample", _next.ToOrt(batch, _latent.Channels, _latent.Height, _latent.Width)),
                 ("c_x", _cx.ToOrt(batch)), ("c_m", _cm.ToOrt(batch)), ("sigma", _sigma.ToOrt(batch)),
-                ("old_log_prob", _old.ToOrt(batch)), ("advantage", _advantage.ToOrt(batch)),
+                ("old_log_prob", _old.ToOrt(batch)), ("advantage", _advantage.ToOrt(batch)), (PolicyGradientGraph.LossScale, _scale.ToOrt()),
             ];
             var known = _session.Inputs.ToHashSet(StringComparer.Ordinal);
             _inputs = [.. _inputs.Where(i => known.Contains(i.Item1))];
@@ -112,8 +123,12 @@ public sealed class PolicyGradientStep : IDisposable
 
         public ParameterBuffer Gradients { get; }
 
-        public Dictionary<string, float[]> Run(Transition[] part)
+        /// <summary>Whether the gradients are; NaN and infinities carry into a sum.</summary>
+        public bool IsFinite => float.IsFinite(System.Numerics.Tensors.TensorPrimitives.SumOfMagnitudes<float>(Gradients.All));
+
+        public Dictionary<string, float[]> Run(Transition[] part, float scale)
         {
+            _scale[0] = scale;
             Fill(part);
             return _session.Run(_inputs);
         }

@@ -33,6 +33,9 @@ public sealed record RunFolder(string Root)
     /// <summary>checkpoints/: what a run resumes from.</summary>
     public string Checkpoints => Path.Combine(Root, "checkpoints");
 
+    /// <summary>initial-adapter.safetensors: what a run that goes on from an adapter began with.</summary>
+    public string InitialAdapter => Path.Combine(Root, "initial-adapter.safetensors");
+
     /// <summary>adapter/: what a run is for.</summary>
     public string Adapter => Path.Combine(Root, "adapter");
 

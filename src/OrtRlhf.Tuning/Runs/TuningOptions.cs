@@ -107,6 +107,9 @@ public sealed record TuningOptions
     /// <summary>Layers with adapters, see <see cref="LoraOptions.Targets"/>. Default the attention's four.</summary>
     public IReadOnlyList<string> LoraTargets { get; init; } = ["to_q", "to_k", "to_v", "to_out.0"];
 
+    /// <summary>Adapter to go on from, with its layers and ranks, in place of <see cref="LoraRank"/>, <see cref="LoraAlpha"/> and <see cref="LoraTargets"/>; null, the default, for none.</summary>
+    public string? InitAdapter { get; init; }
+
     /// <summary>Decay of the parameters' moving average, which is then what is evaluated and shipped; 0, the default, for none.</summary>
     public double Ema { get; init; }
 

@@ -35,13 +35,14 @@ internal sealed class TuningParts : IDisposable
     /// <param name="environment">Progress.</param>
     /// <param name="prompts">Prompts.</param>
     /// <param name="reward">What is raised.</param>
+    /// <param name="initial">The adapter to go on from; null for new ones.</param>
     /// <exception cref="UserError">The model cannot be read or run, or nothing in it can be trained.</exception>
-    public static TuningParts Load(ImageModel model, TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward)
+    public static TuningParts Load(ImageModel model, TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, AdapterFile? initial)
     {
         environment.Progress(new(TuningStage.Loading, 0, options.Epochs, 0, 0));
         if (options.Method != TuningMethod.Es) options = options with { Sampling = options.Sampling with { ClipSample = false } };
         var lora = new LoraOptions { Targets = options.LoraTargets, Rank = options.LoraRank, Alpha = options.LoraAlpha };
-        var policy = Policy.Create(model, lora, options.Seed);
+        var policy = initial is null ? Policy.Create(model, lora, options.Seed) : Policy.WithAdapter(model, initial, trainable: true);
         try
         {
             var pipeline = new Pipeline(policy, options.Sampling, options.Session);

@@ -26,9 +26,11 @@ public static class TuningRun
             throw new UserError($"--output {options.Output}: there is a run in this folder. Continue it with 'ortrlhf tune --resume {options.Output}', or give another folder.");
         var (model, prompts) = Model(options, environment);
         var reward = ParseReward(options, environment, prompts);
-        using var parts = TuningParts.Load(model, options, environment, prompts, reward);
+        var initial = options.InitAdapter is null ? null : AdapterFile.Open(options.InitAdapter).NamedAs(model);
+        using var parts = TuningParts.Load(model, options, environment, prompts, reward, initial);
         using var method = Method(parts);
         folder.Create();
+        if (initial is not null) (initial with { Path = folder.InitialAdapter }).Write();
         JsonFile.Write(folder.Prompts, prompts);
         JsonFile.Write(folder.Options, parts.Options);
         return TuningLoop.Run(folder, parts, method, from: null, cancellation);
@@ -55,7 +57,10 @@ public static class TuningRun
         else if (checkpoint?.Epoch == options.Epochs && File.Exists(folder.Summary)) return JsonFile.Read<RunSummary>(folder.Summary);
         Require(options);
         var prompts = JsonFile.Read<PromptPool>(folder.Prompts);
-        using var parts = TuningParts.Load(environment.OpenModel(options.Model, options.ModelOptions), options, environment, prompts, ParseReward(options, environment, prompts));
+        // A run keeps what it began with: the file that was given may have gone.
+        var initial = options.InitAdapter is null ? null : AdapterFile.Open(folder.InitialAdapter);
+        using var parts = TuningParts.Load(
+            environment.OpenModel(options.Model, options.ModelOptions), options, environment, prompts, ParseReward(options, environment, prompts), initial);
         using var method = Method(parts);
         folder.Create();
         JsonFile.Write(folder.Options, options);

@@ -16,7 +16,7 @@ public sealed record AdapterLayer(string Module, Tensor A, Tensor B)
 
 /// <summary>
 /// A low-rank adapter as a file: <c>.onnx_adapter</c> for ONNX Runtime's own API, <c>.safetensors</c> in the names of PEFT and diffusers
-/// (<c>unet.MODULE.lora_A.weight</c>); kohya's names are read as well. Files written here have the factor alpha/r multiplied into B: they mean the same to
+/// (<c>unet.MODULE.lora_A.weight</c>), or in kohya's. Files written here have the factor alpha/r multiplied into B: they mean the same to
 /// readers that know no alpha, and fit every exported model.
 /// </summary>
 /// <param name="Path">The file, for messages.</param>
@@ -29,7 +29,12 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
     internal const string SuffixA = ".lora_A.weight", SuffixB = ".lora_B.weight";
 
     /// <summary>Whether the modules are kohya's, with underscores for dots, which only the model can undo.</summary>
-    internal bool HasKohyaNames { get; init; }
+    public bool HasKohyaNames { get; init; }
+
+    /// <summary>The same with the module paths of a model, where the names are kohya's.</summary>
+    /// <param name="model">The model.</param>
+    /// <exception cref="UserError">The model has no such module.</exception>
+    public AdapterFile NamedAs(ImageModel model) => KohyaNames.Named(this, model);
 
     /// <summary>Reads a file.</summary>
     /// <param name="path">Ends with <c>.onnx_adapter</c> or <c>.safetensors</c>.</param>
@@ -52,11 +57,16 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
     /// <param name="policy">The policy.</param>
     /// <param name="path">Ends with <c>.onnx_adapter</c> or <c>.safetensors</c>.</param>
     /// <exception cref="UserError">Another ending, or the place cannot be written.</exception>
-    public static void Write(Policy policy, string path)
+    public static void Write(Policy policy, string path) => Of(policy, path).Write();
+
+    /// <summary>The adapter of a policy as it is now.</summary>
+    /// <param name="policy">The policy.</param>
+    /// <param name="path">Where it may be written.</param>
+    public static AdapterFile Of(Policy policy, string path)
     {
         var (tensors, prefix) = (policy.Adapters.ToTensors(), policy.Lora.Prefix);
         var modules = policy.Adapters.Names.Where(n => n.EndsWith(SuffixA, StringComparison.Ordinal)).Select(n => n[prefix.Length..^SuffixA.Length]);
-        new AdapterFile(path, [.. modules.Select(m => new AdapterLayer(m, tensors[prefix + m + SuffixA], Scaled(tensors[prefix + m + SuffixB], policy.Lora.Scale)))]).Write();
+        return new AdapterFile(path, [.. modules.Select(m => new AdapterLayer(m, tensors[prefix + m + SuffixA], Scaled(tensors[prefix + m + SuffixB], policy.Lora.Scale)))]);
     }
 
     /// <summary>Writes the file at its path, whole or not at all; the ending tells the format.</summary>
@@ -72,6 +82,14 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
                 break;
             default: throw Ending(Path);
         }
+    }
+
+    /// <summary>Writes the file at its path, which ends with <c>.safetensors</c>, in kohya's names, whole or not at all.</summary>
+    /// <exception cref="UserError">Another ending, or the place cannot be written.</exception>
+    public void WriteKohya()
+    {
+        if (!Path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase)) throw new UserError($"adapter '{Path}': expected .safetensors for kohya's names, got '{System.IO.Path.GetExtension(Path)}'");
+        AtomicFile.Write(Path, stream => SafetensorsFile.Write(stream, AdapterMetadata.Kohya(Layers), new Dictionary<string, string> { ["format"] = "pt", ["ss_network_module"] = "networks.lora" }));
     }
 
     private static AdapterFile Of(string path, IReadOnlyList<(string Name, Tensor Data)> tensors, Func<AdapterLayer, double>? scale)

@@ -11,7 +11,13 @@ namespace OrtRlhf.Tuning.Sampling;
 /// </summary>
 internal static class AdapterMetadata
 {
-    private const string Key = "lora_adapter_metadata", KohyaPrefix = "lora_unet_", Down = ".lora_down.weight", Up = ".lora_up.weight", Alpha = ".alpha";
+    private const string Key = "lora_adapter_metadata", KohyaPrefix = KohyaNames.Prefix, Down = ".lora_down.weight", Up = ".lora_up.weight", Alpha = ".alpha";
+
+    /// <summary>The tensors of a file in kohya's names; alpha is the rank, as B has the factor in it.</summary>
+    public static IEnumerable<KeyValuePair<string, Tensor>> Kohya(IReadOnlyList<AdapterLayer> layers) => layers.SelectMany(l => new[]
+    {
+        KeyValuePair.Create(KohyaNames.Of(l.Module) + Down, l.A), KeyValuePair.Create(KohyaNames.Of(l.Module) + Up, l.B), KeyValuePair.Create(KohyaNames.Of(l.Module) + Alpha, Tensor.Scalar((float)l.Rank)),
+    });
 
     /// <summary>The header of a file whose B has alpha/r in it.</summary>
     public static Dictionary<string, string> Write(IReadOnlyList<AdapterLayer> layers)
@@ -42,22 +48,6 @@ internal static class AdapterMetadata
             return ([.. file.Tensors.Select(t => (t.Key, t.Value))], file.Metadata.TryGetValue(Key, out var json) ? Peft(json, path) : null, false);
         var (tensors, scale) = Kohya(file, path);
         return (tensors, scale, true);
-    }
-
-    /// <summary>A file with kohya's names as one with the module paths of a model.</summary>
-    public static AdapterFile Named(AdapterFile file, ImageModel model)
-    {
-        if (!file.HasKohyaNames) return file;
-        var paths = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var node in model.Denoiser("batch").Nodes.Where(n => n.Op is "MatMul" or "Gemm" or "Conv" && n.Name.LastIndexOf('/') > 0))
-        {
-            var path = node.Name[..node.Name.LastIndexOf('/')].Trim('/').Replace('/', '.');
-            paths[path.Replace('.', '_')] = path;
-        }
-        return new AdapterFile(file.Path, [.. file.Layers.Select(l => l with
-        {
-            Module = paths.TryGetValue(l.Module, out var path) ? path : throw new UserError($"adapter '{file.Path}': model '{model.Name}' has no layer for {KohyaPrefix}{l.Module}"),
-        })]);
     }
 
     private static Func<AdapterLayer, double> Peft(string json, string path)

@@ -1,4 +1,5 @@
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Passes;
 using OrtRlhf.Models;
 
 namespace OrtRlhf.Tuning.Sampling;
@@ -18,8 +19,9 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
     /// <summary>Opens it; weights are read when a graph is made.</summary>
     /// <param name="folder">The component.</param>
     /// <param name="text">The pipeline's text encoders.</param>
+    /// <param name="dtype">Precision it computes in.</param>
     /// <exception cref="UserError">It is of another class, or does not fit the text encoders.</exception>
-    public static DenoiserFolder Open(ComponentFolder folder, IReadOnlyList<TextEncoderFolder> text)
+    public static DenoiserFolder Open(ComponentFolder folder, IReadOnlyList<TextEncoderFolder> text, Precision dtype)
     {
         var sizes = LatentConfig.Parse(folder.Config, folder.ClassName);
         if (sizes.Height == 0 || sizes.Width == 0)
@@ -27,23 +29,23 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
         var ofText = IsConditional(folder);
         var latent = new LatentSize((int)(sizes.Channels > 0 ? sizes.Channels : ofText ? 4 : 3), (int)sizes.Height, (int)sizes.Width);
         var tokens = text.Count > 0 ? text[0].Tokens : 0;
-        if (folder.IsOnnx) return Exported(folder, latent, ofText, tokens, takesSizes: text.Count > 1);
+        if (folder.IsOnnx) return Exported(folder, latent, ofText, tokens, takesSizes: text.Count > 1, dtype);
         folder.Expect(Conditional, Unconditional);
-        var weights = folder.Weights();
+        var weights = folder.Weights(dtype == Precision.Fp16 ? ElementType.Float16 : ElementType.Float);
         if (!ofText)
         {
             var plain = UNet2DConfig.Parse(folder.Config);
             RequireAsMany(plain.InChannels, plain.OutChannels);
-            return new(b => b.IsKnown ? UNet2DModel.Build(plain, weights, b, latent.Height, latent.Width) : UNet2DModel.Build(plain, weights, b), latent, false, false);
+            return new(b => FloatBorders.Apply(b.IsKnown ? UNet2DModel.Build(plain, weights, b, latent.Height, latent.Width) : UNet2DModel.Build(plain, weights, b)), latent, false, false);
         }
         var config = UNet2DConditionConfig.Parse(folder.Config);
         if (config.ClassEmbedType is not null || config.TimeCondProjDim is not null)
             throw new UserError("unet: expected a model of sample, timestep, encoder_hidden_states and, for Stable Diffusion XL, text_embeds and time_ids; one with class_labels or timestep_cond cannot be sampled yet");
         RequireAsMany(config.InChannels, config.OutChannels);
         RequireFit(config, text);
-        return new(b => b.IsKnown
+        return new(b => FloatBorders.Apply(b.IsKnown
             ? UNet2DConditionModel.Build(config, weights, b, latent.Height, latent.Width, tokens)
-            : UNet2DConditionModel.Build(config, weights, b), latent, true, config.TextTime);
+            : UNet2DConditionModel.Build(config, weights, b)), latent, true, config.TextTime);
     }
 
     private static void RequireAsMany(long inChannels, long outChannels)
@@ -66,7 +68,7 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
             throw new UserError($"unet: expects text_embeds of width {pooled}, but {text[^1].Encoder.Name} has projection_dim {given}; they do not belong together");
     }
 
-    private static DenoiserFolder Exported(ComponentFolder folder, LatentSize latent, bool ofText, int tokens, bool takesSizes)
+    private static DenoiserFolder Exported(ComponentFolder folder, LatentSize latent, bool ofText, int tokens, bool takesSizes, Precision dtype)
     {
         (string Name, ElementType Type, long[] Sizes)[] inputs =
         [
@@ -79,7 +81,9 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
         OnnxGraph Read(Dim batch)
         {
             var sizes = batch.IsKnown ? inputs.ToDictionary(i => i.Name, i => (long[])[batch.Size, .. i.Sizes]) : null;
-            var graph = ExportedGraph.Read(folder, [.. inputs.Select(i => (i.Name, i.Type))], "out_sample", sizes);
+            var graph = ExportedGraph.Read(folder, [.. inputs.Select(i => (i.Name, i.Type))], "out_sample", sizes, keepHalves: dtype == Precision.Fp16);
+            if (dtype == Precision.Fp16 && !graph.Values.Values.Any(v => v.Type == ElementType.Float16))
+                throw new UserError($"--dtype fp16: '{Path.Combine(folder.Path, "model.onnx")}' is exported in single precision; export it in half precision, give the model's weights, or take fp32");
             return graph["timestep"].Shape is { Rank: 1 } ? graph
                 : throw new UserError("unet: expected a timestep of shape [B] or [1], got a single number; export the model with a timestep a row");
         }

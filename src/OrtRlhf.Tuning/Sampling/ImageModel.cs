@@ -52,6 +52,9 @@ public sealed record ImageModel
     /// </summary>
     public required Func<Dim, OnnxGraph> Denoiser { get; init; }
 
+    /// <summary>Precision that the denoiser computes in; its inputs and output are Float all the same.</summary>
+    public Precision Dtype { get; init; }
+
     /// <summary>
     /// Image decoder: <c>latent_sample</c> [B,C,H,W] to <c>sample</c> [B,3,8H,8W] or so, nominally in [-1,1]. The argument is B. Null where the latents are the
     /// pixels.

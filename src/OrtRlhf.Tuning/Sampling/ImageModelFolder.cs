@@ -22,7 +22,7 @@ internal static class ImageModelFolder
         var scheduler = SchedulerConfigJson.Read(Path.Combine(index.FolderOf("scheduler"), "scheduler_config.json"));
         var unet = index.Component("unet");
         var encoders = TextEncoderFolder.OpenAll(index, DenoiserFolder.IsConditional(unet), options);
-        var denoiser = DenoiserFolder.Open(unet, encoders);
+        var denoiser = DenoiserFolder.Open(unet, encoders, options.Dtype);
         var decoder = Autoencoder(index, denoiser);
         return new ImageModel
         {
@@ -34,6 +34,7 @@ internal static class ImageModelFolder
             ZerosWithoutPrompt = denoiser.TakesSizes && index.Flag("force_zeros_for_empty_prompt", true),
             TakesSizes = denoiser.TakesSizes,
             Denoiser = denoiser.Graph,
+            Dtype = options.Dtype,
             Decoder = decoder?.Decoder,
             Encoder = decoder?.Encoder,
             PixelsPerCell = decoder?.PixelsPerCell ?? 1,

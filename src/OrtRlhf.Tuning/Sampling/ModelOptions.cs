@@ -1,5 +1,18 @@
 namespace OrtRlhf.Tuning.Sampling;
 
+/// <summary>The precision that a denoiser computes in.</summary>
+public enum Precision
+{
+    /// <summary>Single.</summary>
+    Fp32,
+
+    /// <summary>
+    /// Half: weights and activations; adapters, log-probabilities, losses and gradients stay in single precision. Half the memory and faster where the device
+    /// has kernels for it; a CPU has none, and is slower with it.
+    /// </summary>
+    Fp16,
+}
+
 /// <summary>How a model is read from its folder.</summary>
 public sealed record ModelOptions
 {
@@ -8,6 +21,9 @@ public sealed record ModelOptions
     /// and XL, which always leaves one out, on those of the last but two; diffusers' <c>clip_skip</c>.
     /// </summary>
     public int ClipSkip { get; init; }
+
+    /// <summary>Precision of the denoiser; text encoders and decoder stay in single precision. Default single.</summary>
+    public Precision Dtype { get; init; }
 
     /// <summary>All faults, in the words of the command line; none when all is well.</summary>
     public IEnumerable<string> Faults()

@@ -29,6 +29,7 @@ public sealed class Policy : IDisposable
     /// <exception cref="UserError">A target matches no layer.</exception>
     public static Policy Create(ImageModel model, LoraOptions lora, ulong seed)
     {
+        lora = lora with { Type = ElementType.Float };
         var layers = InjectLora.Apply(model.Denoiser("batch"), lora);
         var adapters = new ParameterBuffer([.. layers.SelectMany(l => new[] { l.A, l.B }).Select(v => (v.Name, v.Data!.Dims))]);
         for (var i = 0; i < layers.Count; i++)
@@ -46,26 +47,31 @@ public sealed class Policy : IDisposable
     /// <summary>A policy with the adapters of a file, of any ranks.</summary>
     /// <param name="model">The model.</param>
     /// <param name="file">The adapters.</param>
+    /// <param name="trainable">Whether training goes on from them: each layer keeps its rank. Else the ranks are open, as runtimes take them.</param>
     /// <exception cref="UserError">A layer of the file is not one of this model, or of another size.</exception>
-    public static Policy WithAdapter(ImageModel model, AdapterFile file)
+    public static Policy WithAdapter(ImageModel model, AdapterFile file, bool trainable = false)
     {
-        file = AdapterMetadata.Named(file, model);
-        var lora = new LoraOptions { AnyRank = true, Prefix = AdapterFile.Prefix, Targets = [.. file.Layers.Select(l => l.Module)] };
+        file = KohyaNames.Named(file, model);
+        var ranks = trainable ? file.Layers.ToDictionary(l => l.Module, l => l.Rank, StringComparer.Ordinal) : null;
+        var lora = new LoraOptions { Type = ElementType.Float, AnyRank = !trainable, Ranks = ranks, Prefix = AdapterFile.Prefix, Targets = [.. file.Layers.Select(l => l.Module)] };
         var layers = file.Layers.ToDictionary(l => l.Module, StringComparer.Ordinal);
         var tensors = new List<(string Name, Tensor Data)>();
         foreach (var layer in Fitting())
         {
             if (!layers.TryGetValue(layer.Path, out var given))
                 throw new UserError($"adapter '{file.Path}': names no layer '{layer.Path}', but one of its names is the end of that; expected whole module paths");
-            var (a, b) = (given.A, given.B);
-            if (!a.Dims.AsSpan(1).SequenceEqual([layer.In, .. layer.Kernel]) || b.Dims[0] != layer.Out || b.Dims.Length != a.Dims.Length || b.Dims.AsSpan(2).ContainsAnyExcept(1L))
-                throw new UserError($"adapter '{file.Path}': '{layer.Path}' of model '{model.Name}' takes {layer.In} and gives {layer.Out}, got A {a} and B {b}; it belongs to another model");
+            // Linear layers and 1x1 convolutions stand for each other.
+            var (a, b) = (Fit(given.A, [given.Rank, layer.In, .. layer.Kernel]), Fit(given.B, layer.Kernel.Count > 0 ? [layer.Out, given.Rank, 1, 1] : [layer.Out, given.Rank]));
+            if (a is null || b is null)
+                throw new UserError($"adapter '{file.Path}': '{layer.Path}' of model '{model.Name}' takes {layer.In} and gives {layer.Out}, got A {given.A} and B {given.B}; it belongs to another model");
             tensors.AddRange([(layer.A.Name, a), (layer.B.Name, b)]);
         }
         var adapters = new ParameterBuffer([.. tensors.Select(t => (t.Name, t.Data.Dims))]);
         var byName = tensors.ToDictionary(t => t.Name, t => t.Data, StringComparer.Ordinal);
         adapters.Load((name, _) => byName[name]);
         return new Policy(model, lora, adapters);
+
+        static Tensor? Fit(Tensor tensor, long[] dims) => tensor.Dims.AsSpan().TrimEnd(1L).SequenceEqual(dims.AsSpan().TrimEnd(1L)) ? tensor.Reshaped(dims) : null;
 
         IReadOnlyList<LoraLayer> Fitting()
         {

@@ -73,7 +73,38 @@ public sealed class SchedulerConfigJsonTests
         Assert.Equal((false, false, TimestepSpacing.Leading), (config.SetAlphaToOne, config.ClipSample, config.Spacing));
     }
 
+    // What diffusers' classes take for keys that a file leaves out: betas, spacing, clipping, the last alpha bar, where a step lands.
     [Theory]
+    [InlineData("DDIMScheduler", 1e-4, 0.02, TimestepSpacing.Leading, true, true, false)]
+    [InlineData("DDPMScheduler", 1e-4, 0.02, TimestepSpacing.Leading, true, true, false)]
+    [InlineData("PNDMScheduler", 1e-4, 0.02, TimestepSpacing.Leading, false, false, false)]
+    [InlineData("EulerDiscreteScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("EulerAncestralDiscreteScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("LMSDiscreteScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("HeunDiscreteScheduler", 0.00085, 0.012, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("KDPM2DiscreteScheduler", 0.00085, 0.012, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("KDPM2AncestralDiscreteScheduler", 0.00085, 0.012, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("DPMSolverSDEScheduler", 0.00085, 0.012, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("DPMSolverMultistepScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("DPMSolverSinglestepScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("UniPCMultistepScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("DEISMultistepScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
+    [InlineData("SASolverScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
+    public void Parse_ClassAlone_HasItsDefaults(string name, double start, double end, TimestepSpacing spacing, bool clips, bool alphaOne, bool toNext)
+    {
+        var config = SchedulerConfigJson.Parse($$"""{ "_class_name": "{{name}}" }""");
+        Assert.Equal((name, start, end, spacing, clips, alphaOne, toNext),
+            (config.ClassName, config.BetaStart, config.BetaEnd, config.Spacing, config.ClipSample, config.SetAlphaToOne, config.StepsToNextTimestep));
+        Assert.Equal((1000, 0, BetaSchedule.Linear, PredictionType.Epsilon, false), (config.TrainTimesteps, config.StepsOffset, config.Betas, config.Prediction, config.RescaleBetasZeroSnr));
+        Assert.Contains(name, SchedulerConfigJson.SupportedClasses);
+        Assert.Equal(4, DdimTable.Build(config, 4, 1).Steps.Count);
+        Assert.Equal(4, DpmSolverTable.Build(config, 4).Rows.Count);
+    }
+
+    [Theory]
+    [InlineData("""{ "_class_name": "LCMScheduler" }""", "tune the model it was distilled from")]
+    [InlineData("""{ "_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous" }""", "timestep_type: expected discrete")]
+    [InlineData("""{ "_class_name": "EulerDiscreteScheduler", "sigma_max": 700.0 }""", "sigma_max: expected null")]
     [InlineData("""{ "_class_name": "FlowMatchEulerDiscreteScheduler" }""", "FlowMatchEulerDiscreteScheduler")]
     [InlineData("""{ "_class_name": "ScoreSdeVeScheduler" }""", "DDIMScheduler")]
     [InlineData("""{ "beta_schedule": "laplace" }""", "squaredcos_cap_v2")]

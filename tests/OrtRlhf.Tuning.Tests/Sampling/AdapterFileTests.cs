@@ -81,6 +81,79 @@ public class AdapterFileTests : IDisposable
     }
 
     [Fact]
+    public void WriteKohya_ThenOpen_LinearAndConvolution_GivesTheSameDenoiser()
+    {
+        using var policy = Random(_model, new LoraOptions { Rank = 3, Alpha = 5, Targets = ["attn1.to_q", "attn2.to_out.0", "resnets.*.conv1", "proj_in"] });
+        AdapterFile.Of(policy, _folder.At("k.safetensors")).WriteKohya();
+        var names = SafetensorsFile.Open(_folder.At("k.safetensors")).Tensors.Keys;
+        Assert.Contains("lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_out_0.lora_down.weight", names);
+        Assert.Contains("lora_unet_down_blocks_0_resnets_0_conv1.alpha", names);
+        using var opened = Open("k.safetensors");
+        Numbers.Close(Denoise(policy), Denoise(opened), 1e-5);
+        AdapterFile.Open(_folder.At("k.safetensors")).NamedAs(_model).Write();
+        Assert.False(AdapterFile.Open(_folder.At("k.safetensors")).HasKohyaNames);
+        Assert.Contains("expected .safetensors", Assert.Throws<UserError>(() => AdapterFile.Of(policy, _folder.At("k.bin")).WriteKohya()).Message);
+    }
+
+    [Fact]
+    public void Open_KohyaNamesOfTheOriginalCode_AreThoseModules()
+    {
+        var xl = ImageModel.Open(TinyModel.WriteXl(_folder.At("xl")));
+        (string Kohya, string Path, int In, int Out)[] layers =
+        [
+            ("input_blocks_3_1_transformer_blocks_1_attn1_to_q", "down_blocks.1.attentions.0.transformer_blocks.1.attn1.to_q", 16, 16),
+            ("middle_block_1_proj_in", "mid_block.attentions.0.proj_in", 16, 16),
+            ("middle_block_2_emb_layers_1", "mid_block.resnets.1.time_emb_proj", 32, 16),
+            ("output_blocks_1_1_transformer_blocks_0_attn2_to_k", "up_blocks.0.attentions.1.transformer_blocks.0.attn2.to_k", 40, 16),
+        ];
+        SafetensorsFile.Write(_folder.At("k.safetensors"), layers.SelectMany(l => new[]
+        {
+            KeyValuePair.Create($"lora_unet_{l.Kohya}.lora_down.weight", Tensor.Of(new float[l.In], 1, l.In)), KeyValuePair.Create($"lora_unet_{l.Kohya}.lora_up.weight", Tensor.Of(new float[l.Out], l.Out, 1)),
+        }));
+        Assert.Equal(layers.Select(l => l.Path), AdapterFile.Open(_folder.At("k.safetensors")).NamedAs(xl).Layers.Select(l => l.Module).Order(StringComparer.Ordinal).OrderBy(m => Array.FindIndex(layers, l => l.Path == m)));
+        Policy.WithAdapter(xl, AdapterFile.Open(_folder.At("k.safetensors"))).Dispose();
+    }
+
+    [Fact]
+    public void WithAdapter_Trainable_KeepsTheRankOfEachLayer()
+    {
+        using var first = Random(_model, new LoraOptions { Rank = 3, Alpha = 6, Targets = ["attn1.to_q", "conv1"] });
+        using var second = Random(_model, new LoraOptions { Rank = 1, Targets = ["attn2.to_v"] });
+        new AdapterFile(_folder.At("a.safetensors"), [.. Layers(first), .. Layers(second)]).Write();
+        using var open = Open("a.safetensors");
+        using var trainable = Policy.WithAdapter(_model, AdapterFile.Open(_folder.At("a.safetensors")), trainable: true);
+        var (graph, layers) = trainable.Denoiser(2);
+        Assert.Equal([1, 3], layers.Select(l => l.A.Shape!.Sizes[0]).Distinct().Order());
+        Assert.All(graph.Nodes, n => Assert.True(n.Output.Shape is { IsStatic: true }, $"{n} is not static"));
+        Numbers.Close(Denoise(open), Denoise(trainable), 1e-5);
+    }
+
+    [GoldenFact("sd2-tiny")]
+    public void StableDiffusion2_BothNames_MatchReference()
+    {
+        var folder = GoldenFile.Beside("sd2-tiny")!;
+        var golden = SafetensorsFile.Open(Path.Combine(folder, "lora_golden.safetensors"));
+        var unet = Models.ComponentFolder.Open(Path.Combine(folder, "unet"), "unet");
+        var config = Models.UNet2DConditionConfig.Parse(unet.Config);
+        var model = _model with { Denoiser = b => Models.UNet2DConditionModel.Build(config, unet.Weights(), b) };
+        using var peft = Policy.WithAdapter(model, AdapterFile.Open(Path.Combine(folder, "lora.safetensors")));
+        AdapterFile.Of(peft, _folder.At("ours.safetensors")).WriteKohya();
+        Check(peft);
+        Check(Policy.WithAdapter(model, AdapterFile.Open(Path.Combine(folder, "lora_kohya.safetensors"))));
+        Check(Policy.WithAdapter(model, AdapterFile.Open(_folder.At("ours.safetensors")), trainable: true));
+
+        void Check(Policy policy)
+        {
+            using var session = new GraphSession(policy.Denoiser("batch").Graph, new SessionSettings { Threads = 1 }).Bind(policy.Adapters);
+            using var x = golden["forward.sample"].ToFloats().ToOrt(golden["forward.sample"].Dims);
+            using var t = golden["forward.timestep"].ToInt64s().ToOrt(2);
+            using var c = golden["forward.encoder_hidden_states"].ToFloats().ToOrt(golden["forward.encoder_hidden_states"].Dims);
+            Numbers.Close(golden["forward.output_lora"].ToFloats(), session.Run(("sample", x), ("timestep", t), ("encoder_hidden_states", c))["out_sample"], 1e-4);
+            policy.Dispose();
+        }
+    }
+
+    [Fact]
     public void Open_BadFiles_ThrowsForEach()
     {
         Assert.Contains("no such file", Fails("none.safetensors"));

@@ -1,5 +1,4 @@
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Formats;
 using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Sessions;
 
@@ -41,12 +40,7 @@ public class ImageModelTests
     {
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyModel.Write(folder.At("model")));
-        TinyModel.Write(folder.At("optimum"));
-        Export("unet", "unet", w => Models.UNet2DConditionModel.Build(Models.UNet2DConditionConfig.Parse(Config("unet")), w));
-        Export("text_encoder", "text_encoder", w => Models.ClipTextModel.Build(Models.ClipTextConfig.Parse(Config("text_encoder")), w));
-        Export("vae", "vae_decoder", w => Models.AutoencoderTiny.BuildDecoder(Models.AutoencoderTinyConfig.Parse(Config("vae")), w));
-
-        var optimum = ImageModel.Open(folder.At("optimum"));
+        var optimum = ImageModel.Open(TinyModel.Export(TinyModel.Write(folder.At("optimum")), type));
         Assert.Equal((model.Latent, model.ScalingFactor), (optimum.Latent, optimum.ScalingFactor));
         Numbers.Close(Denoise(model, "batch"), Denoise(optimum, "batch"), tolerance);
         Numbers.Close(Denoise(model, 2), Denoise(optimum, 2), tolerance);
@@ -58,16 +52,6 @@ public class ImageModelTests
         var latent = Enumerable.Range(0, model.Latent.Count).Select(i => MathF.Sin(i)).ToArray();
         byte[] a = [.. decoder.Decode([latent])[0].Pixels], b = [.. exportedDecoder.Decode([latent])[0].Pixels];
         Assert.True(a.Zip(b).Max(p => Math.Abs(p.First - p.Second)) <= (type == ElementType.Float ? 1 : 4));
-
-        string Config(string name) => File.ReadAllText(folder.At("model", name, "config.json"));
-
-        void Export(string name, string exported, Func<Models.Weights, OnnxGraph> build)
-        {
-            var component = Models.ComponentFolder.Open(folder.At("optimum", name), name);
-            OnnxFile.Write(build(component.Weights(type)), folder.At("optimum", exported, "model.onnx"));
-            if (exported != name) File.Copy(folder.At("optimum", name, "config.json"), folder.At("optimum", exported, "config.json"));
-            Directory.EnumerateFiles(folder.At("optimum", name), "*.safetensors").ToList().ForEach(File.Delete);
-        }
     }
 
     [Fact]

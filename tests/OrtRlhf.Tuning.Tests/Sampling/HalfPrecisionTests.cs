@@ -1,0 +1,94 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Tuning.Tests.Runs;
+using static OrtRlhf.Graph.Expressions.Functions;
+
+namespace OrtRlhf.Tuning.Tests.Sampling;
+
+/// <summary>Denoisers that compute in halves, with adapters and losses in floats.</summary>
+public class HalfPrecisionTests
+{
+    private static readonly ModelOptions Half = new() { Dtype = Precision.Fp16 };
+    private static readonly SessionSettings OneThread = new() { Threads = 1 };
+
+    [Fact]
+    public void StableDiffusion1_AdapterInFloats_MatchesReference()
+    {
+        var folder = GoldenFile.At("sd1-tiny");
+        var golden = SafetensorsFile.Open(Path.Combine(folder, "lora_golden.safetensors"));
+        var model = ImageModel.Open(folder, Half);
+        using var policy = Policy.WithAdapter(model, AdapterFile.Open(Path.Combine(folder, "lora.safetensors")), trainable: true);
+        var (graph, layers) = policy.Denoiser(2);
+        Assert.All(layers, l => Assert.Equal((ElementType.Float, ElementType.Float), (l.A.Type, l.B.Type)));
+        Assert.All(graph.Inputs.Where(i => i.Name != "timestep").Concat(graph.Outputs), v => Assert.Equal(ElementType.Float, v.Type));
+        Assert.True(graph.Values.Values.Where(v => v.Data is { Count: > 1000 }).All(v => v.Type == ElementType.Float16 || v.Name.Contains("lora")), "large weights are halves");
+
+        // Loss and gradients of mean (m - target)^2, the loss times 1024 on the way back.
+        var loss = Mean(Square(graph.Outputs[0] - graph.Input("target", ElementType.Float, [.. golden["mse.target"].Dims.Select(d => (Dim)d)])));
+        var training = TrainingGraph.Finish(loss * 1024, [.. layers.SelectMany(l => new[] { l.A, l.B })], ("out_sample", graph.Outputs[0]));
+        using var gradients = policy.Adapters.Like();
+        using var session = new GraphSession(training, OneThread).Bind(policy.Adapters).BindOutputs(gradients, TrainingGraph.GradientSuffix);
+        using var x = golden["forward.sample"].ToFloats().ToOrt(golden["forward.sample"].Dims);
+        using var t = golden["forward.timestep"].ToInt64s().ToOrt(2);
+        using var c = golden["forward.encoder_hidden_states"].ToFloats().ToOrt(golden["forward.encoder_hidden_states"].Dims);
+        using var target = golden["mse.target"].ToFloats().ToOrt(golden["mse.target"].Dims);
+        var outputs = session.Run(("sample", x), ("timestep", t), ("encoder_hidden_states", c), ("target", target));
+        Numbers.Close(golden["forward.output_lora"].ToFloats(), outputs["out_sample"], 1e-2);
+        // B has the scale alpha/r = 2 in it here: dA is the same, dB half of that of a factor in the graph.
+        var errors = policy.Adapters.Names.Select(name => Numbers.Error(
+            [.. golden["mse.grad." + name].ToFloats().Select(g => name.EndsWith("lora_B.weight", StringComparison.Ordinal) ? g / 2 : g)], [.. gradients[name].ToArray().Select(g => g / 1024)])).Order().ToArray();
+        Assert.True(errors[errors.Length / 2] < 1e-2 && errors[^1] < 5e-2, $"gradients: median error {errors[errors.Length / 2]:E1}, worst {errors[^1]:E1}");
+    }
+
+    [Fact]
+    public void Tune_InHalves_LearnsAsInFloats()
+    {
+        using var folder = new TempFolder();
+        var single = TinyRun.Options(folder, "single") with { Epochs = 1, Ema = 0 };
+        var half = single with { Output = folder.At("half"), ModelOptions = Half };
+        TuningRun.Execute(single, TinyRun.Environment);
+        var summary = TuningRun.Execute(half, TinyRun.Environment);
+        Assert.InRange(summary.Ratio!.FirstMaxDeviation, 0, PolicyGradientMethod.HalfRatioTolerance / 4);
+        var (a, b) = (Metrics(single), Metrics(half));
+        Assert.InRange(b.GradientNorm!.Value / a.GradientNorm!.Value, 0.9, 1.1);
+        Assert.Equal(Precision.Fp16, JsonFile.Read<TuningOptions>(new RunFolder(half.Output).Options).ModelOptions.Dtype);
+        Assert.Contains("\"fp16\"", File.ReadAllText(new RunFolder(half.Output).Options));
+
+        static EpochMetrics Metrics(TuningOptions options) => JsonLines<EpochMetrics>.Read(new RunFolder(options.Output).Metrics)[0];
+    }
+
+    [Fact]
+    public void ExportInHalves_StaysInHalves_ExportInFloats_Throws()
+    {
+        using var folder = new TempFolder();
+        var exported = TinyModel.Export(TinyModel.Write(folder.At("half")), ElementType.Float16);
+        using var wide = AdapterFileTests.Random(ImageModel.Open(exported), new LoraOptions { Rank = 2 });
+        AdapterFile.Write(wide, folder.At("a.safetensors"));
+        using var narrow = Policy.WithAdapter(ImageModel.Open(exported, Half), AdapterFile.Open(folder.At("a.safetensors")));
+        Assert.Contains(narrow.Denoiser(2).Graph.Values.Values, v => v.Type == ElementType.Float16 && v.Data is { Count: > 100 });
+        Numbers.Close(AdapterFileTests.Denoise(wide), AdapterFileTests.Denoise(narrow), 2e-2);
+        var single = ImageModel.Open(TinyModel.Export(TinyModel.Write(folder.At("single"))), Half);
+        Assert.Contains("is exported in single precision", Assert.Throws<UserError>(() => single.Denoiser("batch")).Message);
+    }
+
+    [Fact]
+    public void LossScale_HalvesOnOverflow_GrowsAfterManyRuns_GivesUp()
+    {
+        var scale = new LossScale();
+        Assert.False(scale.Accept(isFinite: false));
+        Assert.Equal(32768, scale.Value);
+        for (var i = 0; i < LossScale.GrowthInterval; i++) Assert.True(scale.Accept(isFinite: true));
+        Assert.Equal(65536, scale.Value);
+        Assert.Contains("use --dtype fp32", Assert.Throws<UserError>(() =>
+        {
+            while (!scale.Accept(isFinite: false)) { }
+        }).Message);
+        scale.Reset();
+        Assert.Equal(65536, scale.Value);
+    }
+}
