@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Expressions;
+using OrtRlhf.Learning;
 using OrtRlhf.Models;
 using OrtRlhf.Tuning.Scenes;
 using OrtRlhf.Tuning.Sessions;
@@ -10,7 +11,7 @@ namespace OrtRlhf.Pretrain;
 /// <summary>
 /// CLIP on scenes and captions (Radford et al., 2021): the symmetric cross-entropy of <c>e^s cos(image_i, text_j)</c> against i = j, s learned, at most
 /// ln 100. Scenes come in pairs that differ in one word, so that each has a hard negative. Two linear heads, dropped afterwards, help the image tower at
-/// the start: what covers each patch, and how many of each subject there are. Combinations that tuning holds out are left out here, too.
+/// the start: what covers each patch, and how many of each subject there are. Pictures are blurred and made noisy at random, as models draw them. Combinations that tuning holds out are left out here, too.
 /// </summary>
 internal static class ClipTraining
 {
@@ -24,6 +25,7 @@ internal static class ClipTraining
     public static int Run(ClipOptions o, CancellationToken stop)
     {
         if (o.BatchSize % 2 != 0) throw new UserError($"--batch-size: expected an even number, got {o.BatchSize}: scenes come in pairs");
+        if (File.Exists(Path.Combine(o.Output, "model_index.json"))) throw new UserError($"--output: expected a folder of CLIP's own, but '{o.Output}' holds a pipeline; write for instance --output artifacts/pretrain/shapes-clip");
         Directory.CreateDirectory(o.Output);
         SceneVocabulary.Write(o.Output);
         var (tokenizer, known) = (ClipTokenizer.Open(o.Output), ShapesClip.Known(o.Output, o.Text));
@@ -78,11 +80,46 @@ internal static class ClipTraining
                 var (pair, second) = ((batch * (ulong)(b / 2)) + (ulong)(i / 2), i % 2 == 1);
                 var sample = ScenePairs.Sample(o.Seed + 11, pair, second);
                 SceneFeed.Draw(sample.Scene, images.AsSpan(i * Length, Length));
+                Disturb(images.AsSpan(i * Length, Length), new Philox(o.Seed, (uint)batch, (uint)i, 8));
                 tokenizer.Encode(sample.Caption).AsSpan(0, Tokens).CopyTo(ids.AsSpan(i * Tokens));
                 Label(sample, covered.AsSpan(i * Covered, Covered), counts.AsSpan(i * Counts, Counts));
             }
             return inputs;
         };
+    }
+
+    // Pictures that models draw are softer and noisier than drawn scenes: blur by a 3x3 binomial of random strength, contrast, brightness and noise at random.
+    private static void Disturb(Span<float> chw, Philox random)
+    {
+        Span<float> draws = stackalloc float[4];
+        random.FillUniform(draws);
+        var blur = Math.Max(0, (0.35f * draws[0]) - 0.1f);
+        for (var c = 0; c < 3; c++)
+        {
+            var plane = chw.Slice(c * SceneFeed.Area, SceneFeed.Area);
+            Soften(plane, blur, 1, Scene.Side);
+            Soften(plane, blur, Scene.Side, 1);
+        }
+        var noise = new float[chw.Length];
+        (random with { Step = 9 }).FillGaussian(noise);
+        var (contrast, brightness, sigma) = (0.85f + (0.3f * draws[1]), 0.2f * (draws[2] - 0.5f), 0.12f * draws[3] * draws[3]);
+        for (var i = 0; i < chw.Length; i++) chw[i] = Math.Clamp((chw[i] * contrast) + brightness + (sigma * noise[i]), -1, 1);
+    }
+
+    // x_i + w (x_(i-1) - 2 x_i + x_(i+1)) along lines whose cells are a stride apart; the ends stay.
+    private static void Soften(Span<float> plane, float weight, int stride, int lineStride)
+    {
+        for (var line = 0; line < Scene.Side; line++)
+        {
+            var before = plane[line * lineStride];
+            for (var k = 1; k < Scene.Side - 1; k++)
+            {
+                ref var x = ref plane[(line * lineStride) + (k * stride)];
+                var now = x;
+                x += weight * (before - (2 * now) + plane[(line * lineStride) + ((k + 1) * stride)]);
+                before = now;
+            }
+        }
     }
 
     private static void Label(SceneSample sample, Span<float> covered, Span<float> counts)

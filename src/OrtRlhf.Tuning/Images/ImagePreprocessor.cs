@@ -1,4 +1,3 @@
-using OrtRlhf.Graph;
 using OrtRlhf.Models;
 
 namespace OrtRlhf.Tuning.Images;
@@ -20,15 +19,16 @@ public sealed record ImagePreprocessor(ImageProcessorConfig Config)
     /// <summary>Processes an image into [3,H,W].</summary>
     /// <param name="image">The image.</param>
     /// <param name="chw">Where the result goes: 3*H*W numbers, with H and W of <see cref="SizeFor"/>.</param>
-    /// <exception cref="UserError">The result has another size.</exception>
+    /// <exception cref="ArgumentException">The result has another size.</exception>
     public void Process(RgbImage image, Span<float> chw)
     {
         var (height, width) = SizeFor(image.Width, image.Height);
-        if (chw.Length != 3 * height * width) throw new UserError($"image: expected {chw.Length / 3} pixels for the model, but preprocessing one of {image.Width}x{image.Height} gives {width}x{height}; switch do_center_crop on in preprocessor_config.json");
+        if (chw.Length != 3 * height * width) throw new ArgumentException($"Expected room for 3x{height}x{width} numbers, got {chw.Length}.", nameof(chw));
         var (w, h) = Resized(image.Width, image.Height);
         var resized = PillowResize.Resize(image, w, h, (ResizeFilter)Config.Resample);
         // The crop's corner in the resized image, rounded down; outside it lies black.
         var (top, left) = ((h - height) >> 1, (w - width) >> 1);
+        var source = resized.Pixels;
         for (var c = 0; c < 3; c++)
         {
             var scale = Config.DoRescale ? Config.RescaleFactor : 1;
@@ -38,7 +38,7 @@ public sealed record ImagePreprocessor(ImageProcessorConfig Config)
                 for (var x = 0; x < width; x++)
                 {
                     var (u, v) = (x + left, y + top);
-                    var value = (uint)u < (uint)w && (uint)v < (uint)h ? resized.Pixels[(3 * ((v * w) + u)) + c] : (byte)0;
+                    var value = (uint)u < (uint)w && (uint)v < (uint)h ? source[(3 * ((v * w) + u)) + c] : (byte)0;
                     chw[(((c * height) + y) * width) + x] = ((float)(value * scale) - mean) / std;
                 }
             }

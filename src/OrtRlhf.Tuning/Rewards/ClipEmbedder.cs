@@ -95,7 +95,10 @@ internal sealed class ClipEmbedder
         var (side, channels) = ((int)_config.Vision.ImageSize, 3);
         var length = channels * side * side;
         var pixels = new float[images.Length * length];
-        for (var i = 0; i < images.Length; i++) _preprocessor.Process(images[i], pixels.AsSpan(i * length, length));
+        foreach (var image in images)
+            if (_preprocessor.SizeFor(image.Width, image.Height) is var size && size != (side, side))
+                throw new UserError($"CLIP '{_folder.Path}': preprocessing an image of {image.Width}x{image.Height} gives {size.Width}x{size.Height}, expected {side}x{side}; switch do_center_crop on in preprocessor_config.json");
+        Parallel.For(0, images.Length, i => _preprocessor.Process(images[i], pixels.AsSpan(i * length, length)));
         using var input = pixels.ToOrt(images.Length, channels, side, side);
         var embeddings = _vision.Run(("pixel_values", input))["image_embeds"];
         for (var i = 0; i < images.Length; i++) _images.AddOrUpdate(images[i], embeddings.AsSpan(i * Width, Width).ToArray());

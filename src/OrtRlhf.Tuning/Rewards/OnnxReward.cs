@@ -48,6 +48,9 @@ public sealed class OnnxReward : IReward
     public static IReward Create(RewardName name) => new OnnxReward(name, new RewardArgument(name, "output", "batch", "device"));
 
     /// <inheritdoc/>
+    public bool Fits(string prompt) => !_inputs.TakesText || prompt.Length > 0; // a model that draws without prompts says ""
+
+    /// <inheritdoc/>
     public float[] Score(IReadOnlyList<RewardInput> inputs, CancellationToken cancellation = default)
     {
         var scores = new float[inputs.Count];

@@ -54,6 +54,9 @@ internal sealed class OnnxRewardInputs
     /// <summary>Images that the model takes at a time; null for any number.</summary>
     public int? FixedBatch { get; }
 
+    /// <summary>Whether the model takes the prompt.</summary>
+    public bool TakesText => _ids is not null;
+
     /// <summary>Reads what a model takes.</summary>
     /// <exception cref="Graph.UserError">Something that a scorer of images and prompts does not take (names it).</exception>
     public static OnnxRewardInputs Of(InferenceSession session, string folder, RewardArgument argument) => new(session, folder, argument);
@@ -66,6 +69,8 @@ internal sealed class OnnxRewardInputs
         var (height, width) = preprocessor.SizeFor(first.Width, first.Height);
         if ((_height > 0 && height != _height) || (_width > 0 && width != _width))
             throw _argument.Fault($"the input {_image} takes {_width}x{_height}, but preprocessor_config.json makes {width}x{height}; they do not belong together");
+        if (part.FirstOrDefault(input => preprocessor.SizeFor(input.Image.Width, input.Image.Height) != (height, width)) is { } odd)
+            throw _argument.Fault($"sample {odd.Index} has another size than the first, {odd.Image.Width}x{odd.Image.Height}: write #batch=1, or a preprocessor_config.json beside the model that crops");
         var length = 3 * height * width;
         var pixels = new float[part.Length * length];
         Parallel.For(0, part.Length, i => preprocessor.Process(part[i].Image, pixels.AsSpan(i * length, length)));
