@@ -20,6 +20,8 @@ public class CommandLineTests
     [InlineData("sample", "--prompt TEXT", "--guidance-scale X", "--adapter FILE", "Default 10")]
     [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "KL to the base model")]
     [InlineData("doctor", "--json", "which devices really work")]
+    [InlineData("artifacts", "--lora-rank N", "ort-training", "Default 2000", "--all-weights")]
+    [InlineData("inspect", "--json FILE", "--lora-targets A,B", "stand in the way of a gradient")]
     public void Help_ExplainsWithExamplesAndDefaults(string verb, params string[] parts)
     {
         var output = Cli.Run(verb, "--help").Succeeds().Out;

@@ -47,11 +47,12 @@ internal sealed class Attention : Composite
         var (q, k, v) = (Rows(g.In(0), heads), Rows(g.In(1), heads), Rows(g.In(2), heads));
         var (o, dO, mask) = (Rows(g.Out(0), heads), Rows(g.Upstream(0)!, heads), Mask(g.Node, heads));
         var left = Layout.Concat(-1, dO, -Sum(dO * o, [-1], true));
-        var right = Layout.Concat(-1, v, q.Graph.Scalar(v.Type, 1).Expand(v.Shape!.With(-1, 1).Sizes)).T();
+        var ones = v.Shape is { IsStatic: true } sv ? q.Graph.Scalar(v.Type, 1).Expand(sv.With(-1, 1).Sizes) : (v.Slice(-1, 0, 1) * 0) + 1;
+        var right = Layout.Concat(-1, v, ones).T();
         var (queries, keys, turnedO) = (q * scale, k * scale, dO.T());
         var turnedQueries = queries.T();
         // The scale stands elsewhere than forward, so that no runtime takes the two for one and keeps them.
-        var again = g.Options.RecomputeScores || (heads ?? 0) * q.Sizes[^2] * k.Sizes[^2] >= Huge ? k.T() : null;
+        var again = g.Options.RecomputeScores || (heads is { } all && all * q.Sizes[^2] * k.Sizes[^2] >= Huge) ? k.T() : null;
         var dMask = new List<Value>();
         Value?[] dX;
         if (heads is null)
@@ -78,8 +79,8 @@ internal sealed class Attention : Composite
             }
         }
         if (dMask.Count < 2) return [.. dX, dMask.FirstOrDefault()];
-        long[] ones = [.. Enumerable.Repeat(1L, g.Out(0).Sizes.Length - 2)];
-        return [.. dX, q.Graph.Op("Sum", [.. dMask]).Reshape([.. ones, q.Sizes[^2], k.Sizes[^2]])];
+        long[] shared = [.. Enumerable.Repeat(1L, g.Out(0).Sizes.Length - 2)];
+        return [.. dX, q.Graph.Op("Sum", [.. dMask]).Reshape([.. shared, q.Sizes[^2], k.Sizes[^2]])];
 
         (Value? dQ, Value? dK, Value? dV) Head(Func<Value, Value> at, int head)
         {

@@ -73,10 +73,10 @@ public static class GradientRules
         ["ReduceLogSumExp"] = Reductions.LogSumExp,
 
         // Layout: the same elements in other places.
-        ["Reshape"] = g => [g.Dy.Reshape(g.In(0).Sizes), null],
-        ["Flatten"] = g => [g.Dy.Reshape(g.In(0).Sizes)],
-        ["Squeeze"] = g => [g.Dy.Reshape(g.In(0).Sizes), null],
-        ["Unsqueeze"] = g => [g.Dy.Reshape(g.In(0).Sizes), null],
+        ["Reshape"] = g => [g.Dy.ReshapeLike(g.In(0)), null],
+        ["Flatten"] = g => [g.Dy.ReshapeLike(g.In(0))],
+        ["Squeeze"] = g => [g.Dy.ReshapeLike(g.In(0)), null],
+        ["Unsqueeze"] = g => [g.Dy.ReshapeLike(g.In(0)), null],
         ["Expand"] = g => [g.Dy, null],
         ["Tile"] = Movement.Tile,
         ["Transpose"] = Movement.Transpose,

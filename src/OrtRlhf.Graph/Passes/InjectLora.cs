@@ -39,12 +39,16 @@ public static class InjectLora
     }
 
     /// <summary>Module paths of all layers that could be adapted, in the order of the graph.</summary>
-    public static IReadOnlyList<string> Layers(OnnxGraph graph) => [.. Targets(graph, new LoraOptions { Targets = ["*"] }).Select(target => target.Path).Distinct()];
+    public static IReadOnlyList<string> Layers(OnnxGraph graph) => [.. Find(graph, ["*"]).Select(target => target.Path).Distinct()];
 
-    /// <summary>The layers that the targets match, and the paths they go by.</summary>
-    internal static List<(Node Node, string Path)> Targets(OnnxGraph graph, LoraOptions options)
+    /// <summary>The layers that targets match, with their module paths, in the order of the graph, which stays as it is.</summary>
+    /// <param name="graph">The graph.</param>
+    /// <param name="targets">Globs, as in <see cref="LoraOptions.Targets"/>; those that match nothing find nothing.</param>
+    public static IReadOnlyList<(Node Node, string Path)> Find(OnnxGraph graph, IReadOnlyList<string> targets) => Matches(graph, targets).Found;
+
+    private static (List<(Node Node, string Path)> Found, bool[] Matched, HashSet<string> Others) Matches(OnnxGraph graph, IReadOnlyList<string> targets)
     {
-        var globs = options.Targets.Select(ModuleGlob.Matcher).ToArray();
+        var globs = targets.Select(ModuleGlob.Matcher).ToArray();
         var modules = new ModulePaths(graph);
         var matched = new bool[globs.Length];
         var found = new List<(Node, string)>();
@@ -58,6 +62,13 @@ public static class InjectLora
             for (var i = 0; i < globs.Length; i++) matched[i] |= globs[i](path);
             found.Add((node, path));
         }
+        return (found, matched, others);
+    }
+
+    /// <summary>The layers that the targets match, and the paths they go by.</summary>
+    internal static List<(Node Node, string Path)> Targets(OnnxGraph graph, LoraOptions options)
+    {
+        var (found, matched, others) = Matches(graph, options.Targets);
         var missing = Array.IndexOf(matched, false);
         if (missing < 0) return found;
         throw new UserError(others.Count == 0

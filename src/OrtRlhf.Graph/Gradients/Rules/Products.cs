@@ -9,13 +9,13 @@ internal static class Products
     public static IReadOnlyList<Value?> MatMul(NodeGradient g)
     {
         var (a, b, dy) = (g.In(0), g.In(1), g.Dy);
-        long[] sa = a.Sizes, sb = b.Sizes;
-        if (sa.Length == 1 || sb.Length == 1) return WithVector(g, a, b, dy);
-        if (sb.Length > 2) return [g.Needs(0) ? Functions.MatMul(dy, b.T()) : null, g.Needs(1) ? Functions.MatMul(a.T(), dy) : null];
-        var rows = sa.Length == 2 ? dy : dy.Reshape(-1, sb[1]);
+        int ra = a.Shape?.Rank ?? a.Sizes.Length, rb = b.Shape?.Rank ?? b.Sizes.Length;
+        if (ra == 1 || rb == 1) return WithVector(g, a, b, dy);
+        if (rb > 2) return [g.Needs(0) ? Functions.MatMul(dy, b.T()) : null, g.Needs(1) ? Functions.MatMul(a.T(), dy) : null];
+        var rows = ra == 2 ? dy : dy.Reshape(-1, b.Sizes[1]);
         var dA = g.Needs(0) ? Functions.Gemm(rows, b, transposeB: true) : null;
-        var dB = g.Needs(1) ? Functions.Gemm(sa.Length == 2 ? a : a.Reshape(-1, sb[0]), rows, transposeA: true) : null;
-        return [dA is null || sa.Length == 2 ? dA : dA.Reshape(sa), dB];
+        var dB = g.Needs(1) ? Functions.Gemm(ra == 2 ? a : a.Reshape(-1, b.Sizes[0]), rows, transposeA: true) : null;
+        return [dA is null || ra == 2 ? dA : dA.ReshapeLike(a), dB];
     }
 
     // A vector is a row on the left and a column on the right; the sizes of one that MatMul leaves out come back.

@@ -1,0 +1,116 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Learning.Algorithms;
+
+namespace OrtRlhf.Tuning.Artifacts;
+
+/// <summary>The values that a loss is written on.</summary>
+/// <param name="Output">The model's output, guided where the method is, [B,C,H,W].</param>
+/// <param name="Sample">The noisy samples it was given, [B,C,H,W].</param>
+/// <param name="Reference">The output without adapters, where the method needs it.</param>
+internal sealed record TrainingForward(Value Output, Value Sample, Value? Reference);
+
+/// <summary>A method whose training graph can be written to a file: its loss and what the file's fields mean.</summary>
+public sealed class TrainingFileMethod
+{
+    private const string Target = "what the model should have given: the noise that was added (epsilon), the velocity (v_prediction) or the clean sample, as the model predicts";
+    private const string PairTarget = Target + "; both rows of a pair have the same noise";
+
+    private static readonly Dictionary<string, string> TransitionFields = new(StringComparer.Ordinal)
+    {
+        ["next_sample"] = "x', the latent that the step has drawn from sample x",
+        ["c_x"] = "cX of the step's mean mu = cX*x + cM*m, with m the model's (guided) output. DDIM, with a and a' the alpha bars before and after the step and d = sqrt(1-a'-sigma^2): "
+            + "epsilon sqrt(a'/a), v_prediction sqrt(a*a') + d*sqrt(1-a)",
+        ["c_m"] = "cM of the same mean. DDIM: epsilon d - sqrt(a'*(1-a)/a), v_prediction d*sqrt(a) - sqrt(a'*(1-a))",
+        ["sigma"] = "standard deviation of the step, > 0: x' ~ N(mu, sigma^2)",
+        ["old_log_prob"] = "log p(x'|x) when x' was drawn, nats, a mean over elements: mean[-(x'-mu)^2/(2 sigma^2)] - ln sigma - ln sqrt(2 pi); in the first pass the output log_prob",
+        ["advantage"] = "advantage A of the trajectory, limited to [-5, 5] by whoever computes it",
+    };
+
+    private TrainingFileMethod(string name, string formula) => (Name, Formula) = (name, formula);
+
+    /// <summary>All methods.</summary>
+    public static IReadOnlyList<TrainingFileMethod> All { get; } =
+    [
+        new("mse", "mean (m - target)^2")
+        {
+            Fields = new Dictionary<string, string> { ["target"] = Target },
+            Write = (f, _) => Mse.Loss(DenoisingErrors.Inputs(f.Output)),
+        },
+        new("ddpo", "mean_i max(-A r, -A clip(r, 1-c, 1+c)), r = exp(log_prob - old_log_prob)")
+        {
+            IsPolicyGradient = true,
+            Fields = TransitionFields,
+            Write = (f, o) => Ddpo.Loss(Transition(f), new() { ClipRange = o.ClipRange, KlWeight = o.KlWeight }),
+        },
+        new("reinforce", "-mean_i A log_prob")
+        {
+            IsPolicyGradient = true,
+            Fields = TransitionFields,
+            Write = (f, o) => Reinforce.Loss(Transition(f), new() { KlWeight = o.KlWeight }),
+        },
+        new("dpo", "mean_pairs -ln sigmoid(-beta/2 ((L_w - L_l) - (L_ref_w - L_ref_l))), L = mean (m - target)^2; rows: preferred w first, then rejected l")
+        {
+            IsPaired = true,
+            NeedsReference = true,
+            Fields = new Dictionary<string, string> { ["target"] = PairTarget },
+            Write = (f, o) => Dpo.Loss(DenoisingErrors.Inputs(f.Output, f.Reference), new() { Beta = o.Beta }),
+        },
+        new("ipo", "mean_pairs (2 beta h - 1)^2, h = -((L_w - L_l) - (L_ref_w - L_ref_l))/2; rows: preferred w first, then rejected l")
+        {
+            IsPaired = true,
+            NeedsReference = true,
+            Fields = new Dictionary<string, string> { ["target"] = PairTarget },
+            Write = (f, o) => Ipo.Loss(DenoisingErrors.Inputs(f.Output, f.Reference), new() { Beta = o.Beta }),
+        },
+        new("kto", "mean_i 1 - sigmoid(label (r - z)), r = beta/2 (L_ref - L), z = max(0, mean r)")
+        {
+            NeedsReference = true,
+            Fields = new Dictionary<string, string> { ["target"] = Target, ["label"] = "1 for a sample that is liked, -1 for one that is not" },
+            Write = (f, o) =>
+            {
+                var errors = DenoisingErrors.Inputs(f.Output, f.Reference);
+                return Kto.Loss(errors, Kto.Labels(errors), new() { Beta = o.Beta });
+            },
+        },
+    ];
+
+    /// <summary>Its name.</summary>
+    public string Name { get; }
+
+    /// <summary>Its loss.</summary>
+    public string Formula { get; }
+
+    /// <summary>Whether it takes recorded denoising steps, and guidance.</summary>
+    public bool IsPolicyGradient { get; private init; }
+
+    /// <summary>Whether rows are pairs: the preferred ones first, then the rejected ones.</summary>
+    public bool IsPaired { get; private init; }
+
+    /// <summary>Whether it compares with the model without adapters.</summary>
+    public bool NeedsReference { get; private init; }
+
+    /// <summary>Meaning of its own inputs, those beside the model's, by name.</summary>
+    public IReadOnlyDictionary<string, string> Fields { get; private init; } = new Dictionary<string, string>();
+
+    /// <summary>Writes the loss.</summary>
+    internal Func<TrainingForward, TrainingFileOptions, TrainingLoss> Write { get; private init; } = null!;
+
+    /// <summary>Meaning of the metrics that methods give beside the loss.</summary>
+    internal static IReadOnlyDictionary<string, string> Metrics { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["log_prob"] = "log p(x'|x) now, nats, a mean over elements",
+        ["ratio"] = "mean of r = exp(log_prob - old_log_prob)",
+        ["ratio_deviation"] = "max |r - 1|; 0 in the first pass over fresh samples",
+        ["approx_kl"] = "mean (log_prob - old_log_prob)^2 / 2",
+        ["clip_fraction"] = "share of |r - 1| > clip range",
+        ["kl"] = "mean KL divergence to the model without adapters, nats an element",
+        ["mse"] = "mean error L of the model",
+        ["reference_mse"] = "mean error L_ref of the model without adapters",
+        ["margin"] = "mean of h = -((L_w - L_l) - (L_ref_w - L_ref_l))/2",
+        ["accuracy"] = "share of pairs with h > 0",
+        ["implicit_reward"] = "r = beta/2 (L_ref - L)",
+        ["baseline"] = "z = max(0, mean r)",
+    };
+
+    private static PolicyTransition Transition(TrainingForward f) => PolicyTransition.Inputs(f.Output, f.Sample, withReference: false) with { Reference = f.Reference };
+}

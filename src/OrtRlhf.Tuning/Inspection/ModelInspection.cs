@@ -1,0 +1,89 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Graph.Passes;
+using OrtRlhf.Models;
+
+namespace OrtRlhf.Tuning.Inspection;
+
+/// <summary>Says what is in a model's folder without running it: components, sizes, where adapters can go, and what stands in the way of a gradient.</summary>
+public static class ModelInspection
+{
+    private const int LargestCount = 64;
+
+    /// <summary>Inspects a pipeline's folder, a component's, or a single ONNX file.</summary>
+    /// <param name="path">The folder or file.</param>
+    /// <param name="targets">LoRA targets, as in <see cref="LoraOptions.Targets"/>.</param>
+    /// <exception cref="UserError">There is nothing there, or a file is damaged or hostile.</exception>
+    public static IReadOnlyList<ComponentReport> Of(string path, IReadOnlyList<string> targets)
+    {
+        if (File.Exists(path))
+        {
+            if (!path.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase)) throw new UserError($"inspect '{path}': expected a folder or an .onnx file");
+            return [GraphInspection.Of(Path.GetFileName(path), "", OnnxFile.Read(path), targets)];
+        }
+        if (!Directory.Exists(path)) throw new UserError($"inspect '{path}': there is no such folder or file");
+        var index = File.Exists(Path.Combine(path, "model_index.json")) ? ModelIndex.Open(path) : null;
+        if (index is null && IsComponent(path)) return [.. Component(path, new DirectoryInfo(path).Name, "", targets)];
+
+        var names = Directory.EnumerateDirectories(path).Take(LargestCount + 1).Select(p => Path.GetFileName(p)!).ToList();
+        if (names.Count > LargestCount) throw new UserError($"inspect '{path}': more than {LargestCount} folders; give a model's own folder");
+        var reports = new List<ComponentReport>();
+        foreach (var name in names.Order(StringComparer.Ordinal))
+        {
+            var (folder, className) = (Path.Combine(path, name), index?.ClassOf(name) ?? "");
+            if (new DirectoryInfo(folder).LinkTarget is not null) throw new UserError($"inspect '{path}': '{name}' is a link; put the folder itself there");
+            if (IsComponent(folder)) reports.AddRange(Component(folder, name, className, targets));
+            else if (className.Length > 0) reports.Add(new ComponentReport { Name = name, Class = className, Format = "files" });
+        }
+        reports.AddRange((index?.Components ?? []).Where(c => !names.Contains(c)).Select(c => new ComponentReport { Name = c, Class = index!.ClassOf(c), Format = "files", Note = $"no folder '{c}'" }));
+        return reports.Count > 0 ? reports : throw new UserError($"inspect '{path}': no model there; expected model_index.json, folders with config.json and safetensors, or model.onnx");
+    }
+
+    private static bool IsComponent(string folder) =>
+        File.Exists(Path.Combine(folder, "model.onnx")) || (File.Exists(Path.Combine(folder, "config.json")) && Directory.EnumerateFiles(folder, "*.safetensors*").Any());
+
+    private static IEnumerable<ComponentReport> Component(string folder, string name, string className, IReadOnlyList<string> targets)
+    {
+        var component = ComponentFolder.Open(folder, name, className);
+        if (component.IsOnnx) return [GraphInspection.Of(name, component.ClassName, component.ReadGraph(), targets)];
+        var tensors = component.Tensors().Tensors.Values.Where(t => t.Type.IsFloating()).ToList();
+        var report = new ComponentReport
+        {
+            Name = name,
+            Class = component.ClassName,
+            Format = "safetensors",
+            Parameters = tensors.Sum(t => t.Count),
+            Types = GraphInspection.Types(tensors),
+        };
+        try
+        {
+            return [.. Graphs(component).Select(g => GraphInspection.Add(report with { Name = name + g.Part }, g.Graph, targets))];
+        }
+        catch (UserError fault)
+        {
+            return [report with { Note = fault.Message }];
+        }
+    }
+
+    /// <summary>The graphs of a component that we know how to build.</summary>
+    private static List<(string Part, OnnxGraph Graph)> Graphs(ComponentFolder component)
+    {
+        var (config, weights) = (component.Config, component.Weights());
+        switch (component.ClassName)
+        {
+            case "UNet2DConditionModel": return [("", UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(config), weights))];
+            case "UNet2DModel": return [("", UNet2DModel.Build(UNet2DConfig.Parse(config), weights))];
+            case "CLIPTextModel": return [("", ClipTextModel.Build(ClipTextConfig.Parse(config), weights))];
+            case "CLIPTextModelWithProjection": return [("", ClipTextModel.Build(ClipTextConfig.Parse(config), weights, projection: true))];
+            case "CLIPModel": return [("", ClipModel.Build(ClipConfig.Parse(config), weights))];
+            case "AutoencoderKL":
+                var kl = AutoencoderKlConfig.Parse(config);
+                return [("_decoder", AutoencoderKl.BuildDecoder(kl, weights)), ("_encoder", AutoencoderKl.BuildEncoder(kl, weights))];
+            case "AutoencoderTiny":
+                var tiny = AutoencoderTinyConfig.Parse(config);
+                return [("_decoder", AutoencoderTiny.BuildDecoder(tiny, weights)), ("_encoder", AutoencoderTiny.BuildEncoder(tiny, weights))];
+            default:
+                throw new UserError($"class {(component.ClassName.Length == 0 ? "not said in config.json" : component.ClassName)} cannot be built here; UNet2DConditionModel, UNet2DModel, AutoencoderKL, AutoencoderTiny, CLIPTextModel and CLIPModel can");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+using System.Text.Json;
+using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Graph.Passes;
+using OrtRlhf.Graph.Tests;
+using OrtRlhf.Learning.Schedulers;
+using OrtRlhf.Models.Tests;
+using OrtRlhf.Tuning.Artifacts;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Shipping;
+
+namespace OrtRlhf.Tuning.Tests.Artifacts;
+
+/// <summary>Training files as anyone would run them: written, loaded by plain ONNX Runtime, fed by name; gradients against PyTorch's autograd.</summary>
+public class TrainingFileTests
+{
+    private const string Sd2 = "sd2-tiny/unet/diffusion_pytorch_model.safetensors", Ddpm = "ddpm-tiny/unet/diffusion_pytorch_model.safetensors";
+    private static readonly LoraOptions Lora = new() { Rank = 4, Alpha = 8 };
+
+    [Theory]
+    [InlineData("mse")]
+    [InlineData("ddpo")]
+    [InlineData("dpo")]
+    public void StableDiffusion1_Gradients_MatchReference(string method) => Matches("sd1-tiny", Golden.At("sd1-tiny"), method);
+
+    [GoldenFact(Sd2)]
+    public void StableDiffusion2_BareUnet_Gradients_MatchReference()
+    {
+        foreach (var method in (string[])["mse", "ddpo", "dpo"]) Matches("sd2-tiny", Golden.At("sd2-tiny/unet"), method);
+    }
+
+    [Fact]
+    public void OptimumExport_Gradients_MatchReference()
+    {
+        using var folder = new TempFolder();
+        PipelineExport.Write(ImageModel.Open(Golden.At("sd1-tiny")), new LoraOptions(), folder.At("onnx"));
+        Matches("sd1-tiny", folder.At("onnx"), "ddpo");
+    }
+
+    [Fact]
+    public void PyTorchExport_Gradients_MatchReference()
+    {
+        var golden = Golden.Tensors("torch/unet-opset17/golden.safetensors");
+        var lora = Golden.Tensors("torch/unet-opset17/lora.safetensors");
+        var options = new TrainingFileOptions
+        {
+            Method = "mse",
+            BatchSize = 2,
+            Lora = Lora with { Targets = ["to_q", "to_k", "to_v", "to_out.0", "conv1"] },
+            Sizes = new DenoiserSizes(TextTokens: 5),
+        };
+        var steps = golden["timestep"].ToInt64s();
+        var results = Run(Golden.At("torch/unet-opset17"), options,
+            [("sample", golden["sample"]), ("timestep", Tensor.Vector(steps[0], steps[^1])), ("encoder_hidden_states", golden["encoder_hidden_states"]), ("target", golden["target"]), .. Named(lora)]);
+        foreach (var name in lora.Tensors.Keys) Golden.Close(results[name + "_grad"], golden["lora.grad." + name]);
+    }
+
+    [GoldenFact(Ddpm)]
+    public void Ddpm_AllWeights_GradientsMatchReference()
+    {
+        var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
+        var expected = Golden.Tensors("ddpm-tiny/grads.safetensors");
+        var results = Run(Golden.At("ddpm-tiny/unet"), new TrainingFileOptions { Method = "mse", BatchSize = 2, AllWeights = true },
+            [("sample", golden["train.x_t"]), ("timestep", golden["train.timestep"]), ("target", golden["train.target"])]);
+        Assert.Equal(1.8561917657246052, results["loss"].ToFloats()[0], 1e-5);
+
+        // The softmax takes no notice of a bias of the keys: its gradient is rounding noise about zero, measured against the largest of all.
+        var largest = expected.Tensors.Values.Max(t => t.ToFloats().Max(MathF.Abs));
+        foreach (var (name, reference) in expected.Tensors)
+        {
+            float[] a = results[name + "_grad"].ToFloats(), b = reference.ToFloats();
+            var error = a.Zip(b).Max(p => Math.Abs((double)p.First - p.Second)) / Math.Max(b.Max(MathF.Abs), 1e-3 * largest);
+            Assert.True(error < 1e-4, $"{name}: max error / max value is {error:E2}");
+        }
+    }
+
+    [Fact]
+    public void Kto_And_KlWeight_RunAndBeginAtTheReference()
+    {
+        using var folder = new TempFolder();
+        var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
+        foreach (var (method, kl) in new[] { ("kto", 0.0), ("ipo", 0.0), ("ddpo", 0.5), ("reinforce", 0.5) })
+        {
+            var file = TrainingFile.Build(model, new TrainingFileOptions { Method = method, BatchSize = 2, KlWeight = kl });
+            var feeds = file.Graph.Inputs.Where(i => !i.Name.Contains(".lora_", StringComparison.Ordinal)).Select(i => (i.Name, Ones(i))).ToList();
+            var results = Ort.Run(file.Graph, [.. feeds, .. file.Parameters]);
+            // B is zero: the model is its own reference, the gradient of A is zero and that of B is not.
+            if (kl == 0) Assert.Equal(results["reference_mse"].ToFloats()[0], results["mse"].ToFloats()[0], 1e-6);
+            else Assert.Equal(0, results["kl"].ToFloats()[0], 1e-8);
+            Assert.True(float.IsFinite(results["loss"].ToFloats()[0]));
+            Assert.All(file.Parameters.Where(p => p.Name.EndsWith("lora_A.weight", StringComparison.Ordinal)), p => Assert.All(results[p.Name + "_grad"].ToFloats(), g => Assert.Equal(0, g)));
+        }
+
+        static Tensor Ones(Value input) => input.Type == ElementType.Int64
+            ? Tensor.Of(Enumerable.Repeat(1L, (int)input.Shape!.Count).ToArray().AsSpan(), input.Shape.Sizes)
+            : Tensor.Of(Enumerable.Repeat(1f, (int)input.Shape!.Count).ToArray().AsSpan(), input.Shape.Sizes);
+    }
+
+    [Fact]
+    public void Metadata_DocumentsEveryInputAndOutput()
+    {
+        using var folder = new TempFolder();
+        var file = TrainingFile.Build(TrainingDenoiser.Open(TinyModel.Write(folder.At("model"))), new TrainingFileOptions { Method = "ddpo", BatchSize = 3, GuidanceScale = 5 });
+        using var options = Ort.Options();
+        using var session = new InferenceSession(OnnxFile.ToBytes(file.Graph), options);
+        var notes = session.ModelMetadata.CustomMetadataMap;
+        Assert.Equal("float32 [3,4,8,8]; noisy latents (or images) x", notes["sample"]);
+        Assert.Equal("5", notes["ortrlhf.guidance_scale"]);
+        Assert.Equal([3, -1, 16], session.InputMetadata["encoder_hidden_states_uncond"].Dimensions);
+        foreach (var name in session.InputMetadata.Keys.Concat(session.OutputMetadata.Keys).Where(n => !n.Contains(".lora_", StringComparison.Ordinal)))
+            Assert.True(notes.TryGetValue(name, out var note) && note.Length > 10, $"'{name}' is not documented");
+        Assert.Contains("unet.<module path>.lora_A.weight", notes.Keys);
+    }
+
+    [Theory]
+    [InlineData("dpo", 3, "expected an even number, got 3")]
+    [InlineData("ppo", 2, "expected mse, ddpo, reinforce, dpo, ipo, kto, got 'ppo'")]
+    [InlineData("mse", 0, "batch size: expected 1 to 65536, got 0")]
+    public void BadOptions_ThrowAndNameTheFault(string method, int batch, string message) =>
+        Assert.Contains(message, Assert.Throws<UserError>(() => new TrainingFileOptions { Method = method, BatchSize = batch }.Validate()).Message);
+
+    [Fact]
+    public void AllWeights_WithAReference_ThrowsUserError() => Assert.Contains("train adapters",
+        Assert.Throws<UserError>(() => new TrainingFileOptions { Method = "dpo", BatchSize = 2, AllWeights = true }.Validate()).Message);
+
+    [Fact]
+    public void Open_NoDenoiser_ThrowsUserError()
+    {
+        using var folder = new TempFolder();
+        Assert.Contains("no denoiser there", Assert.Throws<UserError>(() => TrainingDenoiser.Open(folder.Path)).Message);
+        Directory.CreateDirectory(folder.At("transformer"));
+        Assert.Contains("is a transformer", Assert.Throws<UserError>(() => TrainingDenoiser.Open(folder.Path)).Message);
+    }
+
+    private static void Matches(string set, string model, string method)
+    {
+        var golden = Golden.Tensors($"{set}/lora_golden.safetensors");
+        var lora = Golden.Tensors($"{set}/lora.safetensors");
+        using var json = JsonDocument.Parse(Golden.Text($"{set}/golden.json"));
+        var values = json.RootElement.GetProperty("lora_golden").GetProperty("values");
+        var options = new TrainingFileOptions { Method = method, BatchSize = 2, Lora = Lora };
+        var (names, tolerance) = (method == "ddpo" ? new[] { "ddpo.clip1e-4", "ddpo.clip0.2" } : [method], method == "dpo" ? 1e-3 : 1e-4);
+        foreach (var name in names)
+        {
+            var results = Run(model, name == "ddpo.clip0.2" ? options with { ClipRange = 0.2 } : options, [.. Fields(set, method, golden), .. Named(lora)]);
+            Assert.Equal(values.GetProperty(name).GetProperty("loss_fp64").GetDouble(), results["loss"].ToFloats()[0], tolerance);
+            foreach (var tensor in lora.Tensors.Keys) Golden.Close(results[tensor + "_grad"], golden[$"{name}.grad.{tensor}"], tolerance);
+        }
+    }
+
+    private static (string, Tensor)[] Fields(string set, string method, SafetensorsFile golden)
+    {
+        if (method == "mse")
+            return [("sample", golden["forward.sample"]), ("timestep", golden["forward.timestep"]), ("encoder_hidden_states", golden["forward.encoder_hidden_states"]), ("target", golden["mse.target"])];
+        if (method == "dpo")
+        {
+            var (step, text) = (golden["dpo.timestep"].ToInt64s()[0], golden["dpo.encoder_hidden_states"]);
+            return [("sample", golden["dpo.x_t"]), ("timestep", Tensor.Vector(step, step)),
+                ("encoder_hidden_states", new Tensor(text.Type, [2, .. text.Dims[1..]], [.. text.Bytes(), .. text.Bytes()])), ("target", golden["dpo.target"])];
+        }
+        var table = DdimTable.Build(SchedulerConfigJson.Read(Golden.At($"{set}/scheduler/scheduler_config.json")), 8, 1);
+        var steps = golden["ddpo.timestep"].ToInt64s().Select(t => table.Steps.Single(s => s.Timestep == t)).ToArray();
+        return
+        [
+            ("sample", golden["ddpo.x_t"]), ("timestep", golden["ddpo.timestep"]), ("encoder_hidden_states", golden["ddpo.encoder_hidden_states_cond"]),
+            ("encoder_hidden_states_uncond", golden["ddpo.encoder_hidden_states_uncond"]), ("next_sample", golden["ddpo.x_prev"]),
+            ("c_x", Tensor.Of([.. steps.Select(s => (float)s.CX)], 2)), ("c_m", Tensor.Of([.. steps.Select(s => (float)s.CM)], 2)),
+            ("sigma", Tensor.Of([.. steps.Select(s => (float)s.Sigma)], 2)), ("old_log_prob", golden["ddpo.old_log_prob"]), ("advantage", golden["ddpo.advantage"]),
+        ];
+    }
+
+    private static IEnumerable<(string, Tensor)> Named(SafetensorsFile file) => file.Tensors.Select(t => (t.Key, t.Value));
+
+    /// <summary>Writes the file, loads it and runs it once.</summary>
+    private static Dictionary<string, Tensor> Run(string model, TrainingFileOptions options, (string, Tensor)[] inputs)
+    {
+        using var folder = new TempFolder();
+        OnnxFile.Write(TrainingFile.Build(TrainingDenoiser.Open(model), options).Graph, folder.At("training_model.onnx"));
+        using var settings = Ort.Options();
+        using var session = new InferenceSession(folder.At("training_model.onnx"), settings);
+        return Ort.Run(session, inputs);
+    }
+}
