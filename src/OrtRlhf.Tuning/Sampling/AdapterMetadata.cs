@@ -45,9 +45,21 @@ internal static class AdapterMetadata
     {
         var file = SafetensorsFile.Open(path);
         if (!file.Tensors.Keys.Any(n => n.StartsWith(KohyaPrefix, StringComparison.Ordinal)))
-            return ([.. file.Tensors.Select(t => (t.Key, t.Value))], file.Metadata.TryGetValue(Key, out var json) ? Peft(json, path) : null, false);
+        {
+            var names = PeftNames.Today([.. file.Tensors.Keys]);
+            if (names.Values.Distinct().Count() < names.Count) throw new UserError($"adapter '{path}': names layers in two ways at once; expected one");
+            return ([.. file.Tensors.Select(t => (names[t.Key], t.Value))], (file.Metadata.GetValueOrDefault(Key) ?? Beside()) is { } json ? Peft(json, path) : null, false);
+        }
         var (tensors, scale) = Kohya(file, path);
         return (tensors, scale, true);
+
+        // PEFT keeps alpha in a file of its own.
+        string? Beside()
+        {
+            var config = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, "adapter_config.json");
+            if (!PeftNames.IsPefts(file.Tensors.Keys) || !File.Exists(config)) return null;
+            return new FileInfo(config).Length < 1 << 20 ? File.ReadAllText(config) : throw new UserError($"adapter '{config}': expected at most a megabyte");
+        }
     }
 
     private static Func<AdapterLayer, double> Peft(string json, string path)
@@ -57,12 +69,14 @@ internal static class AdapterMetadata
             using var document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = 8 });
             var config = document.RootElement.Clone();
             if (config.ValueKind != JsonValueKind.Object) throw new JsonException();
-            if (Is("unet.use_dora")) throw new UserError($"adapter '{path}': unet.use_dora = true; expected a plain LoRA");
-            var (alpha, root) = (Number(config, "unet.lora_alpha"), Is("unet.use_rslora"));
-            var patterns = config.TryGetProperty("unet.alpha_pattern", out var p) && p.ValueKind == JsonValueKind.Object ? p : (JsonElement?)null;
+            // A denoiser saved alone has no prefix.
+            var prefix = config.EnumerateObject().Any(e => e.Name.StartsWith(AdapterFile.Prefix, StringComparison.Ordinal)) ? AdapterFile.Prefix : "";
+            if (Is("use_dora")) throw new UserError($"adapter '{path}': {prefix}use_dora = true; expected a plain LoRA");
+            var (alpha, root) = (Number(config, prefix + "lora_alpha"), Is("use_rslora"));
+            var patterns = config.TryGetProperty(prefix + "alpha_pattern", out var p) && p.ValueKind == JsonValueKind.Object ? p : (JsonElement?)null;
             return layer => (Pattern(patterns, layer.Module) ?? alpha ?? layer.Rank) / (root ? Math.Sqrt(layer.Rank) : layer.Rank);
 
-            bool Is(string key) => config.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.True;
+            bool Is(string key) => config.TryGetProperty(prefix + key, out var value) && value.ValueKind == JsonValueKind.True;
         }
         catch (JsonException fault)
         {

@@ -45,10 +45,10 @@ public static class MergedModel
             name.EndsWith(".weight", StringComparison.Ordinal) && layers.TryGetValue(name[..^".weight".Length], out var layer) ? MergeLora.Add(weight, layer.A, layer.B) : weight;
     }
 
-    // Files of the folder and of its components, but not the denoiser's weights.
+    // The index and the components' files, but not the denoiser's weights, nor whole models in one file that some folders have beside them.
     private static void Copy(string from, string to)
     {
-        foreach (var (source, name) in Files(from, "").Concat(Directory.EnumerateDirectories(from).SelectMany(d => Files(d, Path.GetFileName(d)))))
+        foreach (var (source, name) in Files(from, "").Concat(Directory.EnumerateDirectories(from).Where(d => !Path.GetFileName(d).StartsWith('.')).SelectMany(d => Files(d, Path.GetFileName(d)))))
         {
             PlainFile.CheckLink(source, Path.GetDirectoryName(source)!, $"model '{from}'");
             var target = Path.Combine(to, name);
@@ -57,7 +57,8 @@ public static class MergedModel
         }
 
         static IEnumerable<(string Source, string Name)> Files(string folder, string component) => Directory.EnumerateFiles(folder)
-            .Where(file => Copied.Contains(Path.GetExtension(file)) && (component != "unet" || Path.GetFileName(file) == "config.json"))
+            .Where(file => Copied.Contains(Path.GetExtension(file)) && (component.Length > 0 || Path.GetFileName(file) == "model_index.json")
+                && (component != "unet" || Path.GetFileName(file) == "config.json"))
             .Select(file => (file, Path.Combine(component, Path.GetFileName(file))));
     }
 }

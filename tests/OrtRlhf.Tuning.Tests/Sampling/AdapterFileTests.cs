@@ -80,6 +80,40 @@ public class AdapterFileTests : IDisposable
         Assert.Contains("layers of the denoiser", Fails("k.safetensors"));
     }
 
+    [Theory]
+    [InlineData("unet.{0}.lora_A.weight", "unet.{0}.lora_B.weight")]
+    [InlineData("{0}.lora_A.weight", "{0}.lora_B.weight")]
+    [InlineData("base_model.model.{0}.lora_A.weight", "base_model.model.{0}.lora_B.weight")]
+    [InlineData("base_model.model.{0}.lora_A.default.weight", "base_model.model.{0}.lora_B.default.weight")]
+    [InlineData("unet.{0}.lora.down.weight", "unet.{0}.lora.up.weight")]
+    public void Open_NamesOfDiffusersAndPeft_AreTheSameModules(string a, string b)
+    {
+        foreach (var module in (string[])[Layer, Layer.Replace("to_q", "to_out.0")])
+        {
+            Assert.Equal(module, Read(string.Format(null, a, module), string.Format(null, b, module)));
+            var processor = module.Replace(".to_q", ".processor.to_q_lora").Replace(".to_out.0", ".processor.to_out_lora");
+            Assert.Equal(module, Read($"unet.{processor}.down.weight", $"unet.{processor}.up.weight"));
+        }
+
+        string Read(string nameA, string nameB)
+        {
+            SafetensorsFile.Write(_folder.At("a.safetensors"), [KeyValuePair.Create(nameA, Tensor.Of(new float[16], 1, 16)), KeyValuePair.Create(nameB, Tensor.Of(new float[16], 16, 1))]);
+            return Assert.Single(AdapterFile.Open(_folder.At("a.safetensors")).Layers).Module;
+        }
+    }
+
+    [Fact]
+    public void Open_PeftsOwnFile_TakesAlphaFromTheFileBeside()
+    {
+        var b = Tensor.Of([.. Enumerable.Range(0, 32).Select(i => (float)i)], 16, 2);
+        SafetensorsFile.Write(_folder.At("adapter_model.safetensors"), Whole(Tensor.Of(new float[32], 2, 16), b).Select(t => KeyValuePair.Create("base_model.model." + t.Key["unet.".Length..], t.Value)));
+        Assert.Equal(31, Last());
+        File.WriteAllText(_folder.At("adapter_config.json"), """{"peft_type":"LORA","r":2,"lora_alpha":6}""");
+        Assert.Equal(93, Last());
+
+        float Last() => AdapterFile.Open(_folder.At("adapter_model.safetensors")).Layers[0].B.ToFloats()[31];
+    }
+
     [Fact]
     public void WriteKohya_ThenOpen_LinearAndConvolution_GivesTheSameDenoiser()
     {
