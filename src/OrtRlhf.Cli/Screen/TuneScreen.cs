@@ -1,4 +1,5 @@
 using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Tuning.Prompts;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Sampling;
 using Spectre.Console;
@@ -100,6 +101,7 @@ internal static class TuneScreen
         var adapter = Path.Combine(folder.Adapter, "adapter.onnx_adapter");
         Terminal.Line($"report  {folder.Report}");
         Terminal.Line($"adapter {adapter}");
-        Terminal.Line($"try     ortrlhf sample {(summary.Model == ModelFolder.Default ? "" : summary.Model + " ")}--adapter {adapter} --prompt \"...\"");
+        var prompt = JsonFile.Read<PromptPool>(folder.Prompts).HeldOut is [""] ? "" : " --prompt \"...\"";
+        Terminal.Line($"try     ortrlhf sample {(summary.Model == ModelFolder.Default ? "" : summary.Model + " ")}--adapter {adapter}{prompt}");
     }
 }
