@@ -9,6 +9,7 @@ namespace OrtRlhf.Tuning.Inspection;
 public static class ModelInspection
 {
     private const int LargestCount = 64;
+    private const string Decoder = "_decoder", Encoder = "_encoder";
 
     /// <summary>Inspects a pipeline's folder, a component's, or a single ONNX file.</summary>
     /// <param name="path">The folder or file.</param>
@@ -46,23 +47,27 @@ public static class ModelInspection
     {
         var component = ComponentFolder.Open(folder, name, className);
         if (component.IsOnnx) return [GraphInspection.Of(name, component.ClassName, component.ReadGraph(), targets)];
-        var tensors = component.Tensors().Tensors.Values.Where(t => t.Type.IsFloating()).ToList();
+        var tensors = component.Tensors().Tensors.Where(t => t.Value.Type.IsFloating()).ToList();
         var report = new ComponentReport
         {
             Name = name,
             Class = component.ClassName,
             Format = "safetensors",
-            Parameters = tensors.Sum(t => t.Count),
-            Types = GraphInspection.Types(tensors),
+            Parameters = tensors.Sum(t => t.Value.Count),
+            Types = GraphInspection.Types(tensors.Select(t => t.Value)),
         };
         try
         {
-            return [.. Graphs(component).Select(g => GraphInspection.Add(report with { Name = name + g.Part }, g.Graph, targets))];
+            return [.. Graphs(component).Select(g => GraphInspection.Add(report with { Name = name + g.Part, Parameters = Count(g.Part) }, g.Graph, targets))];
         }
         catch (UserError fault)
         {
             return [report with { Note = fault.Message }];
         }
+
+        // An autoencoder's halves are of one file.
+        long Count(string part) => tensors.Where(t => part.Length == 0 || t.Key.StartsWith(part[1..] + ".", StringComparison.Ordinal)
+            || t.Key.StartsWith(part == Decoder ? "post_quant_conv." : "quant_conv.", StringComparison.Ordinal)).Sum(t => t.Value.Count);
     }
 
     /// <summary>The graphs of a component that we know how to build.</summary>
@@ -78,10 +83,10 @@ public static class ModelInspection
             case "CLIPModel": return [("", ClipModel.Build(ClipConfig.Parse(config), weights))];
             case "AutoencoderKL":
                 var kl = AutoencoderKlConfig.Parse(config);
-                return [("_decoder", AutoencoderKl.BuildDecoder(kl, weights)), ("_encoder", AutoencoderKl.BuildEncoder(kl, weights))];
+                return [(Decoder, AutoencoderKl.BuildDecoder(kl, weights)), (Encoder, AutoencoderKl.BuildEncoder(kl, weights))];
             case "AutoencoderTiny":
                 var tiny = AutoencoderTinyConfig.Parse(config);
-                return [("_decoder", AutoencoderTiny.BuildDecoder(tiny, weights)), ("_encoder", AutoencoderTiny.BuildEncoder(tiny, weights))];
+                return [(Decoder, AutoencoderTiny.BuildDecoder(tiny, weights)), (Encoder, AutoencoderTiny.BuildEncoder(tiny, weights))];
             default:
                 throw new UserError($"class {(component.ClassName.Length == 0 ? "not said in config.json" : component.ClassName)} cannot be built here; UNet2DConditionModel, UNet2DModel, AutoencoderKL, AutoencoderTiny, CLIPTextModel and CLIPModel can");
         }

@@ -10,11 +10,12 @@ using OrtRlhf.Learning;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Models.Tests;
 using OrtRlhf.Tuning.Artifacts;
+using Xunit.Abstractions;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
 
 /// <summary>The four artifacts, trained by ONNX Runtime's own training runtime, the training build of npm's onnxruntime-web under Node.</summary>
-public class OrtTrainingArtifactsTests
+public class OrtTrainingArtifactsTests(ITestOutputHelper output)
 {
     private const int Steps = 10, Batch = 2;
     private const double LearningRate = 0.001; // the runtime's own: its API for Node sets none
@@ -43,6 +44,7 @@ public class OrtTrainingArtifactsTests
             Assert.Equal(ours[step].Length, got.Length);
             errors[step] = ours[step].Zip(got, (a, b) => Math.Abs(a - b)).Max();
         }
+        output.WriteLine($"losses {string.Join(" ", theirs.Losses)}; largest differences of parameters {string.Join(" ", errors)}");
         Assert.True(errors.Max() <= 1e-5, $"parameters differ by {string.Join(" ", errors.Select(e => e.ToString("E1")))}");
         Assert.True(theirs.Evaluation < theirs.Losses[^1], $"the evaluation model says {theirs.Evaluation} after {theirs.Losses[^1]}");
     }

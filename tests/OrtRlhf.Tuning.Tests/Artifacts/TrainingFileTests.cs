@@ -82,7 +82,7 @@ public class TrainingFileTests
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
         foreach (var (method, kl) in new[] { ("kto", 0.0), ("ipo", 0.0), ("ddpo", 0.5), ("reinforce", 0.5) })
         {
-            var file = TrainingFile.Build(model, new TrainingFileOptions { Method = method, BatchSize = 2, KlWeight = kl });
+            var file = TrainingFile.Build(model, new TrainingFileOptions { Method = method, BatchSize = 2, KlWeight = kl, Sizes = new DenoiserSizes(TextTokens: TinyModel.Tokens) });
             var feeds = file.Graph.Inputs.Where(i => !i.Name.Contains(".lora_", StringComparison.Ordinal)).Select(i => (i.Name, Ones(i))).ToList();
             var results = Ort.Run(file.Graph, [.. feeds, .. file.Parameters]);
             // B is zero: the model is its own reference, the gradient of A is zero and that of B is not.

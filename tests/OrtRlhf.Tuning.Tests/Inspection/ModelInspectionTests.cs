@@ -31,6 +31,7 @@ public class ModelInspectionTests
             unet.LoraTargets.Order(StringComparer.Ordinal));
         Assert.Empty(unet.UnsupportedOperators);
         Assert.Equal("files", reports["scheduler"].Format);
+        Assert.Equal(SafetensorsFile.Open(Golden.At("sd1-tiny/vae/diffusion_pytorch_model.safetensors")).Tensors.Values.Sum(t => t.Count), reports["vae_decoder"].Parameters + reports["vae_encoder"].Parameters);
         Assert.Null(unet.Note);
     }
 
