@@ -95,11 +95,17 @@ public sealed class Tensor
     /// <summary>The elements as 32-bit floats, converted from any number type.</summary>
     public float[] ToFloats()
     {
-        var bytes = Bytes();
         var result = new float[Count];
+        ToFloats(result);
+        return result;
+    }
+
+    private void ToFloats(Span<float> result)
+    {
+        var bytes = Bytes();
         switch (Type)
         {
-            case ElementType.Float: bytes.CopyTo(MemoryMarshal.AsBytes(result.AsSpan())); break;
+            case ElementType.Float: bytes.CopyTo(MemoryMarshal.AsBytes(result)); break;
             case ElementType.Float16: TensorPrimitives.ConvertToSingle(MemoryMarshal.Cast<byte, Half>(bytes), result); break;
             case ElementType.BFloat16:
                 var halves = MemoryMarshal.Cast<byte, ushort>(bytes);
@@ -111,7 +117,6 @@ public sealed class Tensor
                 for (var i = 0; i < result.Length; i++) result[i] = integers[i];
                 break;
         }
-        return result;
     }
 
     /// <summary>The elements of an integer or truth-value tensor as 64-bit integers (floats are truncated).</summary>
@@ -145,18 +150,23 @@ public sealed class Tensor
         if (type == Type) return this;
         return new Tensor(type, Dims, () =>
         {
+            if (type == ElementType.Float)
+            {
+                var bytes = new byte[Count * sizeof(float)];
+                ToFloats(MemoryMarshal.Cast<byte, float>(bytes.AsSpan()));
+                return bytes;
+            }
             var floats = ToFloats();
             switch (type)
             {
-                case ElementType.Float: return MemoryMarshal.AsBytes(floats.AsSpan()).ToArray();
                 case ElementType.Double:
                     var doubles = new double[floats.Length];
                     TensorPrimitives.ConvertTruncating<float, double>(floats, doubles);
                     return MemoryMarshal.AsBytes(doubles.AsSpan()).ToArray();
                 case ElementType.Float16:
-                    var halves = new Half[floats.Length];
-                    TensorPrimitives.ConvertToHalf(floats, halves);
-                    return MemoryMarshal.AsBytes(halves.AsSpan()).ToArray();
+                    var halves = new byte[floats.Length * 2];
+                    TensorPrimitives.ConvertToHalf(floats, MemoryMarshal.Cast<byte, Half>(halves.AsSpan()));
+                    return halves;
                 default: throw new UserError($"tensor of {Type}: cannot be converted to {type}; expected Float, Double or Float16");
             }
         });

@@ -22,6 +22,7 @@ public class CommandLineTests
     [InlineData("doctor", "--json", "which devices really work")]
     [InlineData("artifacts", "--lora-rank N", "ort-training", "Default 2000", "--all-weights")]
     [InlineData("inspect", "--json FILE", "--lora-targets A,B", "stand in the way of a gradient")]
+    [InlineData("import", "--dtype TYPE", "--output DIR", "--lora-targets A,B", "unet/model.onnx", "model_index.json", "streamed")]
     public void Help_ExplainsWithExamplesAndDefaults(string verb, params string[] parts)
     {
         var output = Cli.Run(verb, "--help").Succeeds().Out;

@@ -1,3 +1,6 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Models;
 using OrtRlhf.Tuning.Images;
 using OrtRlhf.Tuning.Tests;
 
@@ -20,9 +23,51 @@ public class ImportTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
     }
 
     [Fact]
+    public void LargeCheckpoint_NeedsAFractionOfItsSize()
+    {
+        if (!OperatingSystem.IsLinux()) return; // counts memory as Linux does
+        using var folder = new TempFolder();
+        var written = WriteLarge(folder.At("text_encoder"));
+        var process = Cli.Start("import", folder.At("text_encoder"), "--output", folder.At("onnx"));
+        long peak = 0;
+        for (; !process.HasExited; Thread.Sleep(5)) peak = Math.Max(peak, Peak(process.Id));
+        Cli.Finish(process).Succeeds();
+        Assert.InRange(new FileInfo(folder.At("onnx", "text_encoder", "model.onnx.data")).Length, (long)(0.99 * written), (long)(1.05 * written));
+        Assert.InRange(peak, 50_000_000, written / 2);
+    }
+
+    // 250M parameters in two files of halves, which become 1 GB.
+    private static long WriteLarge(string folder)
+    {
+        const string Config = """{"architectures":["CLIPTextModel"],"vocab_size":1000,"hidden_size":2048,"intermediate_size":8192,"num_hidden_layers":5,"num_attention_heads":16}""";
+        Directory.CreateDirectory(folder);
+        File.WriteAllText(Path.Combine(folder, "config.json"), Config);
+        var tensors = new SortedDictionary<string, Tensor>(StringComparer.Ordinal);
+        ClipTextModel.Build(ClipTextConfig.Parse(Config), new Weights((name, shape) => tensors[name] = new Tensor(ElementType.BFloat16, shape, () => new byte[2 * shape.Aggregate(1L, (a, b) => a * b)])));
+        string[] files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+        for (var i = 0; i < 2; i++) SafetensorsFile.Write(Path.Combine(folder, files[i]), tensors.Where((_, n) => n % 2 == i));
+        File.WriteAllText(Path.Combine(folder, "model.safetensors.index.json"), $"{{\"weight_map\":{{{string.Join(",", tensors.Keys.Select((name, n) => $"\"{name}\":\"{files[n % 2]}\""))}}}}}");
+        return tensors.Values.Sum(t => 4 * t.Count);
+    }
+
+    private static long Peak(int process)
+    {
+        try
+        {
+            var line = File.ReadLines($"/proc/{process}/status").FirstOrDefault(l => l.StartsWith("VmHWM:", StringComparison.Ordinal));
+            return line is null ? 0 : 1024 * long.Parse(line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1]);
+        }
+        catch (IOException)
+        {
+            return 0; // it has ended
+        }
+    }
+
+    [Fact]
     public void BadInputs_AreOneLine()
     {
         Cli.Run("import", model.Path).FailsWith(2, "option --output is missing, expected DIR");
-        Cli.Run("import", model.Path, "--output", model.Path).FailsWith(1, "is the model's own folder");
+        Cli.Run("import", model.Path, "--output", "x", "--dtype", "int8").FailsWith(2, "--dtype: expected fp32 or fp16, got 'int8'");
+        Cli.Run("import", model.Path, "--output", model.Path).FailsWith(1, "holds the model that is imported");
     }
 }

@@ -23,11 +23,11 @@ internal sealed class BenchCommand : ICommand
     private static readonly string[] Parts = ["unet", "log-prob", "ddpo"], Settings = ["default", "low-memory"], Works = ["forward", "forward-backward"];
 
     /// <summary>What to measure.</summary>
-    [Value(0, MetaName = "PART", HelpText = "unet, log-prob or ddpo; all three without it.")]
+    [Value(0, MetaName = "PART", HelpText = "unet, log-prob or ddpo; all three without it. large: import, one step and one training step of Stable Diffusion 1.5's U-Net with random weights.")]
     public string? Part { get; set; }
 
     /// <summary>Folder of the U-Net.</summary>
-    [Option("folder", MetaValue = "FOLDER", HelpText = "U-Net, adapter and inputs as tools/Peers/bench_unet.py writes them. Without it: random weights of the same sizes.")]
+    [Option("folder", MetaValue = "FOLDER", HelpText = "U-Net, adapter and inputs as tools/Peers/bench_unet.py writes them. Without it: random weights of the same sizes. For large: where to write 7 GB.")]
     public string? Folder { get; set; }
 
     /// <summary>Memory setting of the U-Net.</summary>
@@ -69,7 +69,8 @@ internal sealed class BenchCommand : ICommand
     /// <inheritdoc/>
     public int Run(CancellationToken cancellation)
     {
-        var parts = Chosen(Part, "PART", Parts);
+        var parts = Part == "large" ? [Part] : Chosen(Part, "PART", Parts);
+        if (Part == "large" && Folder is null) throw new UsageError("bench large: expected --folder FOLDER, where there is room for 7 GB");
         Chosen(Setting, "--setting", Settings);
         Chosen(Work, "--work", Works);
         if (Repeats < 1 || Epochs < 2 || Images < 2 || Threads < 0)
@@ -78,7 +79,7 @@ internal sealed class BenchCommand : ICommand
         foreach (var part in parts)
         {
             cancellation.ThrowIfCancellationRequested();
-            results[part] = part switch { "unet" => UNet(cancellation), "log-prob" => LogProb(), _ => Ddpo(cancellation) };
+            results[part] = part switch { "unet" => UNet(cancellation), "log-prob" => LogProb(), "large" => Large(), _ => Ddpo(cancellation) };
         }
         if (Json) Terminal.Line(JsonSerializer.Serialize(results, JsonFile.Line));
         return ExitCode.Done;
@@ -126,6 +127,14 @@ internal sealed class BenchCommand : ICommand
         Show(["log-prob of a latent", "working set KiB", "GB/s", "reading GB/s", "share of reading"],
             timings.Select(t => new object?[] { $"{t.Elements} elements", t.WorkingSetBytes / 1024, t.GigabytesPerSecond, t.ReadGigabytesPerSecond, t.ShareOfRead }));
         return timings;
+    }
+
+    private LargeTiming Large()
+    {
+        var t = LargeBenchmark.Run(Folder!, new SessionSettings { Threads = Threads, LowMemory = Setting != "default" });
+        Show([$"U-Net, {t.Parameters / 1e6:F0}M parameters", "seconds", "peak MB"],
+            [["import", t.Import.Seconds, t.Import.PeakMb], ["one step, 512x512", t.Step.Seconds, t.Step.PeakMb], ["forward and backward, 512x512", t.Training.Seconds, t.Training.PeakMb]]);
+        return t;
     }
 
     private DdpoTiming Ddpo(CancellationToken cancellation)

@@ -10,7 +10,7 @@ namespace OrtRlhf.Graph.Formats;
 /// </summary>
 public static class OnnxFile
 {
-    private const long LargestMessage = 2_000_000_000;
+    private const long LargestMessage = 2_000_000_000, LargestInside = 1_000_000_000;
     private const int OutsideFrom = 1024;
     private const long Page = 4096, LargePage = 65536, LargeTensor = 1 << 20;
 
@@ -59,8 +59,7 @@ public static class OnnxFile
     public static byte[] ToBytes(OnnxGraph graph)
     {
         LowerComposites.Apply(graph);
-        var size = WeightBytes(graph);
-        if (size > LargestMessage) throw new UserError($"model '{graph.Name}': {size / 1e9:F1} GB of weights do not fit into one ONNX file; write it with external data");
+        Fit(graph);
         return OnnxEncoder.Encode(graph, (_, data) => UnsafeByteOperations.UnsafeWrap(data.Bytes())).ToByteArray();
     }
 
@@ -70,9 +69,10 @@ public static class OnnxFile
     /// </summary>
     /// <param name="graph">The model.</param>
     /// <param name="path">The file to write; its folder is made if need be.</param>
-    /// <param name="externalData">Whether tensors above 1 KiB go outside; null: only when the model would pass 2 GB.</param>
-    /// <exception cref="UserError">The disk is full, or the place cannot be written.</exception>
-    public static void Write(OnnxGraph graph, string path, bool? externalData = null)
+    /// <param name="externalData">Whether tensors above 1 KiB go outside; null: only those of a model above 1 GB, whose loading would need twice that much otherwise.</param>
+    /// <param name="written">Is told the bytes of each weight that has been written; null for nobody.</param>
+    /// <exception cref="UserError">The disk is full, the place cannot be written, or more than 2 GB should go inside.</exception>
+    public static void Write(OnnxGraph graph, string path, bool? externalData = null, Action<long>? written = null)
     {
         LowerComposites.Apply(graph);
         var full = Path.GetFullPath(path);
@@ -81,18 +81,20 @@ public static class OnnxFile
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(full)!);
-            var outside = externalData ?? WeightBytes(graph) > LargestMessage;
-            ModelProto model;
-            if (outside)
+            var outside = externalData ?? WeightBytes(graph) > LargestInside;
+            if (!outside) Fit(graph);
+            using (var file = File.Create(partModel))
             {
-                using var data = File.Create(partData);
-                model = OnnxEncoder.Encode(graph, (proto, tensor) => StoreOutside(data, Path.GetFileName(dataPath), proto, tensor));
+                if (outside)
+                {
+                    using var data = File.Create(partData);
+                    OnnxEncoder.Encode(graph, (proto, tensor) => StoreOutside(data, Path.GetFileName(dataPath), proto, tensor, written)).WriteTo(file);
+                }
+                else
+                {
+                    OnnxStream.Write(graph, file, OutsideFrom, written);
+                }
             }
-            else
-            {
-                model = OnnxEncoder.Encode(graph, (_, tensor) => UnsafeByteOperations.UnsafeWrap(tensor.Bytes()));
-            }
-            using (var file = File.Create(partModel)) model.WriteTo(file);
             if (outside) File.Move(partData, dataPath, overwrite: true);
             File.Move(partModel, full, overwrite: true);
         }
@@ -108,7 +110,7 @@ public static class OnnxFile
     }
 
     // Offsets on pages let runtimes map a weight into memory where it lies; Windows maps in steps of 64 KiB.
-    private static ByteString? StoreOutside(FileStream data, string location, TensorProto proto, Tensor tensor)
+    private static ByteString? StoreOutside(FileStream data, string location, TensorProto proto, Tensor tensor, Action<long>? written)
     {
         if (tensor.ByteLength < OutsideFrom) return UnsafeByteOperations.UnsafeWrap(tensor.Bytes());
         var page = tensor.ByteLength >= LargeTensor ? LargePage : Page;
@@ -117,7 +119,14 @@ public static class OnnxFile
         foreach (var (key, value) in new[] { ("location", location), ("offset", data.Position.ToString()), ("length", tensor.ByteLength.ToString()) })
             proto.ExternalData.Add(new StringStringEntryProto { Key = key, Value = value });
         data.Write(tensor.Bytes());
+        written?.Invoke(tensor.ByteLength);
         return null;
+    }
+
+    private static void Fit(OnnxGraph graph)
+    {
+        var size = WeightBytes(graph);
+        if (size > LargestMessage) throw new UserError($"model '{graph.Name}': {size / 1e9:F1} GB of weights do not fit into one ONNX file; write it with external data");
     }
 
     private static long WeightBytes(OnnxGraph graph) => graph.Values.Values.Where(v => v.Data is not null).Sum(v => v.Data!.ByteLength);

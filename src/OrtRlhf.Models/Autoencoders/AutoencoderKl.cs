@@ -1,4 +1,5 @@
 using OrtRlhf.Graph;
+using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Models;
 
@@ -86,7 +87,7 @@ public static class AutoencoderKl
 
     private static Value Last(Module m, AutoencoderKlConfig config, Value x, long channels)
     {
-        using (m.Scope()) x = Activation.Apply(config.ActFn, m["conv_norm_out"].GroupNorm(x, config.NormNumGroups, Epsilon));
+        using (m.Scope()) x = Silu(m["conv_norm_out"].GroupNorm(x, config.NormNumGroups, Epsilon));
         return m["conv_out"].Conv2d(x, channels);
     }
 }

@@ -41,6 +41,9 @@ public sealed record AutoencoderKlConfig
     /// <summary>Taken off latents before they are multiplied by <see cref="ScalingFactor"/>, and added after the division.</summary>
     public double ShiftFactor { get; init; }
 
+    /// <summary>Whether a half-precision model computes in single precision: activations of some pass what halves can hold.</summary>
+    public bool ForceUpcast { get; init; }
+
     /// <summary>Reads the text of a config.json.</summary>
     /// <exception cref="Graph.UserError">It is not valid, or has an option that is not supported (names it and its value).</exception>
     public static AutoencoderKlConfig Parse(string json)
@@ -62,10 +65,12 @@ public sealed record AutoencoderKlConfig
             UsePostQuantConv = c.Flag("use_post_quant_conv", true),
             ScalingFactor = c.Number("scaling_factor", 0.18215),
             ShiftFactor = c.Number("shift_factor", 0),
+            ForceUpcast = c.Flag("force_upcast", false),
         };
         var stages = config.BlockOutChannels.Length;
         c.SameCount("down_block_types", c.Choices("down_block_types", ["DownEncoderBlock2D"], "DownEncoderBlock2D").Length, stages);
         c.SameCount("up_block_types", c.Choices("up_block_types", ["UpDecoderBlock2D"], "UpDecoderBlock2D").Length, stages);
+        c.NothingElse();
         return config;
     }
 }

@@ -59,6 +59,7 @@ public sealed record AutoencoderTinyConfig
             ScalingFactor = c.Number("scaling_factor", 1),
             ShiftFactor = c.Number("shift_factor", 0),
         };
+        c.NothingElse("block_out_channels", "latent_magnitude", "latent_shift", "force_upcast");
         c.SameCount("num_encoder_blocks", config.NumEncoderBlocks.Length, config.EncoderBlockOutChannels.Length);
         c.SameCount("num_decoder_blocks", config.NumDecoderBlocks.Length, config.DecoderBlockOutChannels.Length);
         return config;

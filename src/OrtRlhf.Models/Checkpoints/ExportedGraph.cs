@@ -1,5 +1,4 @@
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Passes;
 
 namespace OrtRlhf.Models;
@@ -33,8 +32,9 @@ public static class ExportedGraph
         Value[] kept = [.. new[] { output }.Concat(others ?? []).Select(name => graph.Outputs.FirstOrDefault(o => o.Name == name)
             ?? throw new UserError($"{folder.Name}: '{Path.Combine(folder.Path, "model.onnx")}': expected an output {name}, got {string.Join(", ", graph.Outputs.Select(o => o.Name))}"))];
         graph.Outputs.Clear();
-        foreach (var (name, type) in inputs) TakeAs(graph, graph[name], type);
-        foreach (var value in kept) GiveAsFloat(graph, value);
+        graph.Outputs.AddRange(kept);
+        foreach (var (name, type) in inputs) Boundary.Take(graph, graph[name], type);
+        foreach (var value in kept) Boundary.Give(graph, value, ElementType.Float);
         graph.Sort();
         graph.RemoveUnused();
         if (sizes is null) return Recognized(graph);
@@ -57,36 +57,12 @@ public static class ExportedGraph
     }
 
     // An export of ours declares adapters with empty defaults (y + B A x); whoever wants adapters puts them in anew.
-    private static void RemoveEmptyAdapters(OnnxGraph graph)
+    internal static void RemoveEmptyAdapters(OnnxGraph graph)
     {
         var empty = graph.Inputs.Where(i => i.Data is { Count: 0 }).ToList();
         if (empty.Count == 0) return;
         foreach (var sum in graph.Nodes.Where(n => n.Op == "Add" && n.Name.EndsWith(".lora/Add", StringComparison.Ordinal)).ToList()) graph.Redirect(sum.Output, sum.Inputs[0]!);
         foreach (var input in empty) graph.MakeConstant(input, input.Data!);
         graph.RemoveUnused();
-    }
-
-    private static void TakeAs(OnnxGraph graph, Value input, ElementType type)
-    {
-        if (input.Type == type) return;
-        var (name, place) = (input.Name, graph.Inputs.IndexOf(input));
-        graph.Rename(input, name + " as exported");
-        graph.Inputs.RemoveAt(place);
-        var mine = graph.Input(name, type, [.. input.Shape!.Dims]);
-        graph.Inputs.Remove(mine);
-        graph.Inputs.Insert(place, mine);
-        graph.Redirect(input, Functions.Cast(mine, input.Type));
-    }
-
-    private static void GiveAsFloat(OnnxGraph graph, Value output)
-    {
-        if (output.Type == ElementType.Float)
-        {
-            graph.Outputs.Add(output);
-            return;
-        }
-        var name = output.Name;
-        graph.Rename(output, name + " as exported");
-        graph.Output(Functions.Cast(output, ElementType.Float), name);
     }
 }

@@ -1,12 +1,13 @@
 using System.Text.Json;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Formats;
 
 namespace OrtRlhf.Models;
 
 /// <summary>The <c>model_index.json</c> of a pipeline folder: its components and their classes, as diffusers writes it.</summary>
 public sealed class ModelIndex
 {
-    private const string FileName = "model_index.json";
+    internal const string FileName = "model_index.json";
     private readonly Dictionary<string, string> _classes;
 
     private readonly Dictionary<string, bool> _flags;
@@ -39,6 +40,7 @@ public sealed class ModelIndex
             if (entry.Value.ValueKind is JsonValueKind.True or JsonValueKind.False) flags[entry.Name] = entry.Value.GetBoolean();
             // [library, class], both null for a component that was left out.
             if (entry.Value.ValueKind != JsonValueKind.Array || entry.Value.GetArrayLength() != 2 || entry.Value[1].ValueKind != JsonValueKind.String) continue;
+            PlainFile.Check(folder, entry.Name, $"model '{folder}': {FileName}");
             classes[entry.Name] = entry.Value[1].GetString()!;
         }
         return new ModelIndex(folder, pipeline, classes, flags);

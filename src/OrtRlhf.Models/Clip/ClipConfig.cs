@@ -63,6 +63,9 @@ public sealed record ClipConfig(ClipTextConfig Text, ClipVisionConfig Vision, lo
     {
         var c = ConfigReader.Parse(json, "CLIPModel");
         var width = c.Integer("projection_dim", 512);
-        return new ClipConfig(ClipTextConfig.Read(c.Child("text_config")) with { ProjectionDim = width }, ClipVisionConfig.Read(c.Child("vision_config")), width);
+        return new ClipConfig(ClipTextConfig.Read(Tower("text_config")) with { ProjectionDim = width }, ClipVisionConfig.Read(Tower("vision_config")), width);
+
+        // Old files have a second object, which goes before the first.
+        ConfigReader Tower(string name) => c.Child(c.Has(name + "_dict") ? name + "_dict" : name);
     }
 }

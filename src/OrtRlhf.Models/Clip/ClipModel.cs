@@ -53,6 +53,24 @@ public static class ClipModel
         return graph;
     }
 
+    /// <summary>
+    /// A graph of the text encoder: input_ids int64 [B,S] to text_embeds [B,P] of length 1, text_features [B,P] of any length, last_hidden_state [B,S,D] and
+    /// pooler_output [B,D].
+    /// </summary>
+    /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
+    public static OnnxGraph BuildText(ClipConfig config, Weights weights, Dim? batch = null, Dim? sequence = null)
+    {
+        var graph = new OnnxGraph("text_model");
+        var m = new Module(graph, weights);
+        var output = ClipTextModel.Forward(m, config.Text, graph.Input("input_ids", ElementType.Int64, batch ?? "batch", sequence ?? config.Text.MaxPositionEmbeddings));
+        var features = ClipTextModel.Project(m, config.Text, output);
+        graph.Output(Normalised(features), "text_embeds");
+        graph.Output(features, "text_features");
+        graph.Output(output.LastHiddenState, "last_hidden_state");
+        graph.Output(output.PoolerOutput, "pooler_output");
+        return graph;
+    }
+
     /// <summary>Adds the image encoder to a graph.</summary>
     /// <param name="m">Where its weights are: the module that has the parts <c>vision_model</c> and <c>visual_projection</c>.</param>
     /// <param name="config">Its configuration.</param>
@@ -78,5 +96,10 @@ public static class ClipModel
     private static Value Pixels(OnnxGraph graph, ClipConfig config, Weights weights, Dim batch) =>
         graph.Input("pixel_values", weights.Type, batch, config.Vision.NumChannels, config.Vision.ImageSize, config.Vision.ImageSize);
 
-    private static Value Normalised(Value x) => x / Sqrt(Sum(Square(x), [-1], keepDims: true));
+    // In single precision: a square of 256 is more than a half can hold.
+    private static Value Normalised(Value x)
+    {
+        var single = Cast(x, ElementType.Float);
+        return Cast(single / Sqrt(Sum(Square(single), [-1], keepDims: true)), x.Type);
+    }
 }

@@ -3,6 +3,8 @@ namespace OrtRlhf.Models;
 /// <summary>Options of a CLIP text encoder, as its config.json has them; what is missing takes transformers' default.</summary>
 public sealed record ClipTextConfig
 {
+    private const long LongestText = 4096;
+
     /// <summary>Tokens in the vocabulary.</summary>
     public long VocabSize { get; init; } = 49408;
 
@@ -33,6 +35,9 @@ public sealed record ClipTextConfig
     /// <summary>Id of the token at which the text is pooled; 2 in old files, which means the largest id of the row.</summary>
     public long EosTokenId { get; init; } = 49407;
 
+    /// <summary>Whether the states of each layer are asked for.</summary>
+    public bool OutputHiddenStates { get; init; }
+
     /// <summary>Reads the text of a config.json.</summary>
     /// <exception cref="Graph.UserError">It is not valid, or has an option that is not supported (names it and its value).</exception>
     public static ClipTextConfig Parse(string json) => Read(ConfigReader.Parse(json, "CLIPTextModel"));
@@ -45,9 +50,10 @@ public sealed record ClipTextConfig
         ProjectionDim = c.Integer("projection_dim", 512),
         NumHiddenLayers = c.Integer("num_hidden_layers", 12),
         NumAttentionHeads = c.Integer("num_attention_heads", 8),
-        MaxPositionEmbeddings = c.Integer("max_position_embeddings", 77),
+        MaxPositionEmbeddings = c.Integer("max_position_embeddings", 77, most: LongestText),
         HiddenAct = c.Activation("hidden_act", "quick_gelu"),
         LayerNormEps = c.Number("layer_norm_eps", 1e-5),
         EosTokenId = c.Integer("eos_token_id", 49407, 0),
+        OutputHiddenStates = c.Flag("output_hidden_states", false),
     };
 }

@@ -13,9 +13,6 @@ internal sealed record ResnetOptions(long Groups, double Epsilon, string Activat
     /// <summary>Whether the time embedding scales and shifts instead of being added.</summary>
     public bool ScaleShift { get; init; }
 
-    /// <summary>Whether the time embedding is taken without activation.</summary>
-    public bool SkipTimeActivation { get; init; }
-
     /// <summary>The block's output is divided by it.</summary>
     public double OutputScale { get; init; } = 1;
 }
@@ -31,8 +28,7 @@ internal static class Blocks
         Value? t = null;
         if (time is not null)
         {
-            var activated = o.SkipTimeActivation ? time : Activation.Apply(o.Activation, time);
-            t = m["time_emb_proj"].Linear(activated, o.ScaleShift ? 2 * channels : channels).Unsqueeze(2, 3);
+            t = m["time_emb_proj"].Linear(Activation.Apply(o.Activation, time), o.ScaleShift ? 2 * channels : channels).Unsqueeze(2, 3);
             if (!o.ScaleShift) h += t;
         }
         h = m["norm2"].GroupNorm(h, o.Groups, o.Epsilon);
@@ -99,11 +95,17 @@ internal static class Blocks
     }
 
     /// <summary>Self-attention over the cells of an image with its own normalisation and residual: [B,C,H,W] to the same.</summary>
-    public static Value ImageAttention(Module m, Value x, long headWidth, long groups, double epsilon, double outputScale = 1)
+    /// <param name="m">Its module, with group_norm, to_q, to_k, to_v and to_out.0.</param>
+    /// <param name="x">Cells.</param>
+    /// <param name="headWidth">Channels of a head.</param>
+    /// <param name="groups">Groups of the normalisation; null for none.</param>
+    /// <param name="epsilon">Epsilon of the normalisation.</param>
+    /// <param name="outputScale">The sum of cells and attention is divided by it.</param>
+    public static Value ImageAttention(Module m, Value x, long headWidth, long? groups, double epsilon, double outputScale = 1)
     {
         using var scope = m.Scope();
         var channels = x.Shape![1].Size;
-        var h = Rows(m["group_norm"].GroupNorm(x, groups, epsilon));
+        var h = Rows(groups is { } g ? m["group_norm"].GroupNorm(x, g, epsilon) : x);
         h = Attention(m, h, null, channels / headWidth, bias: true);
         var y = h.Transpose(0, 2, 1).ReshapeLike(x) + x;
         return outputScale == 1 ? y : y / outputScale;

@@ -6,6 +6,14 @@ namespace OrtRlhf.Models;
 /// <summary>Reads a config.json: a key that is missing or null takes the library's default; what is not supported is an error that names it.</summary>
 internal sealed class ConfigReader
 {
+    private const long Most = 1 << 24;
+    private const int MostEntries = 64;
+
+    // What training tools leave beside the architecture: the state of an exponential moving average.
+    private static readonly string[] Harmless =
+        ["dropout", "sample_size", "decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup", "collected_params"];
+
+    private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
     private readonly JsonElement _root;
     private readonly string _model;
 
@@ -16,19 +24,7 @@ internal sealed class ConfigReader
     }
 
     /// <summary>Reads the text of a config.json for a model class.</summary>
-    public static ConfigReader Parse(string json, string model)
-    {
-        try
-        {
-            using var document = JsonDocument.Parse(json);
-            var root = document.RootElement.Clone();
-            return root.ValueKind == JsonValueKind.Object ? new ConfigReader(root, model) : throw new UserError($"{Source(model)}: expected an object, got {root.ValueKind}");
-        }
-        catch (JsonException e)
-        {
-            throw new UserError($"{Source(model)}: not valid JSON at line {e.LineNumber + 1}; fetch the file again", e);
-        }
-    }
+    public static ConfigReader Parse(string json, string model) => new(CheckpointFile.Json(Source(model), json), model);
 
     /// <summary>A nested object, empty where it is missing.</summary>
     public ConfigReader Child(string name) => Find(name) switch
@@ -38,9 +34,9 @@ internal sealed class ConfigReader
         { } e => throw Fault(name, e, "an object"),
     };
 
-    public long Integer(string name, long otherwise, long least = 1) => OptionalInteger(name, least) ?? otherwise;
+    public long Integer(string name, long otherwise, long least = 1, long most = Most) => OptionalInteger(name, least, most) ?? otherwise;
 
-    public long? OptionalInteger(string name, long least = 1) => Find(name) is not { } e ? null : Integer(name, e, least);
+    public long? OptionalInteger(string name, long least = 1, long most = Most) => Find(name) is not { } e ? null : Integer(name, e, least, most);
 
     public double Number(string name, double otherwise) => Find(name) is not { } e ? otherwise
         : e.ValueKind == JsonValueKind.Number && e.TryGetDouble(out var number) && double.IsFinite(number) ? number
@@ -64,8 +60,8 @@ internal sealed class ConfigReader
 
     /// <summary>A list of whole numbers.</summary>
     public long[] Integers(string name, params long[] otherwise) => Find(name) is not { } e ? otherwise
-        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() > 0 ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0))]
-        : throw Fault(name, e, "a list of whole numbers");
+        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() is > 0 and <= MostEntries ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0))]
+        : throw Fault(name, e, $"a list of 1 to {MostEntries} whole numbers");
 
     /// <summary>A list of that many numbers.</summary>
     public IReadOnlyList<double> Numbers(string name, IReadOnlyList<double> otherwise, int count) => Find(name) is not { } e ? otherwise
@@ -80,16 +76,16 @@ internal sealed class ConfigReader
     public string[] Choices(string name, string[] otherwise, params string[] choices)
     {
         if (Find(name) is not { } e) return otherwise;
-        if (e.ValueKind != JsonValueKind.Array || e.GetArrayLength() == 0) throw Fault(name, e, "a list of texts");
+        if (e.ValueKind != JsonValueKind.Array || e.GetArrayLength() is 0 or > MostEntries) throw Fault(name, e, $"a list of 1 to {MostEntries} texts");
         return [.. e.EnumerateArray().Select(i => i.ValueKind == JsonValueKind.String && choices.Contains(i.GetString())
             ? i.GetString()!
             : throw Unsupported(name, i.GetRawText(), string.Join(", ", choices)))];
     }
 
     /// <summary>One whole number for all blocks, or one for each.</summary>
-    public long[] PerBlock(string name, long otherwise, int blocks) => Find(name) is { ValueKind: JsonValueKind.Array }
-        ? Sized(name, Integers(name), blocks)
-        : [.. Enumerable.Repeat(Integer(name, otherwise), blocks)];
+    public long[] PerBlock(string name, long otherwise, int blocks, long most = Most) => Find(name) is { ValueKind: JsonValueKind.Array } list
+        ? Sized(name, [.. list.EnumerateArray().Take(blocks + 1).Select(e => Integer(name, e, 1, most))], blocks)
+        : [.. Enumerable.Repeat(Integer(name, otherwise, 1, most), blocks)];
 
     /// <summary>One truth value for all blocks, or one for each.</summary>
     public bool[] FlagPerBlock(string name, bool otherwise, int blocks) => Find(name) is { ValueKind: JsonValueKind.Array } list
@@ -116,7 +112,7 @@ internal sealed class ConfigReader
         : throw Fault(name, Find(name)!.Value, "a size, or height and width");
 
     /// <summary>Whether a key is there with the value null, which for some keys differs from being left out.</summary>
-    public bool IsNull(string name) => _root.TryGetProperty(name, out var e) && e.ValueKind == JsonValueKind.Null;
+    public bool IsNull(string name) => Look(name) is { ValueKind: JsonValueKind.Null };
 
     /// <summary>Whether a key is there and not null.</summary>
     public bool Has(string name) => Find(name) is not null;
@@ -138,16 +134,28 @@ internal sealed class ConfigReader
         if (count != blocks) throw new UserError($"{Source(_model)}: {name} has {count} entries, expected {blocks}, one for each block");
     }
 
+    /// <summary>
+    /// Demands that every key has been asked for, is null or false, or does not change what the model computes: an option of a newer library must not be
+    /// passed over in silence.
+    /// </summary>
+    /// <param name="harmless">Keys that do not change it, beside those of every model.</param>
+    public void NothingElse(params string[] harmless)
+    {
+        foreach (var entry in _root.EnumerateObject())
+        {
+            if (entry.Name.StartsWith('_') || entry.Value.ValueKind is JsonValueKind.Null or JsonValueKind.False || _asked.Contains(entry.Name) || Harmless.Contains(entry.Name) || harmless.Contains(entry.Name)) continue;
+            throw new UserError($"{Source(_model)}: {Short(entry.Name)} = {Short(entry.Value.GetRawText())} is not known here; take it out if the model computes the same without it");
+        }
+    }
+
     /// <summary>An error about an option that is not built.</summary>
     public UserError Unsupported(string name, string value, string expected) =>
         new($"{Source(_model)}: {name} = {Short(value)} is not supported; expected {expected}");
 
-    private static long Integer(string name, JsonElement e, long least, string model) =>
-        e.ValueKind == JsonValueKind.Number && e.TryGetInt64(out var number) && number >= least && number <= int.MaxValue
+    private long Integer(string name, JsonElement e, long least, long most = Most) =>
+        e.ValueKind == JsonValueKind.Number && e.TryGetInt64(out var number) && number >= least && number <= most
             ? number
-            : throw new UserError($"{Source(model)}: {name}: expected a whole number from {least} to {int.MaxValue}, got {Short(e.GetRawText())}");
-
-    private long Integer(string name, JsonElement e, long least) => Integer(name, e, least, _model);
+            : throw new UserError($"{Source(_model)}: {name}: expected a whole number from {least} to {most}, got {Short(e.GetRawText())}");
 
     private T[] Sized<T>(string name, T[] list, int count)
     {
@@ -155,7 +163,13 @@ internal sealed class ConfigReader
         return list;
     }
 
-    private JsonElement? Find(string name) => _root.TryGetProperty(name, out var e) && e.ValueKind != JsonValueKind.Null ? e : null;
+    private JsonElement? Find(string name) => Look(name) is { ValueKind: not JsonValueKind.Null } e ? e : null;
+
+    private JsonElement? Look(string name)
+    {
+        _asked.Add(name);
+        return _root.TryGetProperty(name, out var e) ? e : null;
+    }
 
     // The model's class, or the name of another file.
     private static string Source(string model) => model.Contains(".json", StringComparison.Ordinal) ? model : $"config.json of {model}";

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using OrtRlhf.Graph;
 
 namespace OrtRlhf.Models;
@@ -5,6 +6,7 @@ namespace OrtRlhf.Models;
 /// <summary>Where a model's weights come from, and whether a graph takes them as constants or as parameters to train.</summary>
 public sealed class Weights
 {
+    private const ushort Infinity = 0x7C00, NegativeInfinity = 0xFC00;
     private readonly Func<string, long[], Tensor> _source;
 
     /// <summary>Makes weights from a function.</summary>
@@ -31,6 +33,9 @@ public sealed class Weights
     /// <summary>Element type of the model.</summary>
     public ElementType Type { get; }
 
+    /// <summary>The same weights in another element type.</summary>
+    public Weights In(ElementType type) => new(_source, Trainable, type);
+
     /// <summary>A weight in the model's element type, its shape checked; axes of size one at the end may be left out or added (1x1 convolutions).</summary>
     /// <exception cref="UserError">The shape is not the one asked for.</exception>
     public Tensor Get(string name, params long[] shape)
@@ -42,8 +47,16 @@ public sealed class Weights
                 throw new UserError($"weight '{name}': expected shape [{string.Join(",", shape)}] as config.json says, got [{string.Join(",", tensor.Dims)}]");
             tensor = tensor.Reshaped(shape);
         }
-        return tensor.As(Type);
+        return Type == ElementType.Float16 && tensor.Type != Type ? Narrowed(name, tensor) : tensor.As(Type);
     }
+
+    private static Tensor Narrowed(string name, Tensor tensor) => new(ElementType.Float16, tensor.Dims, () =>
+    {
+        var halves = tensor.As(ElementType.Float16).Bytes();
+        return MemoryMarshal.Cast<byte, ushort>(halves.AsSpan()).ContainsAny(Infinity, NegativeInfinity)
+            ? throw new UserError($"weight '{name}': has numbers beyond 65504, the largest half; take the model in single precision")
+            : halves;
+    });
 
     private static ReadOnlySpan<long> Trimmed(long[] dims) => dims.AsSpan().TrimEnd(1L);
 

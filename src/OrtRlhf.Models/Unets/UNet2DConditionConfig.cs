@@ -9,6 +9,7 @@ namespace OrtRlhf.Models;
 public sealed record UNet2DConditionConfig
 {
     internal const string ClassName = "UNet2DConditionModel";
+    private const long MostLayers = 1024;
 
     /// <summary>Height and width of the latents it was trained on, in cells; 0 where not said.</summary>
     public long SampleSize { get; init; }
@@ -82,12 +83,6 @@ public sealed record UNet2DConditionConfig
     /// <summary>Whether the time embedding scales and shifts (scale_shift) instead of being added (default).</summary>
     public bool ResnetScaleShift { get; init; }
 
-    /// <summary>Whether residual blocks take the time embedding without activation.</summary>
-    public bool ResnetSkipTimeAct { get; init; }
-
-    /// <summary>The residual blocks' output is divided by it.</summary>
-    public double ResnetOutScaleFactor { get; init; } = 1;
-
     /// <summary>Width of the time embedding.</summary>
     public long TimeEmbeddingDim { get; init; } = 1280;
 
@@ -148,7 +143,7 @@ public sealed record UNet2DConditionConfig
         var d = new UNet2DConditionConfig();
         var channels = c.Integers("block_out_channels", d.BlockOutChannels);
         var blocks = channels.Length;
-        var layers = c.PerBlock("layers_per_block", 2, blocks);
+        var layers = c.PerBlock("layers_per_block", 2, blocks, MostLayers);
         var classType = c.Text("class_embed_type") is null && c.Has("num_class_embeds") ? "embedding" : c.Text("class_embed_type");
         if (classType is not (null or "embedding" or "timestep" or "projection" or "simple_projection" or "identity"))
             throw c.Unsupported("class_embed_type", classType, "timestep, projection, simple_projection, identity or null");
@@ -180,8 +175,6 @@ public sealed record UNet2DConditionConfig
             UseLinearProjection = c.Flag("use_linear_projection", false),
             UpcastAttention = c.Flag("upcast_attention", false),
             ResnetScaleShift = c.Choice("resnet_time_scale_shift", "default", "default", "scale_shift") == "scale_shift",
-            ResnetSkipTimeAct = c.Flag("resnet_skip_time_act", false),
-            ResnetOutScaleFactor = c.Number("resnet_out_scale_factor", 1),
             TimeEmbeddingDim = c.Integer("time_embedding_dim", channels[0] * 4),
             TimeEmbeddingActFn = c.OptionalActivation("time_embedding_act_fn"),
             TimestepPostAct = c.OptionalActivation("timestep_post_act"),
@@ -196,6 +189,8 @@ public sealed record UNet2DConditionConfig
             ConvInKernel = c.Integer("conv_in_kernel", 3),
             ConvOutKernel = c.Integer("conv_out_kernel", 3),
         };
+        // The reference passes these on to blocks of other kinds only.
+        c.NothingElse("addition_embed_type_num_heads", "mid_block_only_cross_attention", "resnet_skip_time_act", "resnet_out_scale_factor");
         c.SameCount("down_block_types", config.DownBlockTypes.Length, blocks);
         c.SameCount("up_block_types", config.UpBlockTypes.Length, blocks);
         if (c.IsNested("transformer_layers_per_block") && config.ReverseTransformerLayersPerBlock is null)

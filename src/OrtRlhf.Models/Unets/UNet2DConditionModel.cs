@@ -70,12 +70,7 @@ public static class UNet2DConditionModel
         var time = UNetEmbedding.Forward(m, config, sample.Type, timestep, textEmbeds, timeIds, timestepCond, classLabels);
         var context = config.EncoderHidDim is null ? encoderHiddenStates : m["encoder_hid_proj"].Linear(encoderHiddenStates, config.CrossAttentionDim[0]);
         var blocks = config.BlockOutChannels.Length;
-        var resnet = new ResnetOptions(config.NormNumGroups, config.NormEps, config.ActFn)
-        {
-            ScaleShift = config.ResnetScaleShift,
-            SkipTimeActivation = config.ResnetSkipTimeAct,
-            OutputScale = config.ResnetOutScaleFactor,
-        };
+        var resnet = new ResnetOptions(config.NormNumGroups, config.NormEps, config.ActFn) { ScaleShift = config.ResnetScaleShift };
 
         var x = config.CenterInputSample ? (sample * 2) - 1 : sample;
         x = m["conv_in"].Conv2d(x, config.BlockOutChannels[0], config.ConvInKernel, padding: (config.ConvInKernel - 1) / 2);

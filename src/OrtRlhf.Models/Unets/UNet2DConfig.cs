@@ -59,6 +59,9 @@ public sealed record UNet2DConfig
     /// <summary>Groups of group normalisations.</summary>
     public long NormNumGroups { get; init; } = 32;
 
+    /// <summary>Groups of the normalisation in the middle's attention; null for none.</summary>
+    public long? AttnNormNumGroups { get; init; } = 32;
+
     /// <summary>Epsilon of all group normalisations.</summary>
     public double NormEps { get; init; } = 1e-5;
 
@@ -76,11 +79,12 @@ public sealed record UNet2DConfig
         c.Only("time_embedding_type", "\"positional\"");
         c.Only("downsample_type", "\"conv\"");
         c.Only("upsample_type", "\"conv\"");
-        c.Only("attn_norm_num_groups");
+        c.Only("attention_legacy_order", "false");
         c.Only("class_embed_type");
         c.Only("num_class_embeds");
         var d = new UNet2DConfig();
         var channels = c.Integers("block_out_channels", d.BlockOutChannels);
+        var scaleShift = c.Choice("resnet_time_scale_shift", "default", "default", "scale_shift") == "scale_shift";
         var config = new UNet2DConfig
         {
             SampleSize = c.Size("sample_size"),
@@ -100,10 +104,12 @@ public sealed record UNet2DConfig
             ActFn = c.Activation("act_fn", "silu"),
             AttentionHeadDim = c.IsNull("attention_head_dim") ? null : c.Integer("attention_head_dim", 8),
             NormNumGroups = c.Integer("norm_num_groups", 32),
+            AttnNormNumGroups = c.OptionalInteger("attn_norm_num_groups") ?? (scaleShift ? null : c.Integer("norm_num_groups", 32)),
             NormEps = c.Number("norm_eps", 1e-5),
-            ResnetScaleShift = c.Choice("resnet_time_scale_shift", "default", "default", "scale_shift") == "scale_shift",
+            ResnetScaleShift = scaleShift,
             TimeEmbeddingDim = c.Integer("time_embedding_dim", channels[0] * 4),
         };
+        c.NothingElse("num_train_timesteps");
         c.SameCount("down_block_types", config.DownBlockTypes.Length, channels.Length);
         c.SameCount("up_block_types", config.UpBlockTypes.Length, channels.Length);
         return config;

@@ -42,7 +42,7 @@ public static class UNet2DModel
         var channels = config.BlockOutChannels;
         var resnet = new ResnetOptions(config.NormNumGroups, config.NormEps, config.ActFn) { ScaleShift = config.ResnetScaleShift };
         var sinusoids = Cast(Blocks.Sinusoids(timestep, channels[0], config.FlipSinToCos, config.FreqShift), sample.Type);
-        var time = UNetEmbedding.Mlp(m["time_embedding"], sinusoids, config.TimeEmbeddingDim, config.ActFn);
+        var time = UNetEmbedding.Mlp(m["time_embedding"], sinusoids, config.TimeEmbeddingDim, "silu");
 
         var x = m["conv_in"].Conv2d(config.CenterInputSample ? (sample * 2) - 1 : sample, channels[0]);
         var skips = new Stack<Value>([x]);
@@ -52,7 +52,7 @@ public static class UNet2DModel
             for (var n = 0; n < config.LayersPerBlock; n++)
             {
                 x = Blocks.Resnet(block["resnets"][n], x, channels[i], time, resnet);
-                if (config.DownBlockTypes[i] == "AttnDownBlock2D") x = Attention(block["attentions"][n], x);
+                if (config.DownBlockTypes[i] == "AttnDownBlock2D") x = Attention(block["attentions"][n], x, config.NormNumGroups);
                 skips.Push(x);
             }
             if (i == channels.Length - 1) continue;
@@ -65,7 +65,7 @@ public static class UNet2DModel
             var block = m["mid_block"];
             var middle = resnet with { OutputScale = config.MidBlockScaleFactor };
             x = Blocks.Resnet(block["resnets"][0], x, channels[^1], time, middle);
-            if (config.AddAttention) x = Attention(block["attentions"][0], x, config.MidBlockScaleFactor);
+            if (config.AddAttention) x = Attention(block["attentions"][0], x, config.AttnNormNumGroups, config.MidBlockScaleFactor);
             x = Blocks.Resnet(block["resnets"][1], x, channels[^1], time, middle);
         }
 
@@ -75,19 +75,19 @@ public static class UNet2DModel
             for (var n = 0; n <= config.LayersPerBlock; n++)
             {
                 x = Blocks.Resnet(block["resnets"][n], Layout.Concat(1, x, skips.Pop()), channels[^(i + 1)], time, resnet);
-                if (config.UpBlockTypes[i] == "AttnUpBlock2D") x = Attention(block["attentions"][n], x);
+                if (config.UpBlockTypes[i] == "AttnUpBlock2D") x = Attention(block["attentions"][n], x, config.NormNumGroups);
             }
             if (i < channels.Length - 1) x = Blocks.Upsample(block["upsamplers"][0], x, channels[^(i + 1)], skips.Peek());
         }
-        x = Activation.Apply(config.ActFn, m["conv_norm_out"].GroupNorm(x, config.NormNumGroups, config.NormEps));
+        x = Silu(m["conv_norm_out"].GroupNorm(x, config.NormNumGroups, config.NormEps));
         return m["conv_out"].Conv2d(x, config.OutChannels);
 
-        Value Attention(Module attention, Value cells, double scale = 1)
+        Value Attention(Module attention, Value cells, long? groups, double scale = 1)
         {
             var width = cells.Shape![1].Size;
             var head = Math.Min(config.AttentionHeadDim ?? width, width);
             if (width % head != 0) throw new UserError($"module '{attention.Path}': expected channels that attention_head_dim divides, got {width} and {head}; check config.json");
-            return Blocks.ImageAttention(attention, cells, head, config.NormNumGroups, config.NormEps, scale);
+            return Blocks.ImageAttention(attention, cells, head, groups, config.NormEps, scale);
         }
     }
 }

@@ -1,6 +1,5 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
-using OrtRlhf.Learning;
 using OrtRlhf.Models;
 
 namespace OrtRlhf.Tuning.Benchmarks;
@@ -29,29 +28,19 @@ internal sealed record UNetCase(
             InputNames.ToDictionary(n => n, n => expected[n]), expected["timestep"].ToInt64s()[0], expected);
     }
 
-    /// <summary>The same sizes with numbers drawn at random: variance 1/fan-in, norms near one, so that activations stay near one.</summary>
+    /// <summary>The same sizes with numbers drawn at random.</summary>
     public static UNetCase Random()
     {
         var config = UNet2DConditionConfig.Parse("""
             {"sample_size":32,"block_out_channels":[64,128,320],"layers_per_block":2,"cross_attention_dim":256,"attention_head_dim":[2,2,5],"norm_num_groups":32,
              "down_block_types":["CrossAttnDownBlock2D","CrossAttnDownBlock2D","CrossAttnDownBlock2D"],"up_block_types":["CrossAttnUpBlock2D","CrossAttnUpBlock2D","CrossAttnUpBlock2D"]}
             """);
-        var key = 0u;
-        Tensor Draw(double mean, double scale, long[] shape)
+        var random = new RandomWeights(35);
+        return new UNetCase(config, new Weights(random.Weight), random.Weight, new Dictionary<string, Tensor>
         {
-            var values = new float[shape.Aggregate(1L, (a, b) => a * b)];
-            new Philox(35, 0, key++, 0).FillGaussian(values);
-            foreach (ref var value in values.AsSpan()) value = (float)(mean + (scale * value));
-            return Tensor.Of(values, shape);
-        }
-        Tensor Weight(string name, long[] shape) => shape.Length == 1
-            ? Draw(name.EndsWith("weight", StringComparison.Ordinal) ? 1 : 0, 0.1, shape)
-            : Draw(0, 1 / Math.Sqrt(shape[1..].Aggregate(1L, (a, b) => a * b)), shape);
-        return new UNetCase(config, new Weights(Weight), Weight, new Dictionary<string, Tensor>
-        {
-            ["sample"] = Draw(0, 1, [2, 4, 32, 32]),
-            ["target"] = Draw(0, 1, [2, 4, 32, 32]),
-            ["encoder_hidden_states"] = Draw(0, 1, [2, 77, 256]),
+            ["sample"] = random.Draw(0, 1, 2, 4, 32, 32),
+            ["target"] = random.Draw(0, 1, 2, 4, 32, 32),
+            ["encoder_hidden_states"] = random.Draw(0, 1, 2, 77, 256),
         }, 481, null);
     }
 }

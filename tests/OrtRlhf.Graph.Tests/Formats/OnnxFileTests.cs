@@ -80,6 +80,26 @@ public sealed class OnnxFileTests : IDisposable
     }
 
     [Fact]
+    public void Write_WeightsInside_AreStreamedIntoOneFile()
+    {
+        var written = new List<long>();
+        var graph = Small();
+        var streamed = graph.Constants.Select(c => c.Data!.ByteLength).Where(b => b >= 1024).ToList();
+        OnnxFile.Write(graph, At("inside/model.onnx"), written: written.Add);
+        Assert.Equal(streamed, written);
+        Assert.NotEmpty(written);
+        Assert.Equal(["model.onnx"], Directory.GetFiles(At("inside")).Select(Path.GetFileName));
+        Assert.Equal(OnnxFile.ToBytes(Small()).Length, new FileInfo(At("inside/model.onnx")).Length);
+
+        var x = ("x", Numbers.Normal(3, 2, 24));
+        var expected = Ort.Run(Small(), x)["y"].ToFloats();
+        Assert.Equal(expected, Ort.Run(OnnxFile.Read(At("inside/model.onnx")), x)["y"].ToFloats());
+        using var options = Ort.Options();
+        using var session = new Microsoft.ML.OnnxRuntime.InferenceSession(At("inside/model.onnx"), options);
+        Assert.Equal(expected, Ort.Run(session, x)["y"].ToFloats());
+    }
+
+    [Fact]
     public void Write_PlaceThatCannotBeWritten_ThrowsOneLine()
     {
         File.WriteAllText(At("file"), "");

@@ -5,6 +5,7 @@ using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Graph.Tests;
 using OrtRlhf.Learning.Schedulers;
+using OrtRlhf.Models;
 using OrtRlhf.Models.Tests;
 using OrtRlhf.Tuning.Artifacts;
 using OrtRlhf.Tuning.Sampling;
@@ -34,7 +35,7 @@ public class TrainingFileTests
     public void OptimumExport_Gradients_MatchReference()
     {
         using var folder = new TempFolder();
-        PipelineExport.Write(ImageModel.Open(Golden.At("sd1-tiny")), new LoraOptions(), folder.At("onnx"));
+        CheckpointImport.Write(ImportPlan.Make(Golden.At("sd1-tiny"), new ImportOptions()), folder.At("onnx"));
         Matches("sd1-tiny", folder.At("onnx"), "ddpo");
     }
 

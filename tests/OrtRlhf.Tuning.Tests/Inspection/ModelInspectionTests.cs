@@ -2,6 +2,7 @@ using OrtRlhf.Graph;
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Models;
 using OrtRlhf.Models.Tests;
 using OrtRlhf.Tuning.Inspection;
 using OrtRlhf.Tuning.Sampling;
@@ -39,7 +40,7 @@ public class ModelInspectionTests
     public void OptimumExport_SaysTheSameAsTheCheckpoint()
     {
         using var folder = new TempFolder();
-        PipelineExport.Write(ImageModel.Open(Golden.At("sd1-tiny")), null, folder.Path);
+        CheckpointImport.Write(ImportPlan.Make(Golden.At("sd1-tiny"), new ImportOptions { Lora = null }), folder.Path);
         ComponentReport ours = Unet(Golden.At("sd1-tiny")), theirs = Unet(folder.Path);
         Assert.Equal(("onnx", 17), (theirs.Format, theirs.Opset));
         Assert.Equal(ours.LoraTargets, theirs.LoraTargets);

@@ -1,6 +1,7 @@
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Models;
 using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Sessions;
 using OrtRlhf.Tuning.Shipping;
@@ -8,7 +9,7 @@ using OrtRlhf.Tuning.Tests.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Shipping;
 
-public class PipelineExportTests
+public class CheckpointImportTests
 {
     private const string Prompt = "a red dot";
     private static readonly long[] Timesteps = [999, 20];
@@ -19,7 +20,7 @@ public class PipelineExportTests
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
         using var policy = AdapterFileTests.Random(model, new LoraOptions { Rank = 3, Alpha = 6 });
-        PipelineExport.Write(model, policy.Lora, folder.At("export"));
+        CheckpointImport.Write(ImportPlan.Make(model.Folder, new ImportOptions { Lora = policy.Lora }), folder.At("export"));
         AdapterFile.Write(policy, folder.At("run.onnx_adapter"));
         var x = Enumerable.Range(0, 2 * model.Latent.Count).Select(i => MathF.Sin(i)).ToArray();
 
@@ -42,8 +43,8 @@ public class PipelineExportTests
     {
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
-        PipelineExport.Write(model, new LoraOptions(), folder.At("export"));
-        PipelineExport.Write(ImageModel.Open(folder.At("export")), null, folder.At("again"));
+        CheckpointImport.Write(ImportPlan.Make(model.Folder, new ImportOptions()), folder.At("export"));
+        CheckpointImport.Write(ImportPlan.Make(folder.At("export"), new ImportOptions { Lora = null }), folder.At("again"));
         Assert.True(File.Exists(folder.At("export", "vae_encoder", "model.onnx")));
         var again = ImageModel.Open(folder.At("again"));
         Assert.Equal((model.Latent, model.ScalingFactor, model.ShiftFactor, model.Scheduler.Prediction), (again.Latent, again.ScalingFactor, again.ShiftFactor, again.Scheduler.Prediction));
@@ -58,8 +59,62 @@ public class PipelineExportTests
     {
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
-        Assert.Contains("own folder", Assert.Throws<UserError>(() => PipelineExport.Write(model, null, folder.At("tiny") + "/")).Message);
+        Assert.Contains("holds the model that is imported", Assert.Throws<UserError>(() => CheckpointImport.Write(ImportPlan.Make(model.Folder, new ImportOptions()), folder.At("tiny") + "/")).Message);
     }
+
+    [Fact]
+    public void Write_Cancelled_LeavesTheEarlierFolderAndNothingElse()
+    {
+        using var folder = new TempFolder();
+        var model = TinyModel.Write(folder.At("tiny"));
+        CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions()), folder.At("onnx"));
+        var before = Snapshot(folder.At("onnx"));
+        using var stop = new CancellationTokenSource();
+        Assert.Throws<OperationCanceledException>(() => CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions { Type = ElementType.Float16 }), folder.At("onnx"), p =>
+        {
+            if (p.Done > p.Total / 2) stop.Cancel();
+        }, stop.Token));
+        Assert.Equal(before, Snapshot(folder.At("onnx")));
+        Assert.Equal(["onnx", "tiny"], Directory.GetDirectories(folder.Path).Select(Path.GetFileName).Order());
+    }
+
+    [Fact]
+    public void Write_AfterAKill_StartsAnewAndReplacesTheEarlierFolder()
+    {
+        using var folder = new TempFolder();
+        var model = TinyModel.Write(folder.At("tiny"));
+        CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions()), folder.At("onnx"));
+        var single = new FileInfo(folder.At("onnx", "unet", "model.onnx")).Length;
+        Directory.CreateDirectory(folder.At("onnx.partial", "unet"));
+        File.WriteAllText(folder.At("onnx.partial", "unet", "half.onnx"), "half");
+        var progress = new List<ImportProgress>();
+        var plan = ImportPlan.Make(model, new ImportOptions { Type = ElementType.Float16 });
+        CheckpointImport.Write(plan, folder.At("onnx"), progress.Add);
+        Assert.True(new FileInfo(folder.At("onnx", "unet", "model.onnx")).Length < single);
+        Assert.False(File.Exists(folder.At("onnx", "unet", "half.onnx")));
+        Assert.Equal(["onnx", "tiny"], Directory.GetDirectories(folder.Path).Select(Path.GetFileName).Order());
+        Assert.All(progress.Zip(progress.Skip(1)), p => Assert.True(p.First.Done < p.Second.Done));
+        Assert.Equal(plan.Bytes, progress[^1].Total);
+        ImageModel.Open(folder.At("onnx"));
+    }
+
+    [Fact]
+    public void Write_OverOtherFiles_Throws()
+    {
+        using var folder = new TempFolder();
+        var model = TinyModel.Write(folder.At("tiny"));
+        Directory.CreateDirectory(folder.At("mine"));
+        File.WriteAllText(folder.At("mine", "notes.txt"), "keep");
+        var error = Assert.Throws<UserError>(() => CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions()), folder.At("mine")));
+        Assert.Contains("notes.txt", error.Message);
+        Assert.Contains("holds the model that is imported", Assert.Throws<UserError>(() => CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions()), folder.Path)).Message);
+        Assert.Equal("keep", File.ReadAllText(folder.At("mine", "notes.txt")));
+        using var busy = StagedFolder.Begin(folder.At("busy"), _ => true);
+        Assert.Contains("another process", Assert.Throws<UserError>(() => StagedFolder.Begin(folder.At("busy"), _ => true)).Message);
+    }
+
+    private static string[] Snapshot(string folder) =>
+        [.. Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Select(f => $"{f} {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(f)))}")];
 
     private static (float[] WithAdapter, float[] Without) Official(string folder, string adapterFile, long[] ids, float[] x)
     {

@@ -1,0 +1,97 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Passes;
+
+namespace OrtRlhf.Models;
+
+/// <summary>A graph of a component and where it lies in an exported pipeline.</summary>
+/// <param name="Place">Folder of its <c>model.onnx</c> within the pipeline's: <c>unet</c>, <c>vae_decoder</c>; empty for the pipeline's own.</param>
+/// <param name="Graph">The graph; its weights are read when they are asked for.</param>
+public sealed record ComponentGraph(string Place, OnnxGraph Graph);
+
+/// <summary>
+/// The graphs of a component by its class, made from its config.json and its weights alone, with Optimum's names, sizes open: one of a U-Net or a
+/// text encoder, decoder and encoder of an autoencoder, all of CLIP and its two towers.
+/// </summary>
+public static class ComponentGraphs
+{
+    private static readonly Dictionary<string, (string Name, Func<Source, IEnumerable<(string Place, OnnxGraph Graph)>> Build)> Table = new(StringComparer.Ordinal)
+    {
+        [UNet2DConditionConfig.ClassName] = ("unet", UNet2DCondition),
+        [UNet2DConfig.ClassName] = ("unet", UNet2D),
+        [AutoencoderKlConfig.ClassName] = ("vae", Kl),
+        [AutoencoderTinyConfig.ClassName] = ("vae", Tiny),
+        ["CLIPTextModel"] = ("text_encoder", s => Text(s, projection: false)),
+        ["CLIPTextModelWithProjection"] = ("text_encoder", s => Text(s, projection: true)),
+        ["CLIPModel"] = ("", Clip),
+    };
+
+    /// <summary>The classes there are.</summary>
+    public static IReadOnlyCollection<string> Classes => Table.Keys;
+
+    /// <summary>Whether a class's graph takes adapters: it is a denoiser.</summary>
+    public static bool IsDenoiser(string className) => className is UNet2DConditionConfig.ClassName or UNet2DConfig.ClassName;
+
+    /// <summary>Name of a component in a pipeline that has one of its class; empty for one that is a pipeline of its own.</summary>
+    public static string NameOf(string className) => Table[className].Name;
+
+    /// <summary>Builds the graphs.</summary>
+    /// <param name="folder">The component.</param>
+    /// <param name="name">Its name in the pipeline, see <see cref="NameOf"/>.</param>
+    /// <param name="weights">Its weights, of the element type that the graphs shall have.</param>
+    /// <param name="hiddenStates">Whether a text encoder gives the states of each layer, as pipelines of two text encoders need.</param>
+    /// <exception cref="UserError">A class or an option is not supported (names it), or weights are missing or have other shapes.</exception>
+    public static IReadOnlyList<ComponentGraph> Build(ComponentFolder folder, string name, Weights weights, bool hiddenStates = false)
+    {
+        folder.Expect([.. Classes]);
+        return [.. Table[folder.ClassName].Build(new Source(folder.Config, name, weights, hiddenStates)).Select(g => new ComponentGraph(g.Place, g.Graph))];
+    }
+
+    private sealed record Source(string Config, string Name, Weights Weights, bool HiddenStates);
+
+    private static IEnumerable<(string, OnnxGraph)> UNet2DCondition(Source s) =>
+        [(s.Name, UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width", "sequence_length"))];
+
+    private static IEnumerable<(string, OnnxGraph)> UNet2D(Source s) =>
+        [(s.Name, UNet2DModel.Build(UNet2DConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width"))];
+
+    private static IEnumerable<(string, OnnxGraph)> Kl(Source s)
+    {
+        var config = AutoencoderKlConfig.Parse(s.Config);
+        var upcast = config.ForceUpcast && s.Weights.Type == ElementType.Float16;
+        var weights = upcast ? s.Weights.In(ElementType.Float) : s.Weights;
+        (string, OnnxGraph Graph)[] graphs =
+        [
+            (s.Name + "_decoder", AutoencoderKl.BuildDecoder(config, weights, "batch_size", "latent_height", "latent_width")),
+            (s.Name + "_encoder", AutoencoderKl.BuildEncoder(config, weights, "batch_size", "height", "width")),
+        ];
+        foreach (var (_, graph) in graphs.Where(_ => upcast)) KeepInHalves.Apply(graph);
+        return graphs;
+    }
+
+    private static IEnumerable<(string, OnnxGraph)> Tiny(Source s)
+    {
+        var config = AutoencoderTinyConfig.Parse(s.Config);
+        return
+        [
+            (s.Name + "_decoder", AutoencoderTiny.BuildDecoder(config, s.Weights, "batch_size", "latent_height", "latent_width")),
+            (s.Name + "_encoder", AutoencoderTiny.BuildEncoder(config, s.Weights, "batch_size", "height", "width")),
+        ];
+    }
+
+    private static IEnumerable<(string, OnnxGraph)> Text(Source s, bool projection)
+    {
+        var config = ClipTextConfig.Parse(s.Config);
+        return [(s.Name, ClipTextModel.Build(config, s.Weights, projection, s.HiddenStates || projection || config.OutputHiddenStates, "batch_size", "sequence_length"))];
+    }
+
+    private static IEnumerable<(string, OnnxGraph)> Clip(Source s)
+    {
+        var config = ClipConfig.Parse(s.Config);
+        return
+        [
+            (s.Name, ClipModel.Build(config, s.Weights, "text_batch_size", "image_batch_size", "sequence_length")),
+            (Path.Combine(s.Name, "text_model"), ClipModel.BuildText(config, s.Weights, "batch_size", "sequence_length")),
+            (Path.Combine(s.Name, "vision_model"), ClipModel.BuildVision(config, s.Weights, "batch_size")),
+        ];
+    }
+}
