@@ -52,7 +52,7 @@ public sealed class ComponentFolder
     public void Expect(params IReadOnlyList<string> classes)
     {
         if (!classes.Contains(ClassName))
-            throw new UserError($"{Name}: {string.Join(", ", classes)} {(classes.Count == 1 ? "is" : "are")} supported, got {(ClassName.Length == 0 ? "no class name" : ClassName)} in '{Path}'");
+            throw new UserError($"{Name}: {(classes.Count == 1 ? $"{classes[0]} is" : $"{string.Join(", ", classes.SkipLast(1))} and {classes[^1]} are")} supported, got {(ClassName.Length == 0 ? "no class name" : ClassName)} in '{Path}'");
     }
 
     /// <summary>Its weights; of several files the one in the highest precision. Tensors are read when they are asked for.</summary>

@@ -54,7 +54,7 @@ public sealed class ImagePreprocessorTests
     [InlineData("""{"size":{"longest_edge":5}}""", "longest_edge")]
     [InlineData("""{"size":{"height":5}}""", "shortest_edge, or height and width")]
     [InlineData("""{"crop_size":100000}""", "crop_size")]
-    [InlineData("""{"size":""", "preprocessor_config.json: not valid JSON")]
+    [InlineData("""{"size":""", "preprocessor_config.json' is not valid JSON")]
     public void Parse_Unsupported_ThrowsAndNamesIt(string json, string message) =>
         Assert.Contains(message, Assert.Throws<UserError>(() => ImageProcessorConfig.Parse(json)).Message);
 

@@ -89,12 +89,13 @@ public class CheckpointImportTests
         File.WriteAllText(folder.At("onnx.partial", "unet", "half.onnx"), "half");
         var progress = new List<ImportProgress>();
         var plan = ImportPlan.Make(model, new ImportOptions { Type = ElementType.Float16 });
+        var total = plan.Bytes;
         CheckpointImport.Write(plan, folder.At("onnx"), progress.Add);
         Assert.True(new FileInfo(folder.At("onnx", "unet", "model.onnx")).Length < single);
         Assert.False(File.Exists(folder.At("onnx", "unet", "half.onnx")));
         Assert.Equal(["onnx", "tiny"], Directory.GetDirectories(folder.Path).Select(Path.GetFileName).Order());
         Assert.All(progress.Zip(progress.Skip(1)), p => Assert.True(p.First.Done < p.Second.Done));
-        Assert.Equal(plan.Bytes, progress[^1].Total);
+        Assert.Equal(total, progress[^1].Total);
         ImageModel.Open(folder.At("onnx"));
     }
 
