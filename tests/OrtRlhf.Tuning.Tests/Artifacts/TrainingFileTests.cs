@@ -8,7 +8,6 @@ using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
 using OrtRlhf.Models.Tests;
 using OrtRlhf.Tuning.Artifacts;
-using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Shipping;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;

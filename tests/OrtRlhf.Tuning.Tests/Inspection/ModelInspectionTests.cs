@@ -5,7 +5,6 @@ using OrtRlhf.Graph.Passes;
 using OrtRlhf.Models;
 using OrtRlhf.Models.Tests;
 using OrtRlhf.Tuning.Inspection;
-using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Shipping;
 
 namespace OrtRlhf.Tuning.Tests.Inspection;
