@@ -14,7 +14,7 @@ namespace OrtRlhf.Pretrain;
 /// </summary>
 internal static class ClipEvaluation
 {
-    private const int Choices = 32;
+    private const int Choices = 32, Each = 8; // captions to choose from; pictures that a model draws of a prompt
 
     public static int Run(EvaluateClipOptions o)
     {
@@ -62,14 +62,16 @@ internal static class ClipEvaluation
     {
         using var policy = Policy.Create(ImageModel.Open(o.Samples!), new LoraOptions(), seed: 0);
         using var pipeline = new Pipeline(policy, new SamplingOptions { Steps = 10, Eta = 1, GuidanceScale = 3, BatchSize = 32 }, new() { Threads = 1 });
-        var prompts = Enum.GetValues<SceneKind>().SelectMany(kind => ScenePrompts.HeldOut(kind).Take(o.Count / 8)).ToArray();
-        var samples = pipeline.Sample([.. prompts.Select((prompt, i) => new SampleRequest(prompt, 4711, 0, (uint)i))]);
+        var prompts = Enum.GetValues<SceneKind>().SelectMany(kind => ScenePrompts.HeldOut(kind).Take(o.Count / 4 / Each)).ToArray();
+        var samples = pipeline.Sample([.. Enumerable.Range(0, prompts.Length * Each).Select(i => new SampleRequest(prompts[i / Each], 4711, 0, (uint)i))]);
         RewardInput[] inputs = [.. samples.Select((sample, i) => new RewardInput(sample.Image, sample.Prompt, i))];
         var (clip, alignment) = (reward.Score(inputs), RewardRegistry.Default.Parse("prompt-alignment").Score(inputs));
         var correct = RewardRegistry.Default.Parse("prompt-accuracy").Score(inputs);
-        var (high, low) = (clip.Where((_, i) => correct[i] == 1).ToArray(), clip.Where((_, i) => correct[i] == 0).ToArray());
-        Console.WriteLine($"pictures of {o.Samples}: {inputs.Length}, correlation with prompt-alignment {Correlation(clip, alignment):F3}, "
-            + $"AUC of wholly right ones ({high.Length}) against others {high.SelectMany(_ => low, (a, b) => a > b ? 1.0 : 0).DefaultIfEmpty(double.NaN).Average():F3}");
+        var pairs = Enumerable.Range(0, inputs.Length).SelectMany(i => Enumerable.Range(i / Each * Each, Each).Where(j => correct[i] > correct[j]).Select(j => clip[i] > clip[j] ? 1.0 : 0)).ToArray();
+        Console.WriteLine($"pictures of {o.Samples}: {inputs.Length}, {correct.Count(c => c == 1)} right; correlation with prompt-alignment {Correlation(clip, alignment):F3}, "
+            + $"within prompts {Correlation(Centred(clip), Centred(alignment)):F3}; of two pictures of a prompt the right one scores higher in {100 * pairs.DefaultIfEmpty(double.NaN).Average():F1}% of {pairs.Length} pairs");
+
+        static float[] Centred(float[] x) => [.. x.Chunk(Each).SelectMany(part => part.Select(v => v - part.Average()))];
     }
 
     private static double Correlation(float[] a, float[] b)
