@@ -84,6 +84,26 @@ public sealed class PolicyGradientStep : IDisposable
         return new StepMetrics(means, deviation);
     }
 
+    /// <summary>
+    /// Takes the log-probabilities of transitions anew, by the training graph, and keeps them as those of the policy that drew them. In halves the sampler's graph
+    /// rounds so differently that ratios would begin percents away from 1.
+    /// </summary>
+    /// <param name="transitions">Transitions of the policy as it is now.</param>
+    /// <param name="cancellation">Stops between micro-batches.</param>
+    public void Rescore(IReadOnlyList<Transition> transitions, CancellationToken cancellation)
+    {
+        _text.Add(transitions.Select(t => t.Trajectory.Request.Prompt));
+        foreach (var round in transitions.Chunk(_batch).Chunk(_workers.Count))
+        {
+            cancellation.ThrowIfCancellationRequested();
+            _workers.RunEach(round.Length, (worker, i) =>
+            {
+                var logp = worker.Run(round[i], 1)["log_prob"];
+                for (var row = 0; row < round[i].Length; row++) round[i][row].Trajectory.LogProbs[round[i][row].Step] = logp[row];
+            });
+        }
+    }
+
     /// <summary>Begins an epoch: what a run that is resumed here does not know is forgotten.</summary>
     public void Reset() => _scale?.Reset();
 
