@@ -2,6 +2,7 @@ using System.Globalization;
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
+using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Scenes;
@@ -78,6 +79,9 @@ internal sealed class TuneCommand : ModelCommand
 
     [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 0.5.")]
     public double? TimestepFraction { get; set; }
+
+    [Section("Learning"), Option("step-weighting", MetaValue = "NAME", HelpText = "How much each step counts: uniform (DDPO), or noise, where the early steps, which decide what is in the picture, count as much as the late ones. Default uniform.")]
+    public string? StepWeighting { get; set; }
 
     [Section("Learning"), Option("micro-batch", MetaValue = "N", HelpText = "Steps a run of the training graph; less needs less memory. Default 16.")]
     public int? MicroBatch { get; set; }
@@ -176,6 +180,7 @@ internal sealed class TuneCommand : ModelCommand
             UpdatesPerPass = UpdatesPerPass ?? d.UpdatesPerPass,
             Passes = Passes ?? d.Passes,
             TimestepFraction = TimestepFraction ?? d.TimestepFraction,
+            StepWeighting = Choice.Of<StepWeighting>("step-weighting", StepWeighting) ?? d.StepWeighting,
             MicroBatch = MicroBatch ?? d.MicroBatch,
             ClipRange = ClipRange ?? d.ClipRange,
             AdvantageClip = AdvantageClip ?? d.AdvantageClip,

@@ -26,6 +26,7 @@ internal sealed class PolicyGradientMethod : ITuningMethod
     private readonly PromptStatistics statistics = new(new());
     private readonly AdvantageBaseline baseline;
     private readonly IReadOnlyList<int> steps;
+    private readonly double[] weights;
 
     /// <summary>Builds the training graph.</summary>
     /// <exception cref="UserError">The model cannot be differentiated.</exception>
@@ -34,6 +35,7 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         var options = parts.Options;
         this.parts = parts;
         steps = parts.Pipeline.Table.RequireDensity();
+        weights = StepWeights.Of(parts.Pipeline.Table, options.StepWeighting);
         baseline = options.AdvantageBaseline != AdvantageBaseline.Auto ? options.AdvantageBaseline
             : options.ImagesPerPrompt > 1 ? AdvantageBaseline.Group
             : parts.Prompts.Training.Sum(list => list.Distinct().Count()) < options.Images ? AdvantageBaseline.Prompt
@@ -113,7 +115,7 @@ internal sealed class PolicyGradientMethod : ITuningMethod
                 // An advantage of 0 gives a gradient of 0: such images count in the mean, but need not be run.
                 var signal = chosen.Where(i => advantages[i] != 0).ToArray();
                 if (signal.Length == 0) continue;
-                var transitions = signal.SelectMany(i => Steps(images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, advantages[i]))).ToArray();
+                var transitions = signal.SelectMany(i => Steps(images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
                 parts.Learner.Gradient.Clear();
                 var metrics = step.Accumulate(transitions, parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
                 if (results.Count == 0) RequireRatioOne(metrics.RatioDeviation);

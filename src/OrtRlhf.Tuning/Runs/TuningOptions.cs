@@ -1,5 +1,6 @@
 using System.Globalization;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Rewards;
 using OrtRlhf.Tuning.Sampling;
@@ -79,6 +80,9 @@ public sealed record TuningOptions
 
     /// <summary>Share of a trajectory's steps that are trained on, chosen anew for each image, (0, 1]. Default 0.5; not used by es.</summary>
     public double TimestepFraction { get; init; } = 0.5;
+
+    /// <summary>How much each step counts. Default uniform; not used by es.</summary>
+    public StepWeighting StepWeighting { get; init; } = StepWeighting.Uniform;
 
     /// <summary>Transitions a run of the training graph, at least 1. Default 16; changes rounding only.</summary>
     public int MicroBatch { get; init; } = 16;
