@@ -36,14 +36,14 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
         {
             var plain = UNet2DConfig.Parse(folder.Config);
             RequireAsMany(plain.InChannels, plain.OutChannels);
-            return new(b => FloatBorders.Apply(b.IsKnown ? UNet2DModel.Build(plain, weights, b, latent.Height, latent.Width) : UNet2DModel.Build(plain, weights, b)), latent, false, false);
+            return new(b => Boundary.InFloats(b.IsKnown ? UNet2DModel.Build(plain, weights, b, latent.Height, latent.Width) : UNet2DModel.Build(plain, weights, b)), latent, false, false);
         }
         var config = UNet2DConditionConfig.Parse(folder.Config);
         if (config.ClassEmbedType is not null || config.TimeCondProjDim is not null)
             throw new UserError("unet: expected a model of sample, timestep, encoder_hidden_states and, for Stable Diffusion XL, text_embeds and time_ids; one with class_labels or timestep_cond cannot be sampled yet");
         RequireAsMany(config.InChannels, config.OutChannels);
         RequireFit(config, text);
-        return new(b => FloatBorders.Apply(b.IsKnown
+        return new(b => Boundary.InFloats(b.IsKnown
             ? UNet2DConditionModel.Build(config, weights, b, latent.Height, latent.Width, tokens)
             : UNet2DConditionModel.Build(config, weights, b)), latent, true, config.TextTime);
     }
