@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace OrtRlhf.Learning.Tests;
 
-/// <summary>A safetensors file of tests/Golden, and the JSON beside it.</summary>
+/// <summary>A safetensors file of the reference data, and the JSON beside it: tests/Golden, or shared/golden beside the repository for larger sets.</summary>
 internal sealed class GoldenFile
 {
     private readonly byte[] bytes;
@@ -17,12 +17,16 @@ internal sealed class GoldenFile
         header = JsonDocument.Parse(bytes.AsMemory(8, dataStart - 8)).RootElement;
     }
 
-    public static string Locate(string path)
+    public static string Locate(string path) => Find(path) ?? throw new FileNotFoundException($"no reference data '{path}'");
+
+    /// <summary>Path of a file or folder; null where this machine does not have it.</summary>
+    public static string? Find(string path)
     {
         var folder = new DirectoryInfo(AppContext.BaseDirectory);
         while (!File.Exists(Path.Combine(folder.FullName, "OrtRlhf.sln")))
             folder = folder.Parent ?? throw new DirectoryNotFoundException("OrtRlhf.sln");
-        return Path.Combine(folder.FullName, "tests", "Golden", path);
+        string[][] roots = [["tests", "Golden"], ["..", "shared", "golden"], ["shared", "golden"]];
+        return roots.Select(root => Path.GetFullPath(Path.Combine([folder.FullName, .. root, path]))).FirstOrDefault(Path.Exists);
     }
 
     public static JsonElement Json(string path) => JsonDocument.Parse(File.ReadAllText(Locate(path))).RootElement;
@@ -47,6 +51,18 @@ internal sealed class GoldenFile
         var (from, to) = (offsets[0].GetInt32(), offsets[1].GetInt32());
         return MemoryMarshal.Cast<byte, T>(bytes.AsSpan(dataStart + from, to - from)).ToArray();
     }
+}
+
+/// <summary>A test that needs reference data too large for the repository.</summary>
+internal sealed class GoldenFactAttribute : FactAttribute
+{
+    public GoldenFactAttribute(string set) => Skip = GoldenFile.Find(set) is null ? $"reference data '{set}' is not in shared/golden beside the repository" : null;
+}
+
+/// <summary>The same for a test with cases.</summary>
+internal sealed class GoldenTheoryAttribute : TheoryAttribute
+{
+    public GoldenTheoryAttribute(string set) => Skip = GoldenFile.Find(set) is null ? $"reference data '{set}' is not in shared/golden beside the repository" : null;
 }
 
 internal static class Close

@@ -8,7 +8,7 @@ namespace OrtRlhf.Learning.Algorithms;
 /// <see cref="Mse"/>, <see cref="Dpo"/>, <see cref="Ipo"/> and <see cref="Kto"/> are made of.
 /// </summary>
 /// <param name="Output">m, the model's output, [B, C, H, W].</param>
-/// <param name="Target">The noise that was added, the velocity or the clean sample, as the model predicts, [B, C, H, W].</param>
+/// <param name="Target">The noise that was added, the velocity (of a flow: noise - x0) or the clean sample, as the model predicts, [B, C, H, W].</param>
 /// <param name="Reference">The reference model's output for the same inputs, [B, C, H, W]; null where a loss needs none.</param>
 public sealed record DenoisingErrors(Value Output, Value Target, Value? Reference = null)
 {

@@ -20,7 +20,8 @@ public sealed record DpoOptions
 /// </summary>
 /// <remarks>
 /// As in the published code, and unlike the paper's equation, errors are means over elements, not sums, and neither T nor the noise schedule's weights
-/// appear: beta has them in it.
+/// appear: beta has them in it. A flow's target is its velocity, noise - x0 (<see cref="Schedulers.FlowSchedule.Target"/>): that is Flow-DPO (Liu et al.
+/// 2025) with a constant beta.
 /// </remarks>
 public static class Dpo
 {

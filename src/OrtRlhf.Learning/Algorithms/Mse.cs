@@ -5,7 +5,7 @@ namespace OrtRlhf.Learning.Algorithms;
 
 /// <summary>
 /// The denoising loss that diffusion models are trained with (Ho et al. 2020, equation 14): <c>loss = mean (m - target)^2</c>, over all elements of
-/// all samples. Supervised fine-tuning on chosen images is this loss.
+/// all samples. With a flow's velocity as the target it is flow matching. Supervised fine-tuning on chosen images is this loss.
 /// </summary>
 public static class Mse
 {

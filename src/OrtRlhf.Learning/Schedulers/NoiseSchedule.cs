@@ -81,7 +81,8 @@ public sealed class NoiseSchedule
             Combine((float)cX0, x0, (float)cNoise, noise, destination);
     }
 
-    private static void Combine(float a, ReadOnlySpan<float> x, float b, ReadOnlySpan<float> y, Span<float> destination)
+    /// <summary>Writes <c>a*x + b*y</c>; the destination may be x or y itself.</summary>
+    internal static void Combine(float a, ReadOnlySpan<float> x, float b, ReadOnlySpan<float> y, Span<float> destination)
     {
         if (x.Length != y.Length || x.Length != destination.Length)
             throw new ArgumentException($"expected spans of one length, got {x.Length}, {y.Length} and {destination.Length}");

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using OrtRlhf.Graph;
 
 namespace OrtRlhf.Learning.Schedulers;
@@ -46,40 +45,17 @@ public static class SchedulerConfigJson
     /// <summary>Reads a file; see <see cref="Parse"/>.</summary>
     /// <param name="path">Path of scheduler_config.json.</param>
     /// <exception cref="UserError">The file cannot be read or does not parse.</exception>
-    public static SchedulerConfig Read(string path)
-    {
-        try
-        {
-            return Parse(File.ReadAllText(path), path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new UserError($"{path}: expected a readable scheduler_config.json, got: {e.Message}", e);
-        }
-    }
+    public static SchedulerConfig Read(string path) => Parse(SchedulerKeys.Text(path), path);
 
     /// <summary>Parses the text of a scheduler_config.json and validates it.</summary>
     /// <param name="json">The file's text.</param>
     /// <param name="source">Where it came from, for messages.</param>
     /// <exception cref="UserError">Not JSON, a class or setting that is not supported, or a value out of range.</exception>
-    public static SchedulerConfig Parse(string json, string source = "scheduler_config.json")
-    {
-        try
-        {
-            using var document = JsonDocument.Parse(json);
-            return FromElement(document.RootElement, source);
-        }
-        catch (JsonException e)
-        {
-            throw new UserError($"{source}: expected JSON, got: {e.Message.ReplaceLineEndings(" ")}", e);
-        }
-    }
+    public static SchedulerConfig Parse(string json, string source = "scheduler_config.json") =>
+        SchedulerKeys.Parse(json, source, keys => FromKeys(keys, source));
 
-    private static SchedulerConfig FromElement(JsonElement root, string source)
+    private static SchedulerConfig FromKeys(SchedulerKeys keys, string source)
     {
-        if (root.ValueKind != JsonValueKind.Object)
-            throw new UserError($"{source}: expected a JSON object, got {root.ValueKind}");
-        var keys = new Keys(root, source);
         var className = keys.Text("_class_name", "DDIMScheduler");
         if (!Classes.TryGetValue(className, out var d))
             throw new UserError(
@@ -130,57 +106,4 @@ public static class SchedulerConfigJson
         ClipSample = false,
         StepsToNextTimestep = true,
     };
-
-    private readonly record struct Keys(JsonElement Root, string Source)
-    {
-        public string Text(string key, string missing) =>
-            Find(key) is not { } e ? missing : e.ValueKind == JsonValueKind.String ? e.GetString()! : throw Wrong(key, "a string", e);
-
-        public bool Flag(string key, bool missing) =>
-            Find(key) is not { } e ? missing
-            : e.ValueKind is JsonValueKind.True or JsonValueKind.False ? e.GetBoolean() : throw Wrong(key, "true or false", e);
-
-        public double Number(string key, double missing) =>
-            Find(key) is not { } e ? missing
-            : e.ValueKind == JsonValueKind.Number && e.TryGetDouble(out var number) ? number : throw Wrong(key, "a number", e);
-
-        public int Integer(string key, int missing) =>
-            Find(key) is not { } e ? missing
-            : e.ValueKind == JsonValueKind.Number && e.TryGetInt32(out var number) ? number : throw Wrong(key, "an integer", e);
-
-        public bool Has(string key) => Find(key) is not null;
-
-        public IReadOnlyList<double>? Numbers(string key)
-        {
-            if (Find(key) is not { } e)
-                return null;
-            if (e.ValueKind != JsonValueKind.Array || e.EnumerateArray().Any(item => item.ValueKind != JsonValueKind.Number))
-                throw Wrong(key, "an array of numbers", e);
-            return [.. e.EnumerateArray().Select(item => item.GetDouble())];
-        }
-
-        public T Choice<T>(string key, T missing, params ReadOnlySpan<(string Name, T Value)> choices)
-        {
-            if (Find(key) is not { } e)
-                return missing;
-            var names = new List<string>();
-            foreach (var (name, value) in choices)
-            {
-                if (e.ValueKind == JsonValueKind.String && e.ValueEquals(name))
-                    return value;
-                names.Add(name);
-            }
-            throw Wrong(key, string.Join(" or ", names), e);
-        }
-
-        // A null value means the default, as in diffusers.
-        private JsonElement? Find(string key) =>
-            Root.TryGetProperty(key, out var e) && e.ValueKind != JsonValueKind.Null ? e : null;
-
-        private UserError Wrong(string key, string expected, JsonElement got)
-        {
-            var text = got.GetRawText().ReplaceLineEndings(" ");
-            return new UserError($"{Source}: {key}: expected {expected}, got {(text.Length > 60 ? text[..60] + "..." : text)}");
-        }
-    }
 }

@@ -1,7 +1,4 @@
-using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Formats;
-using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Learning.Algorithms;
 
 namespace OrtRlhf.Learning.Tests.Algorithms;
@@ -78,41 +75,17 @@ public sealed class DenoisingLossTests
 
     private static Dictionary<string, float[]> Check(Func<float[], double> formula, Func<DenoisingErrors, Value, TrainingLoss> loss)
     {
-        const float step = 1e-3f;
         var result = Run(loss);
-        Assert.Equal(formula(Output), result["loss"][0], 1e-5 * Math.Max(1, Math.Abs(formula(Output))));
-        var expected = new float[Output.Length];
-        for (var i = 0; i < expected.Length; i++)
-        {
-            float[] up = [.. Output], down = [.. Output];
-            (up[i], down[i]) = (Output[i] + step, Output[i] - step);
-            expected[i] = (float)((formula(up) - formula(down)) / ((double)up[i] - down[i]));
-        }
-        Close.To(expected, result["gradient"], 2e-4, "gradient");
+        LossGraph.Check(result, Output, formula);
         return result;
     }
 
-    private static Dictionary<string, float[]> Run(Func<DenoisingErrors, Value, TrainingLoss> algorithm)
-    {
-        var graph = new OnnxGraph("loss");
-        Dim[] shape = [.. Latent.Select(size => (Dim)size)];
-        var output = graph.Input("output", ElementType.Float, shape);
-        var errors = DenoisingErrors.Inputs(output, graph.Input("reference", ElementType.Float, shape));
-        var loss = algorithm(errors, Kto.Labels(errors));
-        var gradient = GradientBuilder.Add(loss.Loss, [output])[output];
-        graph.Output(loss.Loss, "loss");
-        foreach (var (name, value) in loss.Metrics) graph.Output(value, name);
-        graph.Output(gradient, "gradient");
-
-        using var options = new SessionOptions { IntraOpNumThreads = 1, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
-        using var session = new InferenceSession(OnnxFile.ToBytes(graph), options);
-        var values = new Dictionary<string, float[]> { ["output"] = Output, ["target"] = Target, ["reference"] = Reference, ["label"] = Label };
-        var inputs = session.InputMetadata.Keys.ToDictionary(name => name, name => OrtValue.CreateTensorValueFromMemory(values[name], name == "label" ? [B] : Latent));
-        using var run = new RunOptions();
-        using var results = session.Run(run, inputs, session.OutputNames);
-        foreach (var input in inputs.Values) input.Dispose();
-        return session.OutputNames.Zip(results, (name, value) => (name, value.GetTensorDataAsSpan<float>().ToArray())).ToDictionary();
-    }
+    private static Dictionary<string, float[]> Run(Func<DenoisingErrors, Value, TrainingLoss> algorithm) => LossGraph.Run(
+        Latent, new Dictionary<string, float[]> { ["output"] = Output, ["target"] = Target, ["reference"] = Reference, ["label"] = Label }, output =>
+        {
+            var errors = DenoisingErrors.Inputs(output, output.Graph.Input("reference", ElementType.Float, [.. Latent.Select(size => (Dim)size)]));
+            return algorithm(errors, Kto.Labels(errors));
+        });
 
     private static double[] Errors(float[] m) =>
         [.. Enumerable.Range(0, B).Select(b => Enumerable.Range(b * N, N).Average(i => Math.Pow((double)m[i] - Target[i], 2)))];

@@ -35,6 +35,47 @@ public sealed class DpmSolverTableTests
         Assert.True(Math.Abs(fine - exact) < 0.3 * Math.Abs(coarse - exact), $"{coarse} {fine} {exact}");
     }
 
+    // The same data under the flow's velocity, which is linear too; the noise itself is the latent at t = 1.
+    private static double FlowError(int steps, bool secondOrder)
+    {
+        const double mean = 0.4, variance = 0.5;
+        var schedule = new FlowSchedule(new() { Shift = 2 });
+        var (solver, euler) = (DpmSolverTable.AdamsBashforth(schedule, steps), FlowTable.Build(schedule, new() { Steps = steps, Noise = FlowNoise.None }));
+        float[] x = [1.3f], x0 = new float[1];
+        for (var i = 0; i < steps; i++)
+        {
+            var t = solver.Rows[i].Time / 1000;
+            Assert.Equal(euler.Steps[i].Time, solver.Rows[i].Time);
+            float[] v = [(float)((t - (1 - t) * variance) / ((1 - t) * (1 - t) * variance + t * t) * (x[0] - (1 - t) * mean) - mean)];
+            if (secondOrder) solver.Step(i, x, v, x0);
+            else GaussianLogProb.Advance(x, v, [0], euler.Steps[i], x);
+        }
+        return Math.Abs(x[0] - (mean + 1.3 * Math.Sqrt(variance)));
+    }
+
+    [Fact]
+    public void AdamsBashforth_GaussianData_ConvergesFasterThanEuler()
+    {
+        Assert.True(FlowError(80, true) < 0.35 * FlowError(40, true), $"{FlowError(40, true)} {FlowError(80, true)}");
+        Assert.All([10, 20, 40], steps => Assert.True(FlowError(steps, true) < 0.2 * FlowError(steps, false), $"{FlowError(steps, true)} {FlowError(steps, false)}"));
+        Assert.True(FlowError(80, true) < 1e-3, $"{FlowError(80, true)}");
+    }
+
+    // A velocity that is linear in t is followed exactly from the second step on: x' = x + t'^2/2 - t^2/2 for v = t.
+    [Fact]
+    public void AdamsBashforth_LinearVelocity_IsExact()
+    {
+        var schedule = new FlowSchedule(new() { Shift = 3 });
+        var (t, table) = (schedule.Sigmas(6), DpmSolverTable.AdamsBashforth(schedule, 6));
+        float[] x = [0], before = new float[1];
+        for (var i = 0; i < 6; i++)
+        {
+            var expected = x[0] + (i == 0 ? (t[1] - t[0]) * t[0] : (t[i + 1] * t[i + 1] - t[i] * t[i]) / 2);
+            table.Step(i, x, [(float)t[i]], before);
+            Assert.Equal(expected, x[0], 1e-6);
+        }
+    }
+
     // The first-order rows equal DDIM with eta 0; written out from the solver's formula for the row in between.
     [Fact]
     public void Build_Rows_MatchesFormula()
