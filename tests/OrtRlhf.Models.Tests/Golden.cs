@@ -62,3 +62,12 @@ internal sealed class GoldenFactAttribute : FactAttribute
         if (Golden.Find(path) is null) Skip = $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository";
     }
 }
+
+/// <summary>As <see cref="GoldenFactAttribute"/>, for tests with data.</summary>
+internal sealed class GoldenTheoryAttribute : TheoryAttribute
+{
+    public GoldenTheoryAttribute(string path)
+    {
+        if (Golden.Find(path) is null) Skip = $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository";
+    }
+}

@@ -9,8 +9,8 @@ namespace OrtRlhf.Models;
 public sealed record ComponentGraph(string Place, OnnxGraph Graph);
 
 /// <summary>
-/// The graphs of a component by its class, made from its config.json and its weights alone, with Optimum's names, sizes open: one of a U-Net or a
-/// text encoder, decoder and encoder of an autoencoder, all of CLIP and its two towers.
+/// The graphs of a component by its class, made from its config.json and its weights alone, with Optimum's names, sizes open: one of a U-Net, a
+/// transformer or a text encoder, decoder and encoder of an autoencoder, all of CLIP and its two towers.
 /// </summary>
 public static class ComponentGraphs
 {
@@ -20,6 +20,9 @@ public static class ComponentGraphs
         [UNet2DConfig.ClassName] = ("unet", UNet2D),
         [AutoencoderKlConfig.ClassName] = ("vae", Kl),
         [AutoencoderTinyConfig.ClassName] = ("vae", Tiny),
+        [SD3Transformer2DConfig.ClassName] = ("transformer", SD3),
+        [FluxTransformer2DConfig.ClassName] = ("transformer", Flux),
+        [T5Config.ClassName] = ("text_encoder", T5),
         ["CLIPTextModel"] = ("text_encoder", s => Text(s, projection: false)),
         ["CLIPTextModelWithProjection"] = ("text_encoder", s => Text(s, projection: true)),
         ["CLIPModel"] = ("", Clip),
@@ -29,7 +32,8 @@ public static class ComponentGraphs
     public static IReadOnlyCollection<string> Classes => Table.Keys;
 
     /// <summary>Whether a class's graph takes adapters: it is a denoiser.</summary>
-    public static bool IsDenoiser(string className) => className is UNet2DConditionConfig.ClassName or UNet2DConfig.ClassName;
+    public static bool IsDenoiser(string className) => className
+        is UNet2DConditionConfig.ClassName or UNet2DConfig.ClassName or SD3Transformer2DConfig.ClassName or FluxTransformer2DConfig.ClassName;
 
     /// <summary>Name of a component in a pipeline that has one of its class; empty for one that is a pipeline of its own.</summary>
     public static string NameOf(string className) => Table[className].Name;
@@ -53,6 +57,21 @@ public static class ComponentGraphs
 
     private static IEnumerable<(string, OnnxGraph)> UNet2D(Source s) =>
         [(s.Name, UNet2DModel.Build(UNet2DConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width"))];
+
+    private static IEnumerable<(string, OnnxGraph)> SD3(Source s) =>
+        [(s.Name, SD3Transformer2DModel.Build(SD3Transformer2DConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width", "sequence_length"))];
+
+    private static IEnumerable<(string, OnnxGraph)> Flux(Source s) =>
+        [(s.Name, FluxTransformer2DModel.Build(FluxTransformer2DConfig.Parse(s.Config), s.Weights, "batch_size", "packed_height_width", "sequence_length"))];
+
+    // T5's states pass what halves can hold: such a model is only kept in them.
+    private static IEnumerable<(string, OnnxGraph)> T5(Source s)
+    {
+        var halves = s.Weights.Type == ElementType.Float16;
+        var graph = T5EncoderModel.Build(T5Config.Parse(s.Config), halves ? s.Weights.In(ElementType.Float) : s.Weights, "batch_size", "sequence_length");
+        if (halves) KeepInHalves.Apply(graph);
+        return [(s.Name, graph)];
+    }
 
     private static IEnumerable<(string, OnnxGraph)> Kl(Source s)
     {

@@ -31,7 +31,7 @@ public sealed class ImportPlan
 
     private static readonly string[] SideFiles =
     [
-        "scheduler_config.json", "preprocessor_config.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json",
+        "scheduler_config.json", "preprocessor_config.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json", "spiece.model",
     ];
 
     /// <summary>Names of all files that <see cref="Files"/> can have.</summary>
@@ -115,8 +115,12 @@ public sealed class ImportPlan
         IReadOnlyList<ComponentGraph> graphs = component.IsOnnx
             ? [new ComponentGraph(name, Exported(component, options.Type))]
             : ComponentGraphs.Build(component, name, component.Weights(options.Type ?? ElementType.Float), hiddenStates);
-        if (options.Lora is { } lora && (ComponentGraphs.IsDenoiser(component.ClassName) || component is { IsOnnx: true, Name: "unet" }))
-            foreach (var graph in graphs.Select(g => g.Graph).Where(g => Takes(g, lora))) InjectLora.Apply(graph, lora with { AnyRank = true, Alpha = null, Type = ElementType.Float });
+        var denoiser = ComponentGraphs.IsDenoiser(component.ClassName);
+        if (options.Lora is { } lora && (denoiser || component is { IsOnnx: true, Name: "unet" or "transformer" }))
+        {
+            var prefix = (denoiser ? ComponentGraphs.NameOf(component.ClassName) : component.Name) + ".";
+            foreach (var graph in graphs.Select(g => g.Graph).Where(g => Takes(g, lora))) InjectLora.Apply(graph, lora with { AnyRank = true, Alpha = null, Type = ElementType.Float, Prefix = prefix });
+        }
         _graphs.AddRange(graphs);
         foreach (var place in graphs.Select(g => g.Place).Where(p => component.ClassName != "CLIPModel" || p == name)) Copy(from, ConfigName, place);
         foreach (var file in SideFiles) Copy(from, file, name);
@@ -145,10 +149,11 @@ public sealed class ImportPlan
         _files.Add(new ImportedFile(source, Path.Combine(to ?? from, file)));
     }
 
-    // CLIP's files are what the text encoders here are used with; tokenizers of other kinds go along unseen.
+    // CLIP's and T5's files are what the text encoders here are used with.
     private static void CheckTokenizer(string folder)
     {
         if (File.Exists(Path.Combine(folder, "vocab.json")) && File.Exists(Path.Combine(folder, "merges.txt"))) ClipTokenizer.Open(folder);
+        else if (File.Exists(Path.Combine(folder, UnigramTokenizer.FileName)) || File.Exists(Path.Combine(folder, "spiece.model"))) UnigramTokenizer.Open(folder);
     }
 
     private static bool IsModel(string folder) => File.Exists(Path.Combine(folder, ConfigName)) || File.Exists(Path.Combine(folder, "model.onnx"));

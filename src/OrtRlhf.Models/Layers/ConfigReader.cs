@@ -63,6 +63,11 @@ internal sealed class ConfigReader
         : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() is > 0 and <= MostEntries ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0))]
         : throw Fault(name, e, $"a list of 1 to {MostEntries} whole numbers");
 
+    /// <summary>A list of whole numbers below a limit, which may be empty or missing.</summary>
+    public long[] Indices(string name, long limit) => Find(name) is not { } e ? []
+        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() <= limit ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0, limit - 1))]
+        : throw Fault(name, e, $"a list of at most {limit} whole numbers");
+
     /// <summary>A list of that many numbers.</summary>
     public IReadOnlyList<double> Numbers(string name, IReadOnlyList<double> otherwise, int count) => Find(name) is not { } e ? otherwise
         : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() == count && e.EnumerateArray().All(n => n.ValueKind == JsonValueKind.Number && double.IsFinite(n.GetDouble()))

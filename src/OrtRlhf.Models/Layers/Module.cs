@@ -97,6 +97,15 @@ public readonly record struct Module(OnnxGraph Graph, Weights Weights, string Pa
         return Functions.LayerNorm(x, Parameter("weight", width), Parameter("bias", width), epsilon);
     }
 
+    /// <summary>Normalisation of the last axis by its root mean square, without shift: x / sqrt(mean(x^2) + epsilon) * weight. Source: Zhang and Sennrich, 2019.</summary>
+    public Value RmsNorm(Value x, double epsilon)
+    {
+        using var scope = Scope();
+        var weight = Parameter("weight", Width(x, -1));
+        var single = Cast(x, ElementType.Float);
+        return Cast(single / Sqrt(Mean(Square(single), [-1], keepDims: true) + epsilon), x.Type) * weight;
+    }
+
     /// <summary>Rows of a table [count, width] by index: [...] to [..., width].</summary>
     public Value Embedding(Value ids, long count, long width)
     {

@@ -22,6 +22,9 @@ public sealed class CheckpointFuzzTests : IDisposable
     [InlineData("""{"_class_name":"UNet2DModel","block_out_channels":[8,16],"layers_per_block":1,"norm_num_groups":4,"attention_head_dim":4,"down_block_types":["DownBlock2D","AttnDownBlock2D"],"up_block_types":["AttnUpBlock2D","UpBlock2D"]}""")]
     [InlineData("""{"_class_name":"AutoencoderTiny","encoder_block_out_channels":[8,8],"decoder_block_out_channels":[8,8],"num_encoder_blocks":[0,1],"num_decoder_blocks":[1,1]}""")]
     [InlineData("""{"architectures":["CLIPModel"],"projection_dim":8,"text_config":{"vocab_size":54,"hidden_size":16,"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":12},"vision_config":{"hidden_size":16,"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"image_size":8,"patch_size":4}}""")]
+    [InlineData("""{"_class_name":"SD3Transformer2DModel","num_layers":2,"attention_head_dim":4,"num_attention_heads":2,"caption_projection_dim":8,"pos_embed_max_size":4,"in_channels":4,"out_channels":4,"joint_attention_dim":8,"pooled_projection_dim":8,"dual_attention_layers":[0],"qk_norm":"rms_norm"}""")]
+    [InlineData("""{"_class_name":"FluxTransformer2DModel","num_layers":1,"num_single_layers":1,"attention_head_dim":8,"num_attention_heads":2,"axes_dims_rope":[2,2,4],"in_channels":4,"joint_attention_dim":8,"pooled_projection_dim":8,"guidance_embeds":true}""")]
+    [InlineData("""{"architectures":["T5EncoderModel"],"vocab_size":20,"d_model":8,"d_kv":4,"d_ff":16,"num_heads":2,"num_layers":1,"feed_forward_proj":"gated-gelu"}""")]
     public void Configuration(string config)
     {
         Zeros.Write(_folder.Path, config);
@@ -59,6 +62,13 @@ public sealed class CheckpointFuzzTests : IDisposable
         }) File.WriteAllText(_folder.At(name), text);
         Assert.Equal([3, 2, 5, 7, 8, 4], ClipTokenizer.Open(_folder.Path).EncodeUnpadded("ab!<x><y>"));
         Survives(file, 400, () => ClipTokenizer.Open(_folder.Path).Encode("ab a!<x> \u00e9<|endoftext|>"));
+    }
+
+    [Fact]
+    public void UnigramTokenizerFile()
+    {
+        File.WriteAllText(_folder.At("tokenizer.json"), Tokenizers.UnigramTokenizerTests.Json.Replace("MAP", "CAAAAABBAAABAgMEaGUA"));
+        Survives("tokenizer.json", 400, () => UnigramTokenizer.Open(_folder.Path).Encode("hello <extra_id_0> \u00e9"));
     }
 
     private void Survives(string file, int count, Action read)

@@ -55,6 +55,21 @@ public sealed class ImportPlanTests : IDisposable
         Assert.Equal(["vae_decoder", "vae_encoder"], ImportPlan.Make(At("vae_fine"), new ImportOptions()).Graphs.Select(g => g.Place));
     }
 
+    [Fact]
+    public void Make_FlowPipeline_NamesTheTransformersAdaptersAndTakesBothKindsOfTokenizers()
+    {
+        Zeros.Write(At("transformer"), Zeros.SD3);
+        Zeros.Write(At("text_encoder_3"), Zeros.T5);
+        File("tokenizer_3", "tokenizer.json", Tokenizers.UnigramTokenizerTests.Json.Replace("MAP", ""));
+        Index("\"transformer\":[\"diffusers\",\"SD3Transformer2DModel\"],\"text_encoder_3\":[\"transformers\",\"T5EncoderModel\"],\"tokenizer_3\":[\"transformers\",\"T5TokenizerFast\"]");
+        var plan = ImportPlan.Make(_folder.Path, new ImportOptions());
+        Assert.Equal(["text_encoder_3", "transformer"], plan.Graphs.Select(g => g.Place).Order(StringComparer.Ordinal));
+        Assert.Contains(Graph(plan, "transformer").Inputs, i => i.Name == "transformer.transformer_blocks.0.attn.to_q.lora_A.weight" && i.Data is { Count: 0 });
+        Assert.Equal(["input_ids"], Graph(plan, "text_encoder_3").Inputs.Where(i => i.Data is null).Select(i => i.Name));
+        File("tokenizer_3", "tokenizer.json", Tokenizers.UnigramTokenizerTests.Json.Replace("MAP", "").Replace("Unigram", "WordPiece"));
+        Refused("\"WordPiece\" is not supported");
+    }
+
     [Theory]
     [InlineData(false, ElementType.Float16)]
     [InlineData(true, ElementType.Float)]
@@ -81,7 +96,8 @@ public sealed class ImportPlanTests : IDisposable
     }
 
     [Theory]
-    [InlineData("{\"_class_name\":\"FluxTransformer2DModel\"}", "got FluxTransformer2DModel")]
+    [InlineData("{\"_class_name\":\"PixArtTransformer2DModel\"}", "got PixArtTransformer2DModel")]
+    [InlineData("{\"_class_name\":\"SD3Transformer2DModel\",\"qk_norm\":\"layer_norm\"}", "qk_norm = \"layer_norm\"")]
     [InlineData("{\"_class_name\":\"UNet2DConditionModel\",\"attention_type\":\"gated\"}", "attention_type = \"gated\"")]
     [InlineData("{\"_class_name\":\"UNet2DConditionModel\",\"dual_cross_attention\":true}", "dual_cross_attention = true")]
     [InlineData("{\"_class_name\":\"UNet2DConditionModel\",\"new_option\":\"strong\"}", "new_option = \"strong\" is not known")]

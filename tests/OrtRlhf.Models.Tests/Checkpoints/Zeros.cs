@@ -15,6 +15,13 @@ internal static class Zeros
 
     public const string Vae = """{"_class_name":"AutoencoderKL","block_out_channels":[8,8],"norm_num_groups":4,"down_block_types":["DownEncoderBlock2D","DownEncoderBlock2D"],"up_block_types":["UpDecoderBlock2D","UpDecoderBlock2D"]}""";
 
+    public const string SD3 = """
+        {"_class_name":"SD3Transformer2DModel","num_layers":2,"attention_head_dim":4,"num_attention_heads":2,"caption_projection_dim":8,"pos_embed_max_size":4,"in_channels":4,"out_channels":4,
+         "joint_attention_dim":8,"pooled_projection_dim":8}
+        """;
+
+    public const string T5 = """{"architectures":["T5EncoderModel"],"vocab_size":20,"d_model":8,"d_kv":4,"d_ff":16,"num_heads":2,"num_layers":1}""";
+
     /// <summary>Writes a component; its weights into one file, or split over two with an index.</summary>
     public static string Write(string folder, string config, ElementType type = ElementType.Float, bool split = false, float number = 0)
     {
