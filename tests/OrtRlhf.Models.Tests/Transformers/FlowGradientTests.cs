@@ -69,7 +69,7 @@ public class FlowGradientTests
         var results = Differentiate(loss, parameters, inputs);
         using var options = Ort.Options();
         using var session = new Microsoft.ML.OnnxRuntime.InferenceSession(OnnxFile.ToBytes(graph), options);
-        // Along the sign of a weight's gradient the loss rises by step * |gradient|_1, for one weight of each kind of layer.
+        // Along the sign of a weight's gradient the loss rises by step * |gradient|_1, for each weight of the second blocks.
         foreach (var parameter in parameters.Where(p => p.Name.Contains("blocks.1.", StringComparison.Ordinal) && p.Name.EndsWith("weight", StringComparison.Ordinal)))
         {
             var gradient = results[parameter.Name + "_grad"].ToFloats();
