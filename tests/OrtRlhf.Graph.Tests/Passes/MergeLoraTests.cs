@@ -1,4 +1,3 @@
-using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Passes;
 
 namespace OrtRlhf.Graph.Tests.Passes;
