@@ -52,7 +52,7 @@ internal abstract class ModelCommand : ICommand
     [Section(Device), Option("threads", MetaValue = "N", HelpText = "Threads. Default 0, one a core.")]
     public int? Threads { get; set; }
 
-    [Section(Device), Option("workers", MetaValue = "N", HelpText = "Sessions that work side by side on parts of a batch, each with its share of the threads. Default one a thread for models up to 256 MiB, else 1.")]
+    [Section(Device), Option("workers", MetaValue = "N", HelpText = "Sessions that work side by side on parts of a batch, each with its share of the threads. Default one a thread for small models (64 MiB), else 1.")]
     public int? Workers { get; set; }
 
     [Section(Device), Option("dtype", MetaValue = "NAME", HelpText = "Precision of the denoiser: fp32, or fp16 (half the memory, faster on most GPUs; adapters, losses and log-probs stay in fp32). Default fp32, which is faster on a CPU.")]

@@ -59,62 +59,51 @@ public static class UNetBenchmark
 
     private static double Mb(long bytes) => Math.Round(bytes / 1e6);
 
-    /// <summary>The U-Net as workers hold it, each with its rows of the batch.</summary>
     private sealed class Loaded : IDisposable
     {
         private readonly UNetWork _work;
-        private readonly ParameterBuffer _adapters;
-        private readonly WorkerPool<Rows> _workers;
+        private readonly ParameterBuffer _adapters, _gradients;
+        private readonly GraphSession _session;
+        private readonly (string Name, OrtValue Value)[] _inputs;
+        private Dictionary<string, float[]> _outputs = [];
 
         public Loaded(UNetCase given, UNetWork work, SessionSettings settings)
         {
             _work = work;
-            var batch = given.Inputs["sample"].Dims[0];
-            var (_, parameters) = Adapted(given, null);
+            var (sample, states) = (given.Inputs["sample"].Dims, given.Inputs["encoder_hidden_states"].Dims);
+            var train = work == UNetWork.ForwardBackward;
+            var graph = train
+                ? UNet2DConditionModel.Build(given.Config, given.Weights, sample[0], sample[2], sample[3], states[1])
+                : UNet2DConditionModel.Build(given.Config, given.Weights);
+            Value[] parameters = [.. InjectLora.Apply(graph, Lora).SelectMany(l => new[] { l.A, l.B })];
+            MergeProjections.Apply(graph);
             _adapters = new ParameterBuffer([.. parameters.Select(p => (p.Name, p.Data!.Dims))]);
             _adapters.Load(given.Adapter);
-            var (each, count) = settings.Split(Graph(null));
-            if (batch % count != 0) (each, count) = (settings, 1);
-            var graph = Graph(work == UNetWork.ForwardBackward ? batch / count : null);
-            _workers = new([.. Enumerable.Range(0, count).Select(i => new Rows(graph, _adapters, work, given, i, batch / count, each))]);
-
-            OnnxGraph Graph(long? rows)
+            _gradients = _adapters.Like();
+            if (train)
             {
-                var (graph, parameters) = Adapted(given, rows);
-                MergeProjections.Apply(graph);
-                if (rows is null) return graph;
-                var target = graph.Input("target", ElementType.Float, [rows.Value, .. given.Inputs["target"].Dims.Skip(1)]);
-                return TrainingGraph.Finish(Mean(Square(graph.Outputs[0] - target)), parameters, settings.Gradients);
+                var target = graph.Input("target", ElementType.Float, [.. sample.Select(d => (Dim)d)]);
+                TrainingGraph.Finish(Mean(Square(graph.Outputs[0] - target)), parameters, settings.Gradients);
             }
+            _session = new GraphSession(graph, settings).Bind(_adapters);
+            if (train) _session.BindOutputs(_gradients, TrainingGraph.GradientSuffix);
+            var timesteps = Enumerable.Repeat(given.Timestep, (int)sample[0]).ToArray();
+            _inputs = [.. _session.Inputs.Where(n => n != "timestep" && !_adapters.Names.Contains(n)).Select(n => (n, given.Inputs[n].ToFloats().ToOrt(given.Inputs[n].Dims))), ("timestep", timesteps.ToOrt(timesteps.Length))];
         }
 
-        public void Once() => _workers.RunEach(_workers.Count, (rows, _) => rows.Run());
+        public void Once() => _outputs = _session.Run(_inputs);
 
-        public (double?, double?) Compare(UNetCase given)
-        {
-            if (given.Expected is not { } expected) return (null, null);
-            var all = Enumerable.Range(0, _workers.Count).Select(i => _workers[i]).ToArray();
-            if (_work == UNetWork.Forward) return (Deviation([.. all.SelectMany(r => r.Outputs["out_sample"])], expected["out_sample"]), null);
-            var loss = Deviation([all.Average(r => r.Outputs["loss"][0])], expected["loss"]);
-            return (loss, _adapters.Names.Max(n => Deviation(MeanOf([.. all.Select(r => r.Gradients[n].ToArray())]), expected["grad." + n])));
-        }
+        public (double?, double?) Compare(UNetCase given) => given.Expected is not { } expected ? (null, null)
+            : _work == UNetWork.Forward ? (Deviation(_outputs["out_sample"], expected["out_sample"]), null)
+            : (Deviation(_outputs["loss"], expected["loss"]), _gradients.Names.Max(n => Deviation(_gradients[n], expected["grad." + n])));
 
         public void Dispose()
         {
-            _workers.Dispose();
+            _session.Dispose();
+            foreach (var (_, value) in _inputs) value.Dispose();
             _adapters.Dispose();
+            _gradients.Dispose();
         }
-
-        private static (OnnxGraph, Value[]) Adapted(UNetCase given, long? rows)
-        {
-            var (sample, states) = (given.Inputs["sample"].Dims, given.Inputs["encoder_hidden_states"].Dims);
-            var graph = rows is null ? UNet2DConditionModel.Build(given.Config, given.Weights)
-                : UNet2DConditionModel.Build(given.Config, given.Weights, rows.Value, sample[2], sample[3], states[1]);
-            return (graph, [.. InjectLora.Apply(graph, Lora).SelectMany(l => new[] { l.A, l.B })]);
-        }
-
-        // The loss is a mean over the batch, so its gradient is the mean of the workers' gradients.
-        private static float[] MeanOf(float[][] parts) => [.. parts[0].Select((_, i) => parts.Average(p => p[i]))];
 
         private static double Deviation(ReadOnlySpan<float> ours, Tensor expected)
         {
@@ -123,41 +112,6 @@ public static class UNetBenchmark
             var (error, size) = (0.0, 0.0);
             for (var i = 0; i < ours.Length; i++) (error, size) = (Math.Max(error, Math.Abs((double)ours[i] - theirs[i])), Math.Max(size, Math.Abs(theirs[i])));
             return error / size;
-        }
-    }
-
-    /// <summary>A worker's session, and its rows of the inputs.</summary>
-    private sealed class Rows : IDisposable
-    {
-        private readonly GraphSession _session;
-        private readonly (string Name, OrtValue Value)[] _inputs;
-
-        public Rows(OnnxGraph graph, ParameterBuffer adapters, UNetWork work, UNetCase given, int number, long rows, SessionSettings settings)
-        {
-            Gradients = adapters.Like();
-            _session = new GraphSession(graph, settings).Bind(adapters);
-            if (work == UNetWork.ForwardBackward) _session.BindOutputs(Gradients, TrainingGraph.GradientSuffix);
-            var timesteps = Enumerable.Repeat(given.Timestep, (int)rows).ToArray();
-            _inputs = [.. _session.Inputs.Where(n => n != "timestep" && !adapters.Names.Contains(n)).Select(n => (n, Of(given.Inputs[n]))), ("timestep", timesteps.ToOrt(timesteps.Length))];
-
-            OrtValue Of(Tensor input)
-            {
-                var length = (int)(input.Count / input.Dims[0] * rows);
-                return input.ToFloats().AsSpan(number * length, length).ToArray().ToOrt([rows, .. input.Dims[1..]]);
-            }
-        }
-
-        public ParameterBuffer Gradients { get; }
-
-        public Dictionary<string, float[]> Outputs { get; private set; } = [];
-
-        public void Run() => Outputs = _session.Run(_inputs);
-
-        public void Dispose()
-        {
-            _session.Dispose();
-            foreach (var (_, value) in _inputs) value.Dispose();
-            Gradients.Dispose();
         }
     }
 }

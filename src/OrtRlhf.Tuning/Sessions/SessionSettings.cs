@@ -8,7 +8,7 @@ namespace OrtRlhf.Tuning.Sessions;
 /// <summary>How ONNX Runtime runs a graph.</summary>
 public sealed record SessionSettings
 {
-    private const long SmallModel = 256 << 20;
+    private const long SmallModel = 64 << 20;
 
     /// <summary>Execution provider: <c>cpu</c>, <c>cuda</c> or <c>webgpu</c>. Default <c>cpu</c>.</summary>
     public string Device { get; init; } = "cpu";
@@ -18,7 +18,7 @@ public sealed record SessionSettings
 
     /// <summary>
     /// Sessions that work side by side on parts of a batch, each with its share of the threads and its own copy of the weights; 0 takes one per thread where the
-    /// weights are small (256 MiB or less, on the CPU, without <see cref="LowMemory"/>), else one. Default 0.
+    /// weights are small (64 MiB or less, on the CPU, without <see cref="LowMemory"/>), else one. Default 0.
     /// </summary>
     public int Workers { get; init; }
 

@@ -12,9 +12,6 @@ internal sealed class WorkerPool<T>(IReadOnlyList<T> workers) : IDisposable wher
     /// <summary>Number of workers.</summary>
     public int Count => workers.Count;
 
-    /// <summary>The worker of a number.</summary>
-    public T this[int number] => workers[number];
-
     /// <summary>How many of <paramref name="total"/> a worker takes at a time, when all of them together take at most <paramref name="most"/>.</summary>
     public int Share(int total, int most) => Math.Max(1, (Math.Min(total, most) + Count - 1) / Count);
 
