@@ -33,19 +33,7 @@ internal static class ShapesClip
           "model_type": "clip",
           "projection_dim": 96,
           "text_config": {
-            "bos_token_id": {{SceneVocabulary.Tokens.Count - 2}},
-            "eos_token_id": {{SceneVocabulary.Tokens.Count - 1}},
-            "hidden_act": "quick_gelu",
-            "hidden_size": 96,
-            "intermediate_size": 384,
-            "layer_norm_eps": 1e-05,
-            "max_position_embeddings": {{SceneVocabulary.MaxLength}},
-            "model_type": "clip_text_model",
-            "num_attention_heads": 4,
-            "num_hidden_layers": 3,
-            "pad_token_id": {{SceneVocabulary.Tokens.Count - 1}},
-            "projection_dim": 96,
-            "vocab_size": {{SceneVocabulary.Tokens.Count}}
+        {{ShapesModel.TextFields}}
           },
           "vision_config": {
             "hidden_act": "quick_gelu",

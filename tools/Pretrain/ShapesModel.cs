@@ -80,9 +80,8 @@ internal static class ShapesModel
         }
         """;
 
-    public static string TextEncoderJson { get; } = $$"""
-        {
-          "architectures": ["CLIPTextModel"],
+    /// <summary>Sizes of the text encoder, which is the text tower of <see cref="ShapesClip"/> too.</summary>
+    public static string TextFields { get; } = $$"""
           "bos_token_id": {{SceneVocabulary.Tokens.Count - 2}},
           "eos_token_id": {{SceneVocabulary.Tokens.Count - 1}},
           "hidden_act": "quick_gelu",
@@ -96,6 +95,12 @@ internal static class ShapesModel
           "pad_token_id": {{SceneVocabulary.Tokens.Count - 1}},
           "projection_dim": 96,
           "vocab_size": {{SceneVocabulary.Tokens.Count}}
+        """;
+
+    public static string TextEncoderJson { get; } = $$"""
+        {
+          "architectures": ["CLIPTextModel"],
+        {{TextFields}}
         }
         """;
 
