@@ -35,6 +35,9 @@ public sealed class Pipeline : IDisposable
     /// <summary>How it samples.</summary>
     public SamplingOptions Options { get; }
 
+    /// <summary>Sizes of a latent.</summary>
+    public LatentSize Latent => _policy.Model.Latent;
+
     /// <summary>The guidance scale in use: 1 for a model without prompts.</summary>
     public double GuidanceScale => _policy.Model.IsConditional ? Options.GuidanceScale : 1;
 
