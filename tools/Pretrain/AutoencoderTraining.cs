@@ -20,14 +20,14 @@ internal static class AutoencoderTraining
     public static int Run(AutoencoderOptions o, CancellationToken stop)
     {
         ShapesModel.WriteFrame(o.Output);
-        var known = ShapesModel.HasPart(o.Output, Part) ? ShapesModel.ReadPart(o.Output, Part) : null;
-        if (o.DecoderOnly && known is null) throw new UserError($"--decoder-only: there is no autoencoder in '{o.Output}' yet");
+        var known = PipelineFolder.ReadPart(o.Output, Part);
+        if (o.DecoderOnly && known.Count == 0) throw new UserError($"--decoder-only: there is no autoencoder in '{o.Output}' yet");
         var trainer = new Trainer(o.DecoderOnly ? "decoder" : Part, o, () => Graph(o, known));
-        trainer.Run(_ => Batches(o), tensors => ShapesModel.WritePart(o.Output, Part, ShapesModel.AutoencoderJson, Joined(known, tensors)), stop);
+        trainer.Run(_ => Batches(o), tensors => PipelineFolder.WritePart(o.Output, Part, ShapesModel.AutoencoderJson, Joined(known, tensors)), stop);
         return 0;
     }
 
-    private static (OnnxGraph, IReadOnlyList<Value>, Func<OnnxGraph>) Graph(AutoencoderOptions o, Dictionary<string, Tensor>? known)
+    private static (OnnxGraph, IReadOnlyList<Value>, Func<OnnxGraph>) Graph(AutoencoderOptions o, Dictionary<string, Tensor> known)
     {
         var graph = new OnnxGraph("autoencoder");
         var x = graph.Input("sample", ElementType.Float, o.BatchSize, 3, Scene.Side, Scene.Side);
@@ -68,9 +68,9 @@ internal static class AutoencoderTraining
         };
     }
 
-    private static Dictionary<string, Tensor> Joined(Dictionary<string, Tensor>? known, IReadOnlyDictionary<string, Tensor> trained)
+    private static Dictionary<string, Tensor> Joined(Dictionary<string, Tensor> known, IReadOnlyDictionary<string, Tensor> trained)
     {
-        var all = new Dictionary<string, Tensor>(known ?? [], StringComparer.Ordinal);
+        var all = new Dictionary<string, Tensor>(known, StringComparer.Ordinal);
         foreach (var (name, tensor) in trained) all[name] = tensor;
         return all;
     }

@@ -35,6 +35,12 @@ internal static class InitialWeights
         return Tensor.Of(values, shape);
     }
 
-    private static bool IsLast(string name) => name.StartsWith("unet.", StringComparison.Ordinal)
-        && (name.EndsWith(".conv2.weight", StringComparison.Ordinal) || name.EndsWith(".proj_out.weight", StringComparison.Ordinal) || name == "unet.conv_out.weight");
+    // Modulations of a transformer too: its gates are closed at first (adaLN-Zero).
+    private static bool IsLast(string name)
+    {
+        string[] last = name.StartsWith("unet.", StringComparison.Ordinal) ? [".conv2.weight", ".proj_out.weight", ".conv_out.weight"]
+            : name.StartsWith("transformer.", StringComparison.Ordinal) ? [".norm1.linear.weight", ".norm1_context.linear.weight", ".norm_out.linear.weight", ".proj_out.weight"]
+            : [];
+        return last.Any(end => name.EndsWith(end, StringComparison.Ordinal));
+    }
 }

@@ -16,10 +16,10 @@ internal static class Muon
     public const double Momentum = 0.95;
     public const string Suffix = "_step";
 
+    private static readonly string[] NotHidden = ["embedding", "conv_in", "conv_out", "heads.", "pos_embed", "transformer.proj_out"];
+
     /// <summary>Whether a parameter is one for Muon: a matrix between two hidden layers.</summary>
-    public static bool Takes(string name, long[] shape) => shape.Length >= 2
-        && !name.Contains("embedding", StringComparison.Ordinal) && !name.Contains("conv_in", StringComparison.Ordinal)
-        && !name.Contains("conv_out", StringComparison.Ordinal) && !name.StartsWith("heads", StringComparison.Ordinal);
+    public static bool Takes(string name, long[] shape) => shape.Length >= 2 && !NotHidden.Any(part => name.Contains(part, StringComparison.Ordinal));
 
     /// <summary>A session that makes a step of every momentum.</summary>
     public static GraphSession Session(IReadOnlyList<(string Name, long[] Shape)> matrices)

@@ -43,8 +43,8 @@ internal sealed class AutoencoderOptions : TrainingOptions
 [Verb("text", HelpText = "Trains the text encoder (text_encoder/) to know what a caption asks.")]
 internal sealed class TextOptions : TrainingOptions;
 
-[Verb("denoiser", HelpText = "Trains the denoiser (unet/) and the text encoder on latents of the autoencoder that is there.")]
-internal sealed class DenoiserOptions : TrainingOptions
+/// <summary>What trainings of denoisers share.</summary>
+internal abstract class DenoiserTrainingOptions : TrainingOptions
 {
     [Option("fresh", Default = 4, HelpText = "Of every batch, this share (1/N) are scenes drawn and encoded anew; the others come from the pool of earlier ones.")]
     public int Fresh { get; init; }
@@ -52,6 +52,12 @@ internal sealed class DenoiserOptions : TrainingOptions
     [Option("pool", Default = 200_000, HelpText = "Most scenes kept.")]
     public int Pool { get; init; }
 }
+
+[Verb("denoiser", HelpText = "Trains the denoiser (unet/) and the text encoder on latents of the autoencoder that is there.")]
+internal sealed class DenoiserOptions : DenoiserTrainingOptions;
+
+[Verb("flow", HelpText = "Trains the flow model (transformer/) and its text encoders; --output has vae/ and, best, text_encoder/ of models/shapes to begin with.")]
+internal sealed class FlowOptions : DenoiserTrainingOptions;
 
 [Verb("clip", HelpText = "Trains a CLIP of scenes and captions (models/shapes-clip).")]
 internal sealed class ClipOptions : TrainingOptions

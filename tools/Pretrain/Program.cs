@@ -10,10 +10,11 @@ Console.CancelKeyPress += (_, e) =>
 };
 try
 {
-    return Parser.Default.ParseArguments<AutoencoderOptions, TextOptions, DenoiserOptions, ClipOptions, ReconstructOptions, EvaluateOptions, EvaluateClipOptions>(args).MapResult(
+    return Parser.Default.ParseArguments<AutoencoderOptions, TextOptions, DenoiserOptions, FlowOptions, ClipOptions, ReconstructOptions, EvaluateOptions, EvaluateClipOptions>(args).MapResult(
         (AutoencoderOptions o) => AutoencoderTraining.Run(o, stop.Token),
         (TextOptions o) => TextTraining.Run(o, stop.Token),
-        (DenoiserOptions o) => DenoiserTraining.Run(o, stop.Token),
+        (DenoiserOptions o) => DenoiserTraining.Run(o, new ShapesDenoiser(), stop.Token),
+        (FlowOptions o) => DenoiserTraining.Run(o, new ShapesFlow(), stop.Token),
         (ClipOptions o) => ClipTraining.Run(o, stop.Token),
         (ReconstructOptions o) => Reconstruction.Run(o),
         (EvaluateOptions o) => Evaluation.Run(o),

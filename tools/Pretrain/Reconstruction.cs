@@ -46,7 +46,7 @@ internal sealed class LatentCodec : IDisposable
 
     public LatentCodec(string folder, int threads)
     {
-        var tensors = ShapesModel.ReadPart(folder, "vae").ToDictionary(t => t.Key["vae.".Length..], t => t.Value);
+        var tensors = PipelineFolder.ReadPart(folder, "vae").ToDictionary(t => t.Key["vae.".Length..], t => t.Value);
         var settings = new SessionSettings { Threads = threads };
         _encoder = new GraphSession(AutoencoderTiny.BuildEncoder(ShapesModel.Autoencoder, new Weights(tensors)), settings);
         _decoder = new GraphSession(AutoencoderTiny.BuildDecoder(ShapesModel.Autoencoder, new Weights(tensors)), settings);

@@ -70,7 +70,7 @@ internal static class ShapesClip
     public static Dictionary<string, Tensor> Known(string folder, string? pipeline)
     {
         if (File.Exists(WeightsPath(folder))) return Read(WeightsPath(folder));
-        return pipeline is not null && ShapesModel.HasPart(pipeline, TextTraining.Part) ? Read(Path.Combine(pipeline, TextTraining.Part, "model.safetensors")) : [];
+        return pipeline is not null && PipelineFolder.HasPart(pipeline, TextTraining.Part) ? Read(Path.Combine(pipeline, TextTraining.Part, "model.safetensors")) : [];
     }
 
     private static Dictionary<string, Tensor> Read(string path) =>

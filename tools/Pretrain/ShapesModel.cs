@@ -1,12 +1,10 @@
-using OrtRlhf.Graph;
-using OrtRlhf.Graph.Formats;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
 using OrtRlhf.Tuning.Scenes;
 
 namespace OrtRlhf.Pretrain;
 
-/// <summary>The architecture of the shipped model, and its folder in diffusers layout.</summary>
+/// <summary>The architecture of <c>models/shapes</c>.</summary>
 internal static class ShapesModel
 {
     public const int LatentChannels = 4;
@@ -112,39 +110,6 @@ internal static class ShapesModel
 
     public static SchedulerConfig Scheduler => SchedulerConfigJson.Parse(SchedulerJson);
 
-    /// <summary>Writes the parts that are not trained.</summary>
-    public static void WriteFrame(string folder)
-    {
-        SceneVocabulary.Write(Path.Combine(folder, "tokenizer"));
-        Directory.CreateDirectory(Path.Combine(folder, "scheduler"));
-        File.WriteAllText(Path.Combine(folder, "scheduler", "scheduler_config.json"), SchedulerJson + "\n");
-        File.WriteAllText(Path.Combine(folder, "model_index.json"), ModelIndexJson + "\n");
-    }
-
-    /// <summary>Writes a trained part, half precision.</summary>
-    /// <param name="folder">The model's folder.</param>
-    /// <param name="part">vae, unet or text_encoder.</param>
-    /// <param name="config">Its config.json.</param>
-    /// <param name="tensors">Tensors whose names start with the part's name.</param>
-    public static void WritePart(string folder, string part, string config, IReadOnlyDictionary<string, Tensor> tensors)
-    {
-        var path = Path.Combine(folder, part);
-        Directory.CreateDirectory(path);
-        File.WriteAllText(Path.Combine(path, "config.json"), config + "\n");
-        SafetensorsFile.Write(
-            WeightsPath(folder, part),
-            tensors.Where(t => t.Key.StartsWith(part + ".", StringComparison.Ordinal)).OrderBy(t => t.Key, StringComparer.Ordinal)
-                .Select(t => KeyValuePair.Create(t.Key[(part.Length + 1)..], t.Value.As(ElementType.Float16))),
-            new Dictionary<string, string> { ["format"] = "pt" });
-    }
-
-    /// <summary>The weights of a part, by names that start with the part's name.</summary>
-    public static Dictionary<string, Tensor> ReadPart(string folder, string part) =>
-        SafetensorsFile.Open(WeightsPath(folder, part)).Tensors.ToDictionary(t => $"{part}.{t.Key}", t => t.Value.As(ElementType.Float), StringComparer.Ordinal);
-
-    /// <summary>Whether a part has been trained.</summary>
-    public static bool HasPart(string folder, string part) => File.Exists(WeightsPath(folder, part));
-
-    private static string WeightsPath(string folder, string part) =>
-        Path.Combine(folder, part, part == "text_encoder" ? "model.safetensors" : "diffusion_pytorch_model.safetensors");
+    /// <summary>Writes what is not trained.</summary>
+    public static void WriteFrame(string folder) => PipelineFolder.WriteFrame(folder, ModelIndexJson, SchedulerJson, "tokenizer");
 }

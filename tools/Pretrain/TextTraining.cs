@@ -23,7 +23,7 @@ internal static class TextTraining
         ShapesModel.WriteFrame(o.Output);
         var tokenizer = ClipTokenizer.Open(Path.Combine(o.Output, "tokenizer"));
         var trainer = new Trainer(Part, o, () => Graph(o));
-        trainer.Run(_ => Batches(o, tokenizer), tensors => ShapesModel.WritePart(o.Output, Part, ShapesModel.TextEncoderJson, tensors), stop);
+        trainer.Run(_ => Batches(o, tokenizer), tensors => PipelineFolder.WritePart(o.Output, Part, ShapesModel.TextEncoderJson, tensors), stop);
         return 0;
     }
 

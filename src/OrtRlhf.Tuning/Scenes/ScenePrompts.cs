@@ -8,6 +8,7 @@ namespace OrtRlhf.Tuning.Scenes;
 public static class ScenePrompts
 {
     private static readonly SceneSize?[] Sizes = [null, SceneSize.Small, SceneSize.Large];
+    private static readonly (int First, int Second)[] Counts = [(1, 1), (2, 1), (1, 2)];
 
     /// <summary>Prompts of a kind to tune on, in a fixed shuffled order.</summary>
     public static IReadOnlyList<string> Training(SceneKind kind) => List(kind, heldOut: false);
@@ -62,7 +63,8 @@ public static class ScenePrompts
                 from p in pairs
                 from relation in Enum.GetValues<SceneRelation>()
                 where relation != SceneRelation.And
-                select new SceneSpec(p.a, relation, p.b),
+                from counts in Counts
+                select new SceneSpec(p.a with { Count = counts.First }, relation, p.b with { Count = counts.Second }),
             _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, null),
         };
     }

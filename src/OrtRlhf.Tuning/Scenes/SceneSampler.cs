@@ -20,10 +20,10 @@ public static class SceneSampler
     private const float SizeNamed = 0.45f;
     private const float TextureNamed = 0.25f;
 
-    /// <summary>Share of each kind in <see cref="Sample(ulong, ulong)"/>: 30% single, 42% two objects, 18% counting, 10% attribution.</summary>
+    /// <summary>Share of each kind in <see cref="Sample(ulong, ulong)"/>: 40% single, 30% two objects, 20% counting, 10% attribution.</summary>
     private static readonly (SceneKind Kind, float UpTo)[] Mix =
     [
-        (SceneKind.SingleObject, 0.30f), (SceneKind.TwoObjects, 0.72f), (SceneKind.Counting, 0.90f), (SceneKind.ColourAttribution, 1),
+        (SceneKind.SingleObject, 0.40f), (SceneKind.TwoObjects, 0.70f), (SceneKind.Counting, 0.90f), (SceneKind.ColourAttribution, 1),
     ];
 
     /// <summary>The scene of that number in the training mix.</summary>
@@ -65,8 +65,8 @@ public static class SceneSampler
         }
 
         var relation = kind == SceneKind.ColourAttribution ? SceneRelation.And : (SceneRelation)(1 + random.Below(4));
-        // One pair in six has two of one side, so that "two small red circles left of a large blue square" is understood too.
-        var (firstCount, secondCount) = random.Below(12) switch { 0 => (2, 1), 1 => (1, 2), _ => (1, 1) };
+        // One pair in three has two of one side, so that "two small red circles left of a large blue square" is understood too.
+        var (firstCount, secondCount) = random.Below(6) switch { 0 => (2, 1), 1 => (1, 2), _ => (1, 1) };
         var total = firstCount + secondCount;
         var first = Group(ref random, firstCount, total);
         SceneGroup second;

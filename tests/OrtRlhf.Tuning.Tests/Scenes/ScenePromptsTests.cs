@@ -7,7 +7,7 @@ public sealed class ScenePromptsTests
     [Theory]
     [InlineData(SceneKind.SingleObject, 54, 18)]
     [InlineData(SceneKind.Counting, 126, 42)]
-    [InlineData(SceneKind.TwoObjects, 1600, 500)]
+    [InlineData(SceneKind.TwoObjects, 4800, 1500)]
     [InlineData(SceneKind.ColourAttribution, 400, 120)]
     public void Lists_OfAKind_AreApartParseAndLeaveTheBackgroundFree(SceneKind kind, int leastTraining, int leastHeldOut)
     {
