@@ -49,7 +49,7 @@ public class CommandLineTests
     [InlineData("tune --learning-rate -1 --clip-range NaN", "--learning-rate: expected a number > 0, got -1; --clip-range: expected a number in (0, 1), got NaN")]
     [InlineData("tune --resume x --seed 3", "leave out --seed")]
     [InlineData("sample", "expected --prompt TEXT or --prompts FILE")]
-    [InlineData("sample --prompt a --sampler euler", "--sampler: expected ddim, ddpm or dpm-solver++, got 'euler'")]
+    [InlineData("sample --prompt a --sampler heun", "--sampler: expected ddim, dpm-solver++, ddpm, euler, adams-bashforth, flow-grpo, dance-grpo, cps or noisy-euler, got 'heun'")]
     [InlineData("sample --prompt a --device tpu --steps 0", "--steps: expected 1 to 1000, got 0; --device: expected cpu, cuda or webgpu, got tpu")]
     [InlineData("doctor now", "expected options only, got 'now' as well")]
     public void WrongUsage_SaysWhatIsExpected(string line, string message)

@@ -53,6 +53,61 @@ internal static class TinyModel
         return folder;
     }
 
+    /// <summary>
+    /// Stable Diffusion 3's pipeline: two text encoders of widths 16 and 24 with projections of 8 and 6, T5 of width 48 with 7 tokens, or none, a transformer of one
+    /// block, latents 4x8x8.
+    /// </summary>
+    public static string WriteSD3(string folder, bool t5 = true, string scheduler = "\"shift\":3.0")
+    {
+        var third = t5 ? """["transformers","T5EncoderModel"],"tokenizer_3":["transformers","T5TokenizerFast"]""" : "[null,null]";
+        Text(folder, "model_index.json", $$"""
+            {"_class_name":"StableDiffusion3Pipeline","scheduler":["diffusers","FlowMatchEulerDiscreteScheduler"],"transformer":["diffusers","SD3Transformer2DModel"],"vae":["diffusers","AutoencoderTiny"],
+             "tokenizer":["transformers","CLIPTokenizer"],"tokenizer_2":["transformers","CLIPTokenizer"],"text_encoder":["transformers","CLIPTextModelWithProjection"],
+             "text_encoder_2":["transformers","CLIPTextModelWithProjection"],"text_encoder_3":{{third}}}
+            """);
+        Flow(folder, scheduler);
+        Tokenizer(folder, "tokenizer");
+        Tokenizer(folder, "tokenizer_2", "\"pad_token\":\"z\",");
+        TextEncoder(folder, "text_encoder", Width, 3, ElementType.Float, 1, projection: 8);
+        TextEncoder(folder, "text_encoder_2", 24, 3, ElementType.Float, 4, projection: 6);
+        if (t5) T5(folder, "text_encoder_3", "tokenizer_3", 48);
+        var transformer = Text(folder, "transformer/config.json", $$"""
+            {"_class_name":"SD3Transformer2DModel","sample_size":{{Cells}},"in_channels":4,"out_channels":4,"num_layers":2,"attention_head_dim":8,"num_attention_heads":2,"caption_projection_dim":16,
+             "joint_attention_dim":48,"pooled_projection_dim":14,"pos_embed_max_size":6,"qk_norm":"rms_norm"}
+            """);
+        Save(Path.Combine(folder, "transformer/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w => SD3Transformer2DModel.Build(SD3Transformer2DConfig.Parse(transformer), w));
+        Vae(folder, ElementType.Float);
+        return folder;
+    }
+
+    /// <summary>FLUX' pipeline: the pooled text of a CLIP, T5 of width 20, a transformer of one block of each kind that takes guidance.</summary>
+    public static string WriteFlux(string folder, bool guidance = true)
+    {
+        Text(folder, "model_index.json", """
+            {"_class_name":"FluxPipeline","scheduler":["diffusers","FlowMatchEulerDiscreteScheduler"],"transformer":["diffusers","FluxTransformer2DModel"],"vae":["diffusers","AutoencoderTiny"],
+             "tokenizer":["transformers","CLIPTokenizer"],"tokenizer_2":["transformers","T5TokenizerFast"],"text_encoder":["transformers","CLIPTextModel"],"text_encoder_2":["transformers","T5EncoderModel"]}
+            """);
+        Flow(folder, "\"shift\":3.0,\"use_dynamic_shifting\":true");
+        Tokenizer(folder, "tokenizer");
+        TextEncoder(folder, "text_encoder", Width, 1, ElementType.Float, 1);
+        T5(folder, "text_encoder_2", "tokenizer_2", 20);
+        var transformer = Text(folder, "transformer/config.json", $$"""
+            {"_class_name":"FluxTransformer2DModel","in_channels":16,"num_layers":1,"num_single_layers":1,"attention_head_dim":8,"num_attention_heads":2,"joint_attention_dim":20,
+             "pooled_projection_dim":{{Width}},"guidance_embeds":{{(guidance ? "true" : "false")}},"axes_dims_rope":[2,2,4]}
+            """);
+        Save(Path.Combine(folder, "transformer/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w => FluxTransformer2DModel.Build(FluxTransformer2DConfig.Parse(transformer), w));
+        Vae(folder, ElementType.Float);
+        return folder;
+    }
+
+    /// <summary>The pipeline of <see cref="Write"/>, its U-Net predicting a flow's velocity.</summary>
+    public static string WriteFlowUNet(string folder)
+    {
+        Write(folder);
+        Flow(folder, "\"shift\":1.0");
+        return folder;
+    }
+
     /// <summary>A pipeline without text that denoises pixels, 3x8x8.</summary>
     public static string WriteUnconditional(string folder)
     {
@@ -99,7 +154,7 @@ internal static class TinyModel
     {
         var isXl = Directory.Exists(Path.Combine(folder, "text_encoder_2"));
         Component("unet", "unet", (c, w) => c.Contains("UNet2DModel") ? UNet2DModel.Build(UNet2DConfig.Parse(c), w) : UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(c), w));
-        Component("text_encoder", "text_encoder", (c, w) => ClipTextModel.Build(ClipTextConfig.Parse(c), w, hiddenStates: isXl));
+        Component("text_encoder", "text_encoder", (c, w) => ClipTextModel.Build(ClipTextConfig.Parse(c), w, c.Contains("WithProjection"), hiddenStates: isXl));
         Component("text_encoder_2", "text_encoder_2", (c, w) => ClipTextModel.Build(ClipTextConfig.Parse(c), w, projection: true, hiddenStates: true));
         Component("vae", "vae_decoder", (c, w) => AutoencoderTiny.BuildDecoder(AutoencoderTinyConfig.Parse(c), w));
         return folder;
@@ -112,6 +167,23 @@ internal static class TinyModel
             if (exported != name) File.Copy(Path.Combine(folder, name, "config.json"), Path.Combine(folder, exported, "config.json"));
             Directory.EnumerateFiles(Path.Combine(folder, name), "*.safetensors").ToList().ForEach(File.Delete);
         }
+    }
+
+    private static void Flow(string folder, string settings) => Text(folder, "scheduler/scheduler_config.json", $$"""{"_class_name":"FlowMatchEulerDiscreteScheduler",{{settings}}}""");
+
+    // Letters as pieces; the mark of a space is a piece, too.
+    private static void T5(string folder, string name, string tokenizer, int width)
+    {
+        var pieces = string.Join(",", "abcdefghijklmnopqrstuvwxyz\u2581".Select(c => $"[\"{c}\",-2]"));
+        Text(folder, tokenizer + "/tokenizer.json", """
+            {"added_tokens":[{"id":0,"content":"<pad>"},{"id":1,"content":"</s>"}],"pre_tokenizer":{"type":"Metaspace","replacement":"\u2581","add_prefix_space":true},
+             "post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"</s>","type_id":0}}],"special_tokens":{"</s>":{"id":"</s>","ids":[1],"tokens":["</s>"]}}},
+             "model":{"type":"Unigram","unk_id":2,"vocab":[["<pad>",0],["</s>",0],["<unk>",0],PIECES]}}
+            """.Replace("PIECES", pieces));
+        var config = Text(folder, name + "/config.json", $$"""
+            {"architectures":["T5EncoderModel"],"vocab_size":30,"d_model":{{width}},"d_kv":8,"d_ff":16,"num_layers":1,"num_heads":2,"feed_forward_proj":"gated-gelu"}
+            """);
+        Save(Path.Combine(folder, name, "model.safetensors"), ElementType.Float, 5, w => T5EncoderModel.Build(T5Config.Parse(config), w));
     }
 
     private static void Scheduler(string folder, string className) => Text(folder, "scheduler/scheduler_config.json", $$"""

@@ -45,7 +45,7 @@ internal sealed class EvalCommand : ModelCommand
         if (Prompts is not null && PromptKinds.Any()) throw new UsageError("eval: --prompt-kinds chooses captions; leave it out with --prompts");
         SceneKind[] kinds = [.. PromptKinds.Select(kind => Choice.Of<SceneKind>("prompt-kinds", kind)!.Value)];
         var source = AdaptedModel.Find(Adapter);
-        var (sampling, session) = (ToSampling(source.Options.Sampling), ToSession());
+        var (sampling, session) = (ToSampling(source.Options.EvaluationSampling), ToSession());
         var count = Images ?? source.Options.EvaluationImages;
         Require("eval", sampling, session, count is < 2 or > 1_000_000 ? [$"--images: expected 2 to 1000000, got {count}"] : []);
         if (Json is not null and not "-") OutputPlace.RequireFolder("json", Path.GetDirectoryName(Json) ?? "");
@@ -54,12 +54,14 @@ internal sealed class EvalCommand : ModelCommand
         var rewards = RewardSet.Parse(RewardRegistry.Default, [.. Reward], [.. requests.Select(request => request.Prompt).Distinct()]);
 
         using var pipeline = new Pipeline(policy, sampling, session);
+        // A deterministic sampler has no density: the divergence is then that of the steps the run was trained on.
+        var noisy = pipeline.Steps.Table is { StepsWithDensity.Count: > 0 } || source.Run is null ? pipeline : pipeline.With(source.Options.Sampling);
         EvaluationResult? tuned = null, bare = null;
         var total = count * (Adapter is null ? 1 : 2);
         Work.Show("drawing", total, done =>
         {
-            policy.AsBase(() => bare = Evaluation.Run(pipeline, rewards.Parts, requests, withKl: false, done, cancellation));
-            if (Adapter is not null) tuned = Evaluation.Run(pipeline, rewards.Parts, requests, withKl: true, n => done(count + n), cancellation);
+            policy.AsBase(() => bare = Evaluation.Run(pipeline, rewards.Parts, requests, null, done, cancellation));
+            if (Adapter is not null) tuned = Evaluation.Run(pipeline, rewards.Parts, requests, noisy, n => done(count + n), cancellation);
             return true;
         });
         var comparison = Comparison.Of(rewards, bare!, tuned) with

@@ -10,13 +10,16 @@ internal abstract class ModelCommand : ICommand
 {
     private const string Sampling = "Sampling", Device = "Device";
 
+    private static readonly Dictionary<string, SamplerKind> Samplers = Enum.GetValues<SamplerKind>().Where(kind => kind != SamplerKind.Auto)
+        .ToDictionary(kind => kind == SamplerKind.DpmSolver ? "dpm-solver++" : Choice.Write(kind));
+
     [Value(0, MetaName = "MODEL", HelpText = "Folder of a model, in diffusers' or Optimum's layout. Default models/shapes, which ships.")]
     public string? Model { get; set; }
 
     [Value(1, Hidden = true)]
     public IEnumerable<string> Rest { get; set; } = [];
 
-    [Section(Sampling), Option("sampler", MetaValue = "NAME", HelpText = "ddim; ddpm (ancestral, the scheduler's variance); or dpm-solver++ (deterministic; not to train on with policy gradients). Default ddim.")]
+    [Section(Sampling), Option("sampler", MetaValue = "NAME", HelpText = "Of diffusion models ddim; ddpm (ancestral, the scheduler's variance); or dpm-solver++ (deterministic). Of flows euler or adams-bashforth (second order), both deterministic; or with noise, to train policy gradients on, flow-grpo, dance-grpo, cps (coefficient-preserving) or noisy-euler. Default ddim, of flows euler, and flow-grpo to train on.")]
     public string? SamplerName { get; set; }
 
     [Section(Sampling), Option("steps", MetaValue = "N", HelpText = "Steps from noise to image. Default 10.")]
@@ -25,8 +28,20 @@ internal abstract class ModelCommand : ICommand
     [Section(Sampling), Option("eta", MetaValue = "X", HelpText = "Noise of DDIM's steps: 0 deterministic, 1 as DDPO. Default 1.")]
     public double? Eta { get; set; }
 
-    [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3; models without prompts have none.")]
+    [Section(Sampling), Option("noise-level", MetaValue = "X", HelpText = "Noise of a flow's noisy steps. Default 0.7 for flow-grpo, 0.3 for dance-grpo, 0.8 for cps, 0.1 for noisy-euler.")]
+    public double? NoiseLevel { get; set; }
+
+    [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3; models without prompts have none, and FLUX takes it as a number.")]
     public double? GuidanceScale { get; set; }
+
+    [Section(Sampling), Option("true-cfg-scale", MetaValue = "X", HelpText = "FLUX: classifier-free guidance beside that number. Default 1, none.")]
+    public double? TrueCfgScale { get; set; }
+
+    [Section(Sampling), Option("image-size", MetaValue = "HxW", HelpText = "Size of the images in pixels. Default the model's.")]
+    public string? ImageSize { get; set; }
+
+    [Section(Sampling), Option("max-sequence-length", MetaValue = "N", HelpText = "Tokens of T5's text. Default 256 for Stable Diffusion 3, 512 for FLUX, as in their pipelines.")]
+    public int? MaxSequenceLength { get; set; }
 
     [Section(Sampling), Option("clip-sample", MetaValue = "BOOL", HelpText = "Clamp the predicted image at each step: true or false. Default as the model's scheduler says; policy gradients never do.")]
     public bool? ClipSample { get; set; }
@@ -68,14 +83,7 @@ internal abstract class ModelCommand : ICommand
     /// <exception cref="UsageError">An unknown sampler, or eta with one that has none.</exception>
     protected SamplingOptions ToSampling(SamplingOptions defaults)
     {
-        var sampler = SamplerName switch
-        {
-            null => defaults.Sampler,
-            "ddim" => SamplerKind.Ddim,
-            "ddpm" => SamplerKind.Ddpm,
-            "dpm-solver++" => SamplerKind.DpmSolver,
-            var other => throw new UsageError($"--sampler: expected ddim, ddpm or dpm-solver++, got '{other}'"),
-        };
+        var sampler = ToSampler("sampler", SamplerName) ?? defaults.Sampler;
         if (sampler == SamplerKind.DpmSolver && Eta is > 0) throw new UsageError("--eta: dpm-solver++ is deterministic; leave --eta out, or use --sampler ddim");
         if (sampler == SamplerKind.Ddpm && Eta is not null) throw new UsageError("--eta: ddpm has the scheduler's variance; leave --eta out, or use --sampler ddim");
         return defaults with
@@ -88,6 +96,8 @@ internal abstract class ModelCommand : ICommand
                 TargetSize = ToPixels("target-size", TargetSize) ?? defaults.Sizes.TargetSize,
             },
             Sampler = sampler,
+            NoiseLevel = NoiseLevel ?? (sampler == defaults.Sampler ? defaults.NoiseLevel : null),
+            TrueCfgScale = TrueCfgScale ?? defaults.TrueCfgScale,
             Steps = Steps ?? defaults.Steps,
             Eta = Eta ?? defaults.Eta,
             GuidanceScale = GuidanceScale ?? defaults.GuidanceScale,
@@ -98,11 +108,22 @@ internal abstract class ModelCommand : ICommand
     /// <summary>How to read the model.</summary>
     protected ModelOptions ToModel(ModelOptions defaults)
     {
-        var options = defaults with { ClipSkip = ClipSkip ?? defaults.ClipSkip, Dtype = Choice.Of<Precision>("dtype", Dtype) ?? defaults.Dtype };
+        var options = defaults with
+        {
+            ClipSkip = ClipSkip ?? defaults.ClipSkip,
+            ImageSize = ToPixels("image-size", ImageSize) ?? defaults.ImageSize,
+            MaxSequenceLength = MaxSequenceLength ?? defaults.MaxSequenceLength,
+            Dtype = Choice.Of<Precision>("dtype", Dtype) ?? defaults.Dtype,
+        };
         if (options.Dtype == Precision.Fp16 && DeviceName is (null or "cpu"))
             Console.Error.WriteLine("note: --dtype fp16: a CPU has no half-precision kernels; it rounds to halves between operators in fp32, which is slower than --dtype fp32");
         return options;
     }
+
+    /// <summary>The sampler of a name; null for none.</summary>
+    /// <exception cref="UsageError">There is none of that name.</exception>
+    protected static SamplerKind? ToSampler(string option, string? name) => name is null ? null : Samplers.TryGetValue(name, out var kind) ? kind
+        : throw new UsageError($"--{option}: expected {string.Join(", ", Samplers.Keys.SkipLast(1))} or {Samplers.Keys.Last()}, got '{name}'");
 
     private static Pixels? ToPixels(string option, string? text) =>
         text is null ? null : Pixels.Parse(text) ?? throw new UsageError($"--{option}: expected pixels such as 1024x1024, got '{text}'");

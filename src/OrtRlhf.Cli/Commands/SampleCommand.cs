@@ -44,7 +44,7 @@ internal sealed class SampleCommand : ModelCommand
         var prompts = Prompt.Any() ? PromptList.Of(Prompt, "--prompt").Prompts.ToList() : [];
         if (Prompts is not null) prompts.AddRange(PromptList.Read(Prompts).Prompts);
         var source = AdaptedModel.Find(Adapter);
-        var (sampling, session) = (ToSampling(source.Options.Sampling), ToSession());
+        var (sampling, session) = (ToSampling(source.Options.EvaluationSampling), ToSession());
         Require("sample", sampling, session, Count is < 1 or > 10_000 ? [$"--count: expected 1 to 10000, got {Count}"] : []);
         OutputPlace.RequireFolder("output", Output);
 
@@ -54,7 +54,7 @@ internal sealed class SampleCommand : ModelCommand
         if (!policy.Model.IsConditional) prompts.Add("");
         SampleRequest[] requests = [.. prompts.SelectMany(prompt => Enumerable.Range(0, Count).Select(i => new SampleRequest(prompt, Seed + (ulong)i, 0, 0)))];
         using var pipeline = new Pipeline(policy, sampling, session);
-        var images = Work.Show("sampling", requests.Length, done => pipeline.Sample(requests, done, cancellation));
+        var images = Work.Show("sampling", requests.Length, done => pipeline.Sample(requests, done, cancellation: cancellation));
         Write(images, policy.Model, pipeline.SamplerName, pipeline.GuidanceScale);
         Terminal.Line($"{images.Length} image{(images.Length == 1 ? "" : "s")} in {Output}, all on {Path.Combine(Output, "grid.png")} ({pipeline.SamplerName}, guidance {pipeline.GuidanceScale})");
         return ExitCode.Done;

@@ -119,6 +119,12 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Evaluation and files"), Option("evaluation-images", MetaValue = "N", HelpText = "Held-out images before and after. Default 256.")]
     public int? EvaluationImages { get; set; }
 
+    [Section("Evaluation and files"), Option("evaluation-sampler", MetaValue = "NAME", HelpText = "Sampler of those images, as --sampler. Default that of training; of flows euler.")]
+    public string? EvaluationSampler { get; set; }
+
+    [Section("Evaluation and files"), Option("evaluation-steps", MetaValue = "N", HelpText = "Steps of those images. Default as in training; of flows at least 20.")]
+    public int? EvaluationSteps { get; set; }
+
     [Section("Evaluation and files"), Option("evaluate-every", MetaValue = "N", HelpText = "Evaluate every N epochs too. Default 0, never.")]
     public int? EvaluateEvery { get; set; }
 
@@ -192,6 +198,8 @@ internal sealed class TuneCommand : ModelCommand
             LoraAlpha = LoraAlpha ?? d.LoraAlpha,
             LoraTargets = LoraTargets.Any() ? [.. LoraTargets] : d.LoraTargets,
             InitAdapter = InitAdapter,
+            EvaluationSampler = ToSampler("evaluation-sampler", EvaluationSampler) ?? d.EvaluationSampler,
+            EvaluationSteps = EvaluationSteps ?? d.EvaluationSteps,
             EvaluationImages = EvaluationImages ?? d.EvaluationImages,
             EvaluateEvery = EvaluateEvery ?? d.EvaluateEvery,
             EvaluationSeed = EvaluationSeed ?? d.EvaluationSeed,

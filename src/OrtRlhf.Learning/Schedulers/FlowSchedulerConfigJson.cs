@@ -22,6 +22,11 @@ public static class FlowSchedulerConfigJson
     public static bool IsFlow(string json, string source = "scheduler_config.json") =>
         SchedulerKeys.Parse(json, source, keys => keys.Text("_class_name", "").StartsWith("FlowMatch", StringComparison.Ordinal));
 
+    /// <summary>Whether a file is a flow's config; see <see cref="IsFlow"/>.</summary>
+    /// <param name="path">Path of scheduler_config.json.</param>
+    /// <exception cref="UserError">The file cannot be read or does not parse.</exception>
+    public static bool IsFlowFile(string path) => IsFlow(SchedulerKeys.Text(path), path);
+
     /// <summary>Reads a file; see <see cref="Parse"/>.</summary>
     /// <param name="path">Path of scheduler_config.json.</param>
     /// <exception cref="UserError">The file cannot be read or does not parse.</exception>

@@ -8,7 +8,8 @@ namespace OrtRlhf.Models;
 /// </summary>
 public sealed record UNet2DConditionConfig
 {
-    internal const string ClassName = "UNet2DConditionModel";
+    /// <summary>Its name in config.json.</summary>
+    public const string ClassName = "UNet2DConditionModel";
     private const long MostLayers = 1024;
 
     /// <summary>Height and width of the latents it was trained on, in cells; 0 where not said.</summary>

@@ -10,7 +10,7 @@ namespace OrtRlhf.Models;
 public static class UNet2DConditionModel
 {
     /// <summary>
-    /// A graph of the model with Optimum's names: sample [B,C,H,W], timestep int64 [B] or [1], encoder_hidden_states [B,T,D]
+    /// A graph of the model with Optimum's names: sample [B,C,H,W], timestep [B] or [1] (int64), encoder_hidden_states [B,T,D]
     /// (and text_embeds [B,E], time_ids [B,N], timestep_cond [B,F], class_labels where the configuration has them) to out_sample [B,C,H,W].
     /// </summary>
     /// <param name="config">Its configuration.</param>
@@ -19,14 +19,15 @@ public static class UNet2DConditionModel
     /// <param name="height">Height of the latents in cells; open by default.</param>
     /// <param name="width">Width of the latents in cells; open by default.</param>
     /// <param name="sequence">Text tokens; open by default.</param>
+    /// <param name="timestep">Type of the timestep; Float for a flow, whose times are no whole numbers.</param>
     /// <exception cref="UserError">Weights are missing or have other shapes, or sizes do not fit each other.</exception>
-    public static OnnxGraph Build(UNet2DConditionConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null, Dim? sequence = null)
+    public static OnnxGraph Build(UNet2DConditionConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null, Dim? sequence = null, ElementType timestep = ElementType.Int64)
     {
         var graph = new OnnxGraph("unet");
         var b = batch ?? "batch";
         var type = weights.Type;
         var sample = graph.Input("sample", type, b, config.InChannels, height ?? "height", width ?? "width");
-        var timestep = graph.Input("timestep", ElementType.Int64, b.IsKnown ? b : (Dim)"steps");
+        var time = graph.Input("timestep", timestep, b.IsKnown ? b : (Dim)"steps");
         var context = graph.Input("encoder_hidden_states", type, b, sequence ?? "sequence", config.ContextWidth);
         Value? textEmbeds = null, timeIds = null;
         if (config.TextTime)
@@ -44,7 +45,7 @@ public static class UNet2DConditionModel
             "identity" => graph.Input("class_labels", type, b, config.TimeEmbeddingDim),
             _ => graph.Input("class_labels", type, b, config.ProjectionClassEmbeddingsInputDim),
         };
-        var output = Forward(new Module(graph, weights), config, sample, timestep, context, textEmbeds, timeIds, timestepCond, classLabels);
+        var output = Forward(new Module(graph, weights), config, sample, time, context, textEmbeds, timeIds, timestepCond, classLabels);
         output.Shape = sample.Shape!.With(1, config.OutChannels);
         graph.Output(output, "out_sample");
         return graph;

@@ -6,7 +6,8 @@ namespace OrtRlhf.Models;
 /// </summary>
 public sealed record UNet2DConfig
 {
-    internal const string ClassName = "UNet2DModel";
+    /// <summary>Its name in config.json.</summary>
+    public const string ClassName = "UNet2DModel";
 
     /// <summary>Height and width of the images it was trained on; 0 where not said.</summary>
     public long SampleSize { get; init; }

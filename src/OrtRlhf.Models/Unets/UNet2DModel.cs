@@ -10,20 +10,21 @@ namespace OrtRlhf.Models;
 /// </summary>
 public static class UNet2DModel
 {
-    /// <summary>A graph of the model: sample [B,C,H,W], timestep int64 [B] or [1] to out_sample [B,C,H,W].</summary>
+    /// <summary>A graph of the model: sample [B,C,H,W], timestep [B] or [1] (int64) to out_sample [B,C,H,W].</summary>
     /// <param name="config">Its configuration.</param>
     /// <param name="weights">Its weights; they give the element type too.</param>
     /// <param name="batch">Samples; open by default.</param>
     /// <param name="height">Height; open by default.</param>
     /// <param name="width">Width; open by default.</param>
+    /// <param name="timestep">Type of the timestep; Float for a flow, whose times are no whole numbers.</param>
     /// <exception cref="UserError">Weights are missing or have other shapes, or sizes do not fit each other.</exception>
-    public static OnnxGraph Build(UNet2DConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null)
+    public static OnnxGraph Build(UNet2DConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null, ElementType timestep = ElementType.Int64)
     {
         var graph = new OnnxGraph("unet");
         var b = batch ?? "batch";
         var sample = graph.Input("sample", weights.Type, b, config.InChannels, height ?? "height", width ?? "width");
-        var timestep = graph.Input("timestep", ElementType.Int64, b.IsKnown ? b : (Dim)"steps");
-        var output = Forward(new Module(graph, weights), config, sample, timestep);
+        var time = graph.Input("timestep", timestep, b.IsKnown ? b : (Dim)"steps");
+        var output = Forward(new Module(graph, weights), config, sample, time);
         output.Shape = sample.Shape!.With(1, config.OutChannels);
         graph.Output(output, "out_sample");
         return graph;

@@ -163,14 +163,14 @@ public sealed class PolicyGradientStep : IDisposable
         private void Fill(Transition[] part)
         {
             var length = _latent.Count;
-            var (x, timesteps, prompts) = (new float[_batch * length], new long[_batch], new string[_batch]);
+            var (x, timesteps, prompts) = (new float[_batch * length], new double[_batch], new string[_batch]);
             for (var i = 0; i < _batch; i++)
             {
                 var (trajectory, s, advantage) = part[Math.Min(i, part.Length - 1)];
                 var step = _table.Steps[s];
                 trajectory.Latent(s).Span.CopyTo(x.AsSpan(i * length));
                 trajectory.Latent(s + 1).Span.CopyTo(_next.AsSpan(i * length));
-                (timesteps[i], prompts[i]) = (step.Timestep, trajectory.Request.Prompt);
+                (timesteps[i], prompts[i]) = (step.Time, trajectory.Request.Prompt);
                 (_cx[i], _cm[i], _sigma[i]) = ((float)step.CX, (float)step.CM, (float)step.Sigma);
                 (_old[i], _advantage[i]) = ((float)trajectory.LogProbs[s], i < part.Length ? advantage : 0);
             }

@@ -50,10 +50,13 @@ internal static class Collector
     /// <param name="done">Images of the epoch before these, for progress.</param>
     /// <param name="clock">Takes the time.</param>
     /// <param name="cancellation">Stops.</param>
-    public static Collected Run(TuningParts parts, int epoch, SampleRequest[] requests, int done, EpochClock clock, CancellationToken cancellation)
+    /// <param name="pipeline">The sampler; null for that of the run.</param>
+    /// <param name="keepSteps">Whether the images' steps are trained on, and not the images alone.</param>
+    public static Collected Run(
+        TuningParts parts, int epoch, SampleRequest[] requests, int done, EpochClock clock, CancellationToken cancellation, Pipeline? pipeline = null, bool keepSteps = true)
     {
         var total = parts.Options.Images;
-        var images = clock.Time(TuningStage.Sampling, () => parts.Pipeline.Sample(requests, n => parts.Report(TuningStage.Sampling, epoch, done + n, total), cancellation));
+        var images = clock.Time(TuningStage.Sampling, () => (pipeline ?? parts.Pipeline).Sample(requests, n => parts.Report(TuningStage.Sampling, epoch, done + n, total), keepSteps, cancellation));
         parts.Report(TuningStage.Scoring, epoch, done, total);
         var inputs = images.Select((image, i) => new RewardInput(image.Image, image.Prompt, done + i)).ToArray();
         return new Collected(images, clock.Time(TuningStage.Scoring, () => parts.Reward.ScoreParts(inputs, cancellation)));

@@ -40,17 +40,28 @@ public static class Evaluation
         return [.. Enumerable.Range(0, count).Select(i => new SampleRequest(prompts[i % different], seed + (ulong)i, 0, 0))];
     }
 
+    /// <summary>The KL divergence to the base model, see <see cref="Pipeline.Kl"/>, on trajectories, or on new ones of the same requests where those have no density.</summary>
+    /// <param name="noisy">The policy with the sampler to measure on.</param>
+    /// <param name="drawn">The policy with the sampler that drew them.</param>
+    /// <param name="trajectories">Trajectories of the policy.</param>
+    /// <param name="cancellation">Stops between steps.</param>
+    public static double Kl(Pipeline noisy, Pipeline drawn, IReadOnlyList<Trajectory> trajectories, CancellationToken cancellation = default)
+    {
+        if (noisy.SamplerName != drawn.SamplerName) trajectories = [.. noisy.Sample([.. trajectories.Select(t => t.Request)], cancellation: cancellation).Select(s => s.Trajectory)];
+        return noisy.Kl(trajectories, cancellation);
+    }
+
     /// <summary>Samples and scores images, a batch at a time.</summary>
     /// <param name="pipeline">The policy, with the adapters it has now.</param>
     /// <param name="reward">What to score.</param>
     /// <param name="requests">What to sample.</param>
-    /// <param name="withKl">Whether to measure the KL divergence to the base model.</param>
+    /// <param name="noisy">The same policy with the sampler that the KL divergence to the base model is measured on; null for none.</param>
     /// <param name="progress">Told the number of images done.</param>
     /// <param name="cancellation">Stops between steps.</param>
     /// <exception cref="UserError">A score that is not finite, or a fault of the model.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static EvaluationResult Run(
-        Pipeline pipeline, WeightedReward reward, IReadOnlyList<SampleRequest> requests, bool withKl, Action<int>? progress = null, CancellationToken cancellation = default)
+        Pipeline pipeline, WeightedReward reward, IReadOnlyList<SampleRequest> requests, Pipeline? noisy = null, Action<int>? progress = null, CancellationToken cancellation = default)
     {
         var (images, trajectories) = (new List<(string, RgbImage)>(requests.Count), new List<Trajectory>());
         var total = new List<float>(requests.Count);
@@ -63,10 +74,10 @@ public static class Evaluation
             total.AddRange(scores.Total);
             foreach (var (name, values) in scores.Parts) (parts.TryGetValue(name, out var list) ? list : parts[name] = []).AddRange(values);
             images.AddRange(sampled.Select(s => (s.Prompt, s.Image)));
-            if (withKl) trajectories.AddRange(sampled.Take(KlTrajectories - trajectories.Count).Select(s => s.Trajectory));
+            if (noisy is not null) trajectories.AddRange(sampled.Take(KlTrajectories - trajectories.Count).Select(s => s.Trajectory));
             progress?.Invoke(total.Count);
         }
-        var kl = withKl ? pipeline.Kl(trajectories, cancellation) : double.NaN;
+        var kl = noisy is null ? double.NaN : Kl(noisy, pipeline, trajectories, cancellation);
         return new([.. total], parts.ToDictionary(p => p.Key, p => p.Value.ToArray()), ImageDiversity.Of(images), double.IsNaN(kl) ? null : kl)
         {
             Images = [.. requests.Select(r => new EvaluatedImage(r.Prompt, r.Seed))],

@@ -106,7 +106,7 @@ internal sealed class TuningLoop : IDisposable
         if (epoch > 0 && File.Exists(folder.EvaluationBefore)) return JsonFile.Read<EvaluationResult>(folder.EvaluationBefore);
         EvaluationResult? result = null;
         parts.Policy.AsBase(() => result = Evaluation.Run(
-            parts.Pipeline, parts.Reward, heldOut, withKl: false, done => parts.Report(TuningStage.EvaluatingBase, epoch, done, heldOut.Length), cancellation));
+            parts.Judged, parts.Reward, heldOut, noisy: null, done => parts.Report(TuningStage.EvaluatingBase, epoch, done, heldOut.Length), cancellation));
         JsonFile.Write(folder.EvaluationBefore, result);
         return result!;
     }
@@ -115,7 +115,7 @@ internal sealed class TuningLoop : IDisposable
     {
         EvaluationResult? result = null;
         parts.Learner.AsShipped(() => result = Evaluation.Run(
-            parts.Pipeline, parts.Reward, heldOut, withKl: true, done => parts.Report(TuningStage.Evaluating, epoch, done, heldOut.Length), cancellation));
+            parts.Judged, parts.Reward, heldOut, parts.Pipeline, done => parts.Report(TuningStage.Evaluating, epoch, done, heldOut.Length), cancellation));
         return result!;
     }
 
@@ -134,8 +134,8 @@ internal sealed class TuningLoop : IDisposable
         var kl = double.NaN;
         parts.Learner.AsShipped(() =>
         {
-            images = parts.Pipeline.Sample([.. heldOut.Take(options.SampleImages)], cancellation: cancellation);
-            if (withKl) kl = parts.Pipeline.Kl([.. images.Select(i => i.Trajectory)], cancellation);
+            images = parts.Judged.Sample([.. heldOut.Take(options.SampleImages)], cancellation: cancellation);
+            if (withKl) kl = Evaluation.Kl(parts.Pipeline, parts.Judged, [.. images.Select(i => i.Trajectory)], cancellation);
         });
         var sheet = new ImageGrid { Columns = 4, Scale = Math.Max(1, 160 / images[0].Image.Width) }.Draw([.. images.Select(i => i.Image)], [.. images.Select(i => i.Prompt)]);
         AtomicFile.Write(Path.Combine(folder.Samples, $"epoch-{epoch:D6}.png"), ImageCodec.EncodePng(sheet));

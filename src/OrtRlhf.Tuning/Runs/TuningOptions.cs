@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json.Serialization;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Optimizers;
@@ -54,8 +55,42 @@ public sealed record TuningOptions
     /// <summary>Prompts drawn an epoch, a divisor of <see cref="Images"/> (with es: of the images of a member). Default 64: one image each.</summary>
     public int PromptsPerEpoch { get; init; } = 64;
 
-    /// <summary>How images are sampled, in training and in evaluation.</summary>
+    /// <summary>How images are sampled, in training and, but for what follows, in evaluation.</summary>
     public SamplingOptions Sampling { get; init; } = new();
+
+    /// <summary>Sampler of the evaluation; null, the default, for that of training, of a flow for Euler's deterministic steps.</summary>
+    public SamplerKind? EvaluationSampler { get; init; }
+
+    /// <summary>Steps of the evaluation; null, the default, for those of training, of a flow for at least 20.</summary>
+    public int? EvaluationSteps { get; init; }
+
+    /// <summary>How images are sampled in evaluation.</summary>
+    [JsonIgnore]
+    public SamplingOptions EvaluationSampling => Sampling with
+    {
+        Sampler = EvaluationSampler ?? Sampling.Sampler,
+        Steps = EvaluationSteps ?? Sampling.Steps,
+        NoiseLevel = EvaluationSampler is null || EvaluationSampler == Sampling.Sampler ? Sampling.NoiseLevel : null,
+    };
+
+    /// <summary>The same with the defaults that depend on the model.</summary>
+    /// <param name="model">The model.</param>
+    public TuningOptions ResolvedFor(ImageModel model)
+    {
+        var sampler = Sampling.Sampler != SamplerKind.Auto ? Sampling.Sampler
+            : model.Flow is null ? SamplerKind.Ddim : IsPolicyGradient ? SamplerKind.FlowGrpo : SamplerKind.Euler;
+        return this with
+        {
+            Sampling = Sampling with { Sampler = sampler, ClipSample = IsPolicyGradient ? false : Sampling.ClipSample },
+            EvaluationSampler = EvaluationSampler ?? (model.Flow is null ? sampler : SamplerKind.Euler),
+            EvaluationSteps = EvaluationSteps ?? (model.Flow is null ? Sampling.Steps : Math.Max(Sampling.Steps, LeastFlowSteps)),
+        };
+    }
+
+    private const int LeastFlowSteps = 20;
+
+    /// <summary>Whether the method trains on the sampler's steps, which must have a density.</summary>
+    internal bool IsPolicyGradient => Method is TuningMethod.Ddpo or TuningMethod.Reinforce;
 
     /// <summary>Peak learning rate, &gt; 0. Default 0.007 (es: 0.006, a fifth of sigma).</summary>
     public double LearningRate { get; init; } = 7e-3;
@@ -156,10 +191,13 @@ public sealed record TuningOptions
         foreach (var (holds, option, expected, got) in Checks())
             if (!holds) yield return string.Create(CultureInfo.InvariantCulture, $"--{option}: expected {expected}, got {got}");
         foreach (var fault in Sampling.Faults().Concat(ModelOptions.Faults())) yield return fault;
-        if (Method == TuningMethod.Es) yield break;
+        foreach (var fault in EvaluationSampling.Faults().Where(f => f.StartsWith("--steps", StringComparison.Ordinal) && EvaluationSteps is not null)) yield return fault.Replace("--steps", "--evaluation-steps", StringComparison.Ordinal);
+        if (!IsPolicyGradient) yield break;
         if (Sampling.Sampler == SamplerKind.DpmSolver) yield return $"--sampler: expected ddim or ddpm, got dpm-solver++: a solver's steps have no density for a policy gradient; use --method es";
+        if (Sampling.Sampler is SamplerKind.Euler or SamplerKind.AdamsBashforth)
+            yield return $"--sampler: expected flow-grpo, dance-grpo, cps or noisy-euler, got a deterministic one, whose steps have no density for a policy gradient; --evaluation-sampler may be deterministic";
         if (Sampling.ClipSample == true) yield return "--clip-sample: expected false, got true: a clamped mean is not linear in the model's output; leave it out, or use --method es";
-        if (Sampling.Eta == 0 && Sampling.Sampler == SamplerKind.Ddim)
+        if (Sampling is { Eta: 0, Sampler: SamplerKind.Ddim or SamplerKind.Auto })
             yield return "--eta: expected more than 0, got 0: without noise the steps have no density for a policy gradient; use --eta 1, or --method es";
     }
 

@@ -12,6 +12,7 @@ internal sealed class TuningParts : IDisposable
     private TuningParts(TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, Policy policy, Pipeline pipeline)
     {
         (Options, Environment, Prompts, Reward, Policy, Pipeline) = (options, environment, prompts, reward, policy, pipeline);
+        Judged = options.EvaluationSampling == options.Sampling ? pipeline : pipeline.With(options.EvaluationSampling);
         Learner = new Learner(options, policy.Adapters);
     }
 
@@ -27,6 +28,9 @@ internal sealed class TuningParts : IDisposable
 
     public Pipeline Pipeline { get; }
 
+    /// <summary>The same, as it samples for evaluation.</summary>
+    public Pipeline Judged { get; }
+
     public Learner Learner { get; }
 
     /// <summary>Loads everything; the adapters are the base model's.</summary>
@@ -40,13 +44,13 @@ internal sealed class TuningParts : IDisposable
     public static TuningParts Load(ImageModel model, TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, AdapterFile? initial)
     {
         environment.Progress(new(TuningStage.Loading, 0, options.Epochs, 0, 0));
-        if (options.Method != TuningMethod.Es) options = options with { Sampling = options.Sampling with { ClipSample = false } };
+        options = options.ResolvedFor(model);
         var lora = new LoraOptions { Targets = options.LoraTargets, Rank = options.LoraRank, Alpha = options.LoraAlpha };
         var policy = initial is null ? Policy.Create(model, lora, options.Seed) : Policy.WithAdapter(model, initial, trainable: true);
         try
         {
             var pipeline = new Pipeline(policy, options.Sampling, options.Session);
-            if (options.Method != TuningMethod.Es) pipeline.Table.RequireDensity();
+            if (options.IsPolicyGradient) pipeline.Table.RequireDensity();
             return new TuningParts(options, environment, prompts, reward, policy, pipeline);
         }
         catch

@@ -61,8 +61,8 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
     {
         var requests = Evaluation.Requests(parts.Prompts.HeldOut, options.EvaluationImages, options.EvaluationSeed).Take(options.SampleImages).ToArray();
         SampledImage[] before = [], after = [];
-        parts.Policy.AsBase(() => before = parts.Pipeline.Sample(requests, cancellation: cancellation));
-        parts.Learner.AsShipped(() => after = parts.Pipeline.Sample(requests, cancellation: cancellation));
+        parts.Policy.AsBase(() => before = parts.Judged.Sample(requests, cancellation: cancellation));
+        parts.Learner.AsShipped(() => after = parts.Judged.Sample(requests, cancellation: cancellation));
         var (old, tuned) = (Scores(before), Scores(after));
         return [.. requests.Select((r, i) => new ReportPair(r.Prompt, r.Seed, before[i].Image, after[i].Image, old[i], tuned[i]))];
 

@@ -16,15 +16,18 @@ public sealed record AdapterLayer(string Module, Tensor A, Tensor B)
 
 /// <summary>
 /// A low-rank adapter as a file: <c>.onnx_adapter</c> for ONNX Runtime's own API, <c>.safetensors</c> in the names of PEFT and diffusers
-/// (<c>unet.MODULE.lora_A.weight</c>), or in kohya's. Files written here have the factor alpha/r multiplied into B: they mean the same to
+/// (<c>unet.MODULE.lora_A.weight</c>, of a transformer <c>transformer.MODULE...</c>), or in kohya's. Files written here have the factor alpha/r multiplied into B: they mean the same to
 /// readers that know no alpha, and fit every exported model.
 /// </summary>
 /// <param name="Path">The file, for messages.</param>
 /// <param name="Layers">Its layers.</param>
 public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers)
 {
+    /// <summary>Put before the module paths of a U-Net, and of a transformer.</summary>
+    public const string UNetPrefix = "unet.", TransformerPrefix = "transformer.";
+
     /// <summary>Put before module paths.</summary>
-    public const string Prefix = "unet.";
+    public string Prefix { get; init; } = UNetPrefix;
 
     internal const string SuffixA = ".lora_A.weight", SuffixB = ".lora_B.weight";
 
@@ -66,7 +69,7 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
     {
         var (tensors, prefix) = (policy.Adapters.ToTensors(), policy.Lora.Prefix);
         var modules = policy.Adapters.Names.Where(n => n.EndsWith(SuffixA, StringComparison.Ordinal)).Select(n => n[prefix.Length..^SuffixA.Length]);
-        return new AdapterFile(path, [.. modules.Select(m => new AdapterLayer(m, tensors[prefix + m + SuffixA], Scaled(tensors[prefix + m + SuffixB], policy.Lora.Scale)))]);
+        return new AdapterFile(path, [.. modules.Select(m => new AdapterLayer(m, tensors[prefix + m + SuffixA], Scaled(tensors[prefix + m + SuffixB], policy.Lora.Scale)))]) { Prefix = prefix };
     }
 
     /// <summary>Writes the file at its path, whole or not at all; the ending tells the format.</summary>
@@ -78,7 +81,7 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
         {
             case ".onnx_adapter": AtomicFile.Write(Path, new OnnxAdapter(tensors).ToBytes()); break;
             case ".safetensors":
-                AtomicFile.Write(Path, stream => SafetensorsFile.Write(stream, tensors.Select(t => KeyValuePair.Create(t.Name, t.Data)), AdapterMetadata.Write(Layers)));
+                AtomicFile.Write(Path, stream => SafetensorsFile.Write(stream, tensors.Select(t => KeyValuePair.Create(t.Name, t.Data)), AdapterMetadata.Write(Layers, Prefix)));
                 break;
             default: throw Ending(Path);
         }
@@ -88,6 +91,7 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
     /// <exception cref="UserError">Another ending, or the place cannot be written.</exception>
     public void WriteKohya()
     {
+        if (Prefix != UNetPrefix) throw new UserError($"adapter '{Path}': kohya's names are of U-Nets, got layers of a transformer; write it in diffusers' names");
         if (!Path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase)) throw new UserError($"adapter '{Path}': expected .safetensors for kohya's names, got '{System.IO.Path.GetExtension(Path)}'");
         AtomicFile.Write(Path, stream => SafetensorsFile.Write(stream, AdapterMetadata.Kohya(Layers), new Dictionary<string, string> { ["format"] = "pt", ["ss_network_module"] = "networks.lora" }));
     }
@@ -104,16 +108,17 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
         }
         var layers = new List<AdapterLayer>();
         var byName = tensors.ToDictionary(t => t.Name, t => t.Data, StringComparer.Ordinal);
+        var prefix = byName.Keys.Any(n => n.StartsWith(TransformerPrefix, StringComparison.Ordinal)) ? TransformerPrefix : UNetPrefix;
         foreach (var name in byName.Keys.Where(n => !n.EndsWith(SuffixB, StringComparison.Ordinal)))
         {
-            if (!name.EndsWith(SuffixA, StringComparison.Ordinal) || !name.StartsWith(Prefix, StringComparison.Ordinal) || name.Contains('*'))
-                throw new UserError($"adapter '{path}': expected tensors named {Prefix}MODULE{SuffixA} and {SuffixB}, layers of the denoiser, got '{name}'");
-            var module = name[Prefix.Length..^SuffixA.Length];
-            var layer = new AdapterLayer(module, byName[name].As(ElementType.Float), byName[Prefix + module + SuffixB].As(ElementType.Float));
+            if (!name.EndsWith(SuffixA, StringComparison.Ordinal) || !name.StartsWith(prefix, StringComparison.Ordinal) || name.Contains('*'))
+                throw new UserError($"adapter '{path}': expected tensors named {prefix}MODULE{SuffixA} and {SuffixB}, layers of the denoiser, got '{name}'");
+            var module = name[prefix.Length..^SuffixA.Length];
+            var layer = new AdapterLayer(module, byName[name].As(ElementType.Float), byName[prefix + module + SuffixB].As(ElementType.Float));
             if (layer.Rank < 1) throw new UserError($"adapter '{path}': '{name}': expected a rank of at least 1, got {layer.A}");
             layers.Add(scale is null ? layer : layer with { B = Scaled(layer.B, scale(layer)) });
         }
-        return layers.Count > 0 ? new AdapterFile(path, layers) : throw new UserError($"adapter '{path}': no tensors in it");
+        return layers.Count > 0 ? new AdapterFile(path, layers) { Prefix = prefix } : throw new UserError($"adapter '{path}': no tensors in it");
     }
 
     private static Tensor Scaled(Tensor tensor, double scale)

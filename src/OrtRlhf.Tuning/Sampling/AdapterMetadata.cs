@@ -20,21 +20,21 @@ internal static class AdapterMetadata
     });
 
     /// <summary>The header of a file whose B has alpha/r in it.</summary>
-    public static Dictionary<string, string> Write(IReadOnlyList<AdapterLayer> layers)
+    public static Dictionary<string, string> Write(IReadOnlyList<AdapterLayer> layers, string prefix)
     {
         var rank = layers.Count == 0 ? 0 : layers.Max(l => l.Rank);
         var config = new JsonObject
         {
-            ["unet.peft_type"] = "LORA",
-            ["unet.r"] = rank,
-            ["unet.lora_alpha"] = rank,
-            ["unet.bias"] = "none",
-            ["unet.lora_dropout"] = 0.0,
-            ["unet.target_modules"] = new JsonArray([.. layers.Select(l => JsonValue.Create(l.Module))]),
+            [prefix + "peft_type"] = "LORA",
+            [prefix + "r"] = rank,
+            [prefix + "lora_alpha"] = rank,
+            [prefix + "bias"] = "none",
+            [prefix + "lora_dropout"] = 0.0,
+            [prefix + "target_modules"] = new JsonArray([.. layers.Select(l => JsonValue.Create(l.Module))]),
         };
         if (layers.Any(l => l.Rank != rank))
         {
-            foreach (var pattern in (string[])["unet.rank_pattern", "unet.alpha_pattern"])
+            foreach (var pattern in (string[])[prefix + "rank_pattern", prefix + "alpha_pattern"])
                 config[pattern] = new JsonObject(layers.Where(l => l.Rank != rank).Select(l => KeyValuePair.Create(l.Module, (JsonNode?)l.Rank)));
         }
         return new Dictionary<string, string> { ["format"] = "pt", [Key] = config.ToJsonString() };
@@ -70,7 +70,7 @@ internal static class AdapterMetadata
             var config = document.RootElement.Clone();
             if (config.ValueKind != JsonValueKind.Object) throw new JsonException();
             // A denoiser saved alone has no prefix.
-            var prefix = config.EnumerateObject().Any(e => e.Name.StartsWith(AdapterFile.Prefix, StringComparison.Ordinal)) ? AdapterFile.Prefix : "";
+            var prefix = ((string[])[AdapterFile.UNetPrefix, AdapterFile.TransformerPrefix]).FirstOrDefault(p => config.EnumerateObject().Any(e => e.Name.StartsWith(p, StringComparison.Ordinal))) ?? "";
             if (Is("use_dora")) throw new UserError($"adapter '{path}': {prefix}use_dora = true; expected a plain LoRA");
             var (alpha, root) = (Number(config, prefix + "lora_alpha"), Is("use_rslora"));
             var patterns = config.TryGetProperty(prefix + "alpha_pattern", out var p) && p.ValueKind == JsonValueKind.Object ? p : (JsonElement?)null;
@@ -103,7 +103,7 @@ internal static class AdapterMetadata
             if (ending is null || !name.StartsWith(KohyaPrefix, StringComparison.Ordinal))
                 throw new UserError($"adapter '{path}': expected tensors named {KohyaPrefix}MODULE{Down}, {Up} and {Alpha}, layers of the denoiser, got '{name}'");
             var module = name[KohyaPrefix.Length..^ending.Length];
-            if (ending != Alpha) tensors.Add((AdapterFile.Prefix + module + (ending == Down ? AdapterFile.SuffixA : AdapterFile.SuffixB), tensor));
+            if (ending != Alpha) tensors.Add((AdapterFile.UNetPrefix + module + (ending == Down ? AdapterFile.SuffixA : AdapterFile.SuffixB), tensor));
             else alphas[module] = tensor.Count == 1 ? tensor.ToFloats()[0] : throw new UserError($"adapter '{path}': '{name}': expected one number, got {tensor}");
         }
         return (tensors, layer => alphas.TryGetValue(layer.Module, out var alpha) ? alpha / layer.Rank : 1);

@@ -36,10 +36,10 @@ public sealed class GuidedDenoiser : IDisposable
 
     /// <summary>The guided output at latents of any timesteps.</summary>
     /// <param name="x">Latents [B,C,H,W].</param>
-    /// <param name="timesteps">Timestep of each [B].</param>
+    /// <param name="timesteps">Where the model is evaluated [B], as in <see cref="Learning.Schedulers.GaussianStep.Time"/>.</param>
     /// <param name="prompts">Prompt of each [B].</param>
     /// <param name="m">Receives the outputs [B,C,H,W].</param>
-    public void Run(ReadOnlySpan<float> x, ReadOnlySpan<long> timesteps, IReadOnlyList<string> prompts, Span<float> m)
+    public void Run(ReadOnlySpan<float> x, ReadOnlySpan<double> timesteps, IReadOnlyList<string> prompts, Span<float> m)
     {
         var count = prompts.Count;
         if (_batch is null || _batch.Count != count)
@@ -71,7 +71,8 @@ public sealed class GuidedDenoiser : IDisposable
     internal sealed class Batch : IDisposable
     {
         private readonly float[] _x;
-        private readonly long[] _t;
+        private readonly long[] _index;
+        private readonly float[] _time;
         private readonly float[][] _fields;
         private readonly bool _guided;
         private readonly string?[] _prompts;
@@ -80,11 +81,12 @@ public sealed class GuidedDenoiser : IDisposable
         {
             var rows = guided ? 2 * count : count;
             (Count, _guided, _prompts) = (count, guided, new string?[count]);
-            (_x, _t) = (new float[rows * latent.Count], new long[rows]);
+            var isFlow = text.Model.Flow is not null;
+            (_x, _index, _time) = (new float[rows * latent.Count], new long[isFlow ? 0 : rows], new float[isFlow ? rows : 0]);
             _fields = [.. text.Fields.Select(field => new float[rows * field.Shape.Aggregate(1L, (a, b) => a * b)])];
             Inputs =
             [
-                ("sample", _x.ToOrt(rows, latent.Channels, latent.Height, latent.Width)), ("timestep", _t.ToOrt(rows)),
+                ("sample", _x.ToOrt(rows, latent.Channels, latent.Height, latent.Width)), ("timestep", isFlow ? _time.ToOrt(rows) : _index.ToOrt(rows)),
                 .. text.Fields.Zip(_fields, (field, data) => (field.Input, data.ToOrt([rows, .. field.Shape]))),
             ];
             for (var i = 0; guided && i < count; i++) SetRow(i, text.Without);
@@ -94,16 +96,13 @@ public sealed class GuidedDenoiser : IDisposable
 
         public (string Name, OrtValue Value)[] Inputs { get; }
 
-        public void Fill(ReadOnlySpan<float> x, ReadOnlySpan<long> timesteps, IReadOnlyList<string> prompts, TextEmbeddings text)
+        public void Fill(ReadOnlySpan<float> x, ReadOnlySpan<double> timesteps, IReadOnlyList<string> prompts, TextEmbeddings text)
         {
             var first = _guided ? Count : 0;
             x.CopyTo(_x);
-            timesteps.CopyTo(_t);
-            if (_guided)
-            {
-                x.CopyTo(_x.AsSpan(x.Length));
-                timesteps.CopyTo(_t.AsSpan(Count));
-            }
+            if (_guided) x.CopyTo(_x.AsSpan(x.Length));
+            for (var i = 0; i < _index.Length; i++) _index[i] = (long)timesteps[i % Count];
+            for (var i = 0; i < _time.Length; i++) _time[i] = (float)timesteps[i % Count];
             for (var i = 0; i < Count && _fields.Length > 0; i++)
             {
                 if (_prompts[i] == prompts[i]) continue;

@@ -28,8 +28,22 @@ public sealed record ImageModel
     /// <summary>The folder it came from.</summary>
     public required string Folder { get; init; }
 
-    /// <summary>Noise schedule and prediction type.</summary>
-    public required SchedulerConfig Scheduler { get; init; }
+    /// <summary>Noise schedule and prediction type of a diffusion model; null of a flow.</summary>
+    public SchedulerConfig? Scheduler { get; init; }
+
+    /// <summary>Times of a flow; null of a diffusion model.</summary>
+    public FlowSchedule? Flow { get; init; }
+
+    /// <summary>How a flow's sampling times are spaced; default as diffusers' scheduler spaces them, FLUX' pipeline has them even.</summary>
+    public FlowSpacing FlowSpacing { get; init; }
+
+    /// <summary>The forward process at a time of a sampler's step (<see cref="GaussianStep.Time"/>): what losses on clean samples are trained with.</summary>
+    public Func<double, ForwardStep> Forward()
+    {
+        if (Flow is { } flow) return time => ForwardStep.Of(flow, time / flow.Config.TrainTimesteps);
+        var schedule = new NoiseSchedule(Scheduler ?? throw new InvalidOperationException("the model has neither a noise schedule nor a flow's"));
+        return time => ForwardStep.Of(schedule, (long)time);
+    }
 
     /// <summary>Sizes of the latent that makes an image of the model's own size.</summary>
     public required LatentSize Latent { get; init; }
@@ -43,12 +57,30 @@ public sealed record ImageModel
     /// <summary>Whether a row without a prompt has zeros for the text (diffusers' <c>force_zeros_for_empty_prompt</c>), and not the states of "".</summary>
     public bool ZerosWithoutPrompt { get; init; }
 
-    /// <summary>Whether the denoiser takes <c>text_embeds</c> and <c>time_ids</c>, as Stable Diffusion XL's does.</summary>
+    /// <summary>The denoiser's input for a vector of the whole text: <c>text_embeds</c> of Stable Diffusion XL, <c>pooled_projections</c> of 3 and FLUX; null where it takes none.</summary>
+    public string? PooledInput { get; init; }
+
+    /// <summary>Whether the denoiser takes <c>time_ids</c>, as Stable Diffusion XL's does.</summary>
     public bool TakesSizes { get; init; }
 
     /// <summary>
-    /// Denoiser: <c>sample</c> [B,C,H,W], <c>timestep</c> int64 [B] and the fields of <see cref="TextEmbeddings"/> to <c>out_sample</c> [B,C,H,W]; all but the
-    /// timestep Float. The argument is B, a number for training.
+    /// Whether it is a model whose guidance is not classifier-free, as FLUX is: the scale is a number it was distilled with (or has no effect), and only
+    /// <see cref="SamplingOptions.TrueCfgScale"/> runs it without the prompt, too.
+    /// </summary>
+    public bool IsDistilled { get; init; }
+
+    /// <summary>Whether the denoiser takes that number, <c>guidance</c>.</summary>
+    public bool TakesGuidance { get; init; }
+
+    /// <summary>The denoiser's name in its pipeline, <c>unet</c> or <c>transformer</c>.</summary>
+    public string DenoiserName { get; init; } = "unet";
+
+    /// <summary>Put before the paths of its modules in the names of adapters' tensors.</summary>
+    public string AdapterPrefix => DenoiserName + ".";
+
+    /// <summary>
+    /// Denoiser: <c>sample</c> [B,C,H,W], <c>timestep</c> [B] (int64, of a flow Float: T times its t) and the fields of <see cref="TextEmbeddings"/> to
+    /// <c>out_sample</c> [B,C,H,W]; all but the timestep Float. The argument is B, a number for training.
     /// </summary>
     public required Func<Dim, OnnxGraph> Denoiser { get; init; }
 
@@ -80,9 +112,9 @@ public sealed record ImageModel
     public double ShiftFactor { get; init; }
 
     /// <summary>
-    /// Opens a pipeline folder: model_index.json, scheduler, tokenizer, text_encoder (Stable Diffusion XL: tokenizer_2 and text_encoder_2, too), unet and vae in
-    /// diffusers' layout, or graphs in Optimum's (<c>unet/model.onnx</c>, <c>text_encoder/model.onnx</c>, <c>vae_decoder/model.onnx</c>). A UNet2DModel needs
-    /// no text and no vae. Weights are read when a graph is made.
+    /// Opens a pipeline folder: model_index.json, scheduler, tokenizers, text encoders, unet or transformer (Stable Diffusion 3, FLUX) and vae in diffusers'
+    /// layout, or graphs in Optimum's (<c>unet/model.onnx</c>, <c>text_encoder/model.onnx</c>, <c>vae_decoder/model.onnx</c>). A UNet2DModel needs no text and
+    /// no vae. Weights are read when a graph is made.
     /// </summary>
     /// <param name="folder">The folder.</param>
     /// <param name="options">How to read it; null for the defaults.</param>

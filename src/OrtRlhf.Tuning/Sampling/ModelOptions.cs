@@ -25,9 +25,17 @@ public sealed record ModelOptions
     /// <summary>Precision of the denoiser; text encoders and decoder stay in single precision. Default single.</summary>
     public Precision Dtype { get; init; }
 
+    /// <summary>Size of the images; null, the default, for the model's own.</summary>
+    public Pixels? ImageSize { get; init; }
+
+    /// <summary>Tokens of T5's text, 1 to 4096; null, the default, as the pipelines have it: 256 for Stable Diffusion 3, 512 for FLUX.</summary>
+    public int? MaxSequenceLength { get; init; }
+
     /// <summary>All faults, in the words of the command line; none when all is well.</summary>
     public IEnumerable<string> Faults()
     {
         if (ClipSkip is < 0 or > 11) yield return $"--clip-skip: expected 0 to 11, got {ClipSkip}";
+        if (ImageSize is { } size && (size.X is < 1 or > 16384 || size.Y is < 1 or > 16384)) yield return $"--image-size: expected 1 to 16384 pixels a side, got {size}";
+        if (MaxSequenceLength is < 1 or > 4096) yield return $"--max-sequence-length: expected 1 to 4096, got {MaxSequenceLength}";
     }
 }

@@ -10,7 +10,7 @@ namespace OrtRlhf.Tuning.Sampling;
 internal static partial class PeftNames
 {
     private const string Peft = "base_model.model.";
-    private static readonly string[] Prefixes = [AdapterFile.Prefix, "text_encoder", "transformer.", "lora_"];
+    private static readonly string[] Prefixes = [AdapterFile.UNetPrefix, "text_encoder", AdapterFile.TransformerPrefix, "lora_"];
 
     /// <summary>Whether PEFT wrote the file itself, with adapter_config.json beside it.</summary>
     public static bool IsPefts(IEnumerable<string> names) => names.Any(n => n.StartsWith(Peft, StringComparison.Ordinal));
@@ -19,7 +19,7 @@ internal static partial class PeftNames
     public static Dictionary<string, string> Today(IReadOnlyCollection<string> names)
     {
         var alone = !names.Any(n => Prefixes.Any(p => n.StartsWith(p, StringComparison.Ordinal)));
-        return names.ToDictionary(n => n, n => (alone ? AdapterFile.Prefix : "") + Form(n.StartsWith(Peft, StringComparison.Ordinal) ? n[Peft.Length..] : n), StringComparer.Ordinal);
+        return names.ToDictionary(n => n, n => (!alone ? "" : n.Contains("transformer_blocks.", StringComparison.Ordinal) && !n.Contains("attentions.", StringComparison.Ordinal) ? AdapterFile.TransformerPrefix : AdapterFile.UNetPrefix) + Form(n.StartsWith(Peft, StringComparison.Ordinal) ? n[Peft.Length..] : n), StringComparer.Ordinal);
     }
 
     private static string Form(string name)

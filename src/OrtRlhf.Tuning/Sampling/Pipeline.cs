@@ -6,13 +6,18 @@ using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Tuning.Sampling;
 
+/// <summary>Where a denoiser is asked for its output.</summary>
+/// <param name="Prompt">The prompt.</param>
+/// <param name="X">The latent [C*H*W].</param>
+/// <param name="Time">The time, as in <see cref="GaussianStep.Time"/>.</param>
+public readonly record struct NoisyLatent(string Prompt, ReadOnlyMemory<float> X, double Time);
+
 /// <summary>From prompts to images: text encoder, guided denoiser with adapters, sampler table, decoder; loaded once.</summary>
 public sealed class Pipeline : IDisposable
 {
     private readonly Policy _policy;
     private readonly WorkerPool<Worker> _workers;
-    private readonly SamplerTable? _table;
-    private readonly DpmSolverTable? _solver;
+    private readonly bool _isView;
 
     /// <summary>Loads the parts.</summary>
     /// <param name="policy">The model and its adapters; stays the caller's.</param>
@@ -21,16 +26,23 @@ public sealed class Pipeline : IDisposable
     /// <exception cref="UserError">A part cannot be read or run.</exception>
     public Pipeline(Policy policy, SamplingOptions options, SessionSettings settings)
     {
-        (_policy, Options) = (policy, options);
-        var scheduler = options.ClipSample is { } clips ? policy.Model.Scheduler with { ClipSample = clips } : policy.Model.Scheduler;
-        if (options.Sampler == SamplerKind.DpmSolver) _solver = DpmSolverTable.Build(scheduler, options.Steps);
-        else _table = options.Sampler == SamplerKind.Ddpm ? DdpmTable.Build(scheduler, options.Steps) : DdimTable.Build(scheduler, options.Steps, options.Eta);
-        Text = new TextEmbeddings(policy.Model, settings, options.Sizes);
+        (_policy, Options, Steps) = (policy, options, SamplerSteps.Of(policy.Model, options));
+        Text = new TextEmbeddings(policy.Model, settings, options.Sizes, options.GuidanceScale);
         var graph = policy.Denoiser("batch").Graph;
         var (each, count) = settings.Split(graph);
         _workers = new([.. Enumerable.Range(0, count).Select(_ => new Worker(
             new GuidedDenoiser(graph, policy.Adapters, policy.Model.Latent, Text, GuidanceScale, each), new LatentDecoder(policy.Model, each)))]);
     }
+
+    private Pipeline(Pipeline loaded, SamplingOptions options)
+    {
+        (_policy, _workers, Text, _isView) = (loaded._policy, loaded._workers, loaded.Text, true);
+        (Options, Steps) = (options, SamplerSteps.Of(_policy.Model, options));
+    }
+
+    /// <summary>The same loaded parts with another sampler or other numbers of it; guidance and sizes stay. Lives as long as this one.</summary>
+    /// <exception cref="UserError">The model cannot be sampled so.</exception>
+    public Pipeline With(SamplingOptions options) => new(this, options);
 
     /// <summary>How it samples.</summary>
     public SamplingOptions Options { get; }
@@ -38,15 +50,19 @@ public sealed class Pipeline : IDisposable
     /// <summary>Sizes of a latent.</summary>
     public LatentSize Latent => _policy.Model.Latent;
 
-    /// <summary>The guidance scale in use: 1 for a model without prompts.</summary>
-    public double GuidanceScale => _policy.Model.IsConditional ? Options.GuidanceScale : 1;
-
     /// <summary>The sampler's steps.</summary>
+    public SamplerSteps Steps { get; }
+
+    /// <summary>The scale of classifier-free guidance in use: 1 for a model without prompts.</summary>
+    public double GuidanceScale => !_policy.Model.IsConditional ? 1 : _policy.Model.IsDistilled ? Options.TrueCfgScale : Options.GuidanceScale;
+
+    /// <summary>The sampler's Gaussian steps.</summary>
     /// <exception cref="UserError">The sampler is a solver of several steps, which is no table of Gaussian steps.</exception>
-    public SamplerTable Table => _table ?? throw new UserError($"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use --sampler ddim with --eta above 0, or ddpm");
+    public SamplerTable Table => Steps.Table ?? throw new UserError(
+        $"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use --sampler {(_policy.Model.Flow is null ? "ddim with --eta above 0, or ddpm" : "flow-grpo, dance-grpo, cps or noisy-euler")}");
 
     /// <summary>The sampler and its settings in a few words.</summary>
-    public string SamplerName => _table?.Name ?? _solver!.Name;
+    public string SamplerName => Steps.Name;
 
     /// <summary>Embeddings of the prompts met so far.</summary>
     public TextEmbeddings Text { get; }
@@ -54,27 +70,28 @@ public sealed class Pipeline : IDisposable
     /// <summary>Samples images, in batches, in the order of the requests.</summary>
     /// <param name="requests">Prompts and keys of the noise.</param>
     /// <param name="progress">Told the number of images done.</param>
+    /// <param name="keepSteps">Whether trajectories hold all their steps, or the result alone.</param>
     /// <param name="cancellation">Stops between steps.</param>
     /// <exception cref="UserError">The model's numbers are not finite.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
-    public SampledImage[] Sample(IReadOnlyList<SampleRequest> requests, Action<int>? progress = null, CancellationToken cancellation = default)
+    public SampledImage[] Sample(IReadOnlyList<SampleRequest> requests, Action<int>? progress = null, bool keepSteps = true, CancellationToken cancellation = default)
     {
         Text.Add(requests.Select(r => r.Prompt));
         var batches = requests.Chunk(_workers.Share(requests.Count, Options.BatchSize)).ToArray();
         var (result, done, gate) = (new SampledImage[batches.Length][], 0, new Lock());
         _workers.Run(batches.Length, (worker, i) =>
         {
-            result[i] = Sample(worker, batches[i], cancellation);
+            result[i] = Sample(worker, batches[i], keepSteps, cancellation);
             lock (gate) progress?.Invoke(done += batches[i].Length);
         });
         return [.. result.SelectMany(images => images)];
     }
 
-    private SampledImage[] Sample(Worker worker, SampleRequest[] batch, CancellationToken cancellation)
+    private SampledImage[] Sample(Worker worker, SampleRequest[] batch, bool keepSteps, CancellationToken cancellation)
     {
-        var trajectories = _table is { } table
-            ? Sampler.Sample(worker.Denoiser, table, _policy.Model.Latent, batch, cancellation)
-            : MultistepSampler.Sample(worker.Denoiser, _solver!, _policy.Model.Latent, batch, cancellation);
+        var trajectories = Steps.Table is { } table
+            ? Sampler.Sample(worker.Denoiser, table, _policy.Model.Latent, batch, keepSteps, cancellation)
+            : MultistepSampler.Sample(worker.Denoiser, Steps.Solver!, _policy.Model.Latent, batch, keepSteps, cancellation);
         if (Array.Find(trajectories, t => !float.IsFinite(TensorPrimitives.Sum(t.Latent(t.Steps).Span))) is { } broken)
             throw new UserError($"model '{_policy.Model.Name}': drew numbers that are not finite for \"{broken.Request.Prompt}\", seed {broken.Request.Seed}; its weights or adapters are damaged, or the guidance scale is too large");
         return [.. trajectories.Zip(worker.Decoder.Decode([.. trajectories.Select(t => t.Latent(t.Steps))]), (t, image) => new SampledImage(t, image))];
@@ -88,7 +105,7 @@ public sealed class Pipeline : IDisposable
     /// <param name="cancellation">Stops between steps.</param>
     public double Kl(IReadOnlyList<Trajectory> trajectories, CancellationToken cancellation = default)
     {
-        if (_table is null) return double.NaN;
+        if (Steps.Table is null) return double.NaN;
         Text.Add(trajectories.Select(t => t.Request.Prompt));
         var (length, sum, count) = (_policy.Model.Latent.Count, 0.0, 0);
         // In groups that fit the workers, so that few outputs are kept until the base model's are there too.
@@ -111,27 +128,40 @@ public sealed class Pipeline : IDisposable
             float[][][] Outputs()
             {
                 var outputs = new float[group.Length][][];
-                _workers.Run(group.Length, (worker, b) => outputs[b] = [.. Table.StepsWithDensity.Select(s => Output(worker, group[b], s))]);
+                _workers.Run(group.Length, (worker, b) => outputs[b] = [.. Table.StepsWithDensity.Select(s => Output(worker, [.. group[b].Select(t => new NoisyLatent(t.Request.Prompt, t.Latent(s), Table.Steps[s].Time))], cancellation))]);
                 return outputs;
             }
         }
         return count == 0 ? double.NaN : sum / count;
+    }
 
-        float[] Output(Worker worker, Trajectory[] batch, int s)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            float[] x = new float[batch.Length * length], m = new float[x.Length];
-            var timesteps = new long[batch.Length];
-            timesteps.AsSpan().Fill(Table.Steps[s].Timestep);
-            for (var i = 0; i < batch.Length; i++) batch[i].Latent(s).Span.CopyTo(x.AsSpan(i * length));
-            worker.Denoiser.Run(x, timesteps, [.. batch.Select(t => t.Request.Prompt)], m);
-            return m;
-        }
+    /// <summary>The policy's guided outputs at any latents, [count][C*H*W].</summary>
+    /// <param name="latents">Latents, times, prompts.</param>
+    /// <param name="cancellation">Stops between batches.</param>
+    public ReadOnlyMemory<float>[] Outputs(IReadOnlyList<NoisyLatent> latents, CancellationToken cancellation = default)
+    {
+        Text.Add(latents.Select(l => l.Prompt));
+        var (length, each) = (_policy.Model.Latent.Count, _workers.Share(latents.Count, Options.BatchSize));
+        var batches = latents.Chunk(each).ToArray();
+        var outputs = new float[batches.Length][];
+        _workers.Run(batches.Length, (worker, b) => outputs[b] = Output(worker, batches[b], cancellation));
+        return [.. Enumerable.Range(0, latents.Count).Select(i => new ReadOnlyMemory<float>(outputs[i / each], i % each * length, length))];
+    }
+
+    private float[] Output(Worker worker, NoisyLatent[] batch, CancellationToken cancellation)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        var length = _policy.Model.Latent.Count;
+        float[] x = new float[batch.Length * length], m = new float[x.Length];
+        foreach (var (i, latent) in batch.Index()) latent.X.Span.CopyTo(x.AsSpan(i * length));
+        worker.Denoiser.Run(x, [.. batch.Select(l => l.Time)], [.. batch.Select(l => l.Prompt)], m);
+        return m;
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        if (_isView) return;
         _workers.Dispose();
         Text.Dispose();
     }

@@ -29,7 +29,7 @@ public sealed class Policy : IDisposable
     /// <exception cref="UserError">A target matches no layer.</exception>
     public static Policy Create(ImageModel model, LoraOptions lora, ulong seed)
     {
-        lora = lora with { Type = ElementType.Float };
+        lora = lora with { Type = ElementType.Float, Prefix = model.AdapterPrefix };
         var layers = InjectLora.Apply(model.Denoiser("batch"), lora);
         var adapters = new ParameterBuffer([.. layers.SelectMany(l => new[] { l.A, l.B }).Select(v => (v.Name, v.Data!.Dims))]);
         for (var i = 0; i < layers.Count; i++)
@@ -53,7 +53,7 @@ public sealed class Policy : IDisposable
     {
         file = KohyaNames.Named(file, model);
         var ranks = trainable ? file.Layers.ToDictionary(l => l.Module, l => l.Rank, StringComparer.Ordinal) : null;
-        var lora = new LoraOptions { Type = ElementType.Float, AnyRank = !trainable, Ranks = ranks, Prefix = AdapterFile.Prefix, Targets = [.. file.Layers.Select(l => l.Module)] };
+        var lora = new LoraOptions { Type = ElementType.Float, AnyRank = !trainable, Ranks = ranks, Prefix = model.AdapterPrefix, Targets = [.. file.Layers.Select(l => l.Module)] };
         var layers = file.Layers.ToDictionary(l => l.Module, StringComparer.Ordinal);
         var tensors = new List<(string Name, Tensor Data)>();
         foreach (var layer in Fitting())
@@ -88,10 +88,13 @@ public sealed class Policy : IDisposable
 
     /// <summary>The denoiser's graph with the adapters as parameters.</summary>
     /// <param name="batch">Rows; a number for training.</param>
-    public (OnnxGraph Graph, IReadOnlyList<LoraLayer> Layers) Denoiser(Dim batch)
+    /// <param name="withReference">Whether the output without adapters is a second one, computed beside the first from the same weights.</param>
+    public (OnnxGraph Graph, IReadOnlyList<LoraLayer> Layers) Denoiser(Dim batch, bool withReference = false)
     {
         var graph = Model.Denoiser(batch);
+        var reference = withReference ? new ForwardCopy(graph, graph.Outputs[0]) : null;
         IReadOnlyList<LoraLayer> layers = Lora.Targets.Count == 0 ? [] : InjectLora.Apply(graph, Lora);
+        if (reference is not null) graph.Outputs.Add(reference.Add("reference"));
         MergeProjections.Apply(graph);
         return (graph, layers);
     }

@@ -1,3 +1,4 @@
+using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Tuning.Images;
 
 namespace OrtRlhf.Tuning.Sampling;
@@ -7,7 +8,8 @@ namespace OrtRlhf.Tuning.Sampling;
 /// <param name="Seed">The run's seed.</param>
 /// <param name="Epoch">The epoch.</param>
 /// <param name="Sample">The sample's number in it.</param>
-public sealed record SampleRequest(string Prompt, ulong Seed, uint Epoch, uint Sample);
+/// <param name="InitialNoise">The sample whose first noise it shares; null, the default, for its own.</param>
+public sealed record SampleRequest(string Prompt, ulong Seed, uint Epoch, uint Sample, uint? InitialNoise = null);
 
 /// <summary>The path of one sample from noise to image, as the policy took it.</summary>
 /// <param name="Request">What was asked.</param>
@@ -15,7 +17,13 @@ public sealed record SampleRequest(string Prompt, ulong Seed, uint Epoch, uint S
 /// <param name="LogProbs">log p(x' | x) of each step [N], nats, mean over elements; NaN for a step without a density.</param>
 public sealed record Trajectory(SampleRequest Request, float[] Latents, double[] LogProbs)
 {
-    /// <summary>Number of steps N.</summary>
+    /// <summary>The steps it took; null of a solver's, and where its steps were not kept.</summary>
+    public SamplerTable? Table { get; init; }
+
+    /// <summary>Room for N steps; with 0 for the result alone.</summary>
+    internal static Trajectory Begin(SampleRequest request, int length, int steps) => new(request, new float[(steps + 1) * length], new double[steps]);
+
+    /// <summary>Number of steps N; 0 where only the result was kept.</summary>
     public int Steps => LogProbs.Length;
 
     /// <summary>Elements of a latent.</summary>

@@ -25,17 +25,17 @@ public static class MergedModel
         if (Path.GetFullPath(folder).TrimEnd('/') == Path.GetFullPath(model.Folder).TrimEnd('/')) throw new UserError($"merged model '{folder}': is the model's own folder; give another one");
         using var policy = Policy.WithAdapter(model, file);
         var layers = AdapterFile.Of(policy, file.Path).Layers.ToDictionary(l => l.Module, l => (l.A, l.B), StringComparer.Ordinal);
-        var unet = ModelIndex.Open(model.Folder).Component("unet");
-        DiskFault.Guard(folder, () => Copy(model.Folder, folder));
-        var target = Path.Combine(folder, "unet");
-        if (unet.IsOnnx)
+        var denoiser = ModelIndex.Open(model.Folder).Component(model.DenoiserName);
+        DiskFault.Guard(folder, () => Copy(model.Folder, folder, model.DenoiserName));
+        var target = Path.Combine(folder, model.DenoiserName);
+        if (denoiser.IsOnnx)
         {
-            var graph = unet.ReadGraph();
+            var graph = denoiser.ReadGraph();
             MergeLora.Apply(graph, layers);
             OnnxFile.Write(graph, Path.Combine(target, "model.onnx"));
             return;
         }
-        var weights = unet.Tensors().Tensors;
+        var weights = denoiser.Tensors().Tensors;
         var missing = layers.Keys.FirstOrDefault(module => !weights.ContainsKey(module + ".weight"));
         if (missing is not null) throw new UserError($"adapter '{file.Path}': '{missing}': model '{model.Name}' has no weight of that name");
         AtomicFile.Write(Path.Combine(target, "diffusion_pytorch_model.safetensors"), stream => SafetensorsFile.Write(
@@ -46,7 +46,7 @@ public static class MergedModel
     }
 
     // The index and the components' files, but not the denoiser's weights, nor whole models in one file that some folders have beside them.
-    private static void Copy(string from, string to)
+    private static void Copy(string from, string to, string denoiser)
     {
         foreach (var (source, name) in Files(from, "").Concat(Directory.EnumerateDirectories(from).Where(d => !Path.GetFileName(d).StartsWith('.')).SelectMany(d => Files(d, Path.GetFileName(d)))))
         {
@@ -56,9 +56,9 @@ public static class MergedModel
             File.Copy(source, target, overwrite: true);
         }
 
-        static IEnumerable<(string Source, string Name)> Files(string folder, string component) => Directory.EnumerateFiles(folder)
+        IEnumerable<(string Source, string Name)> Files(string folder, string component) => Directory.EnumerateFiles(folder)
             .Where(file => Copied.Contains(Path.GetExtension(file)) && (component.Length > 0 || Path.GetFileName(file) == "model_index.json")
-                && (component != "unet" || Path.GetFileName(file) == "config.json"))
+                && (component != denoiser || Path.GetFileName(file) == "config.json"))
             .Select(file => (file, Path.Combine(component, Path.GetFileName(file))));
     }
 }

@@ -32,7 +32,7 @@ public sealed class EvaluationTests
         EvaluationResult Run(int batch)
         {
             using var pipeline = new Pipeline(policy, new SamplingOptions { Steps = 3, BatchSize = batch }, new() { Threads = 1 });
-            return Evaluation.Run(pipeline, reward, requests, withKl: true);
+            return Evaluation.Run(pipeline, reward, requests, pipeline);
         }
 
         var (small, large) = (Run(3), Run(16));

@@ -34,7 +34,7 @@ public sealed class ShippedAdapterTests
         var trained = SafetensorsFile.Open(Directory.GetFiles(new RunFolder(options.Output).Checkpoints, "adapter.safetensors", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Last());
         policy.Adapters.Load((name, _) => trained[name]);
         using var denoiser = new GuidedDenoiser(policy.Denoiser("batch").Graph, policy.Adapters, model.Latent, text, 1, options.Session);
-        denoiser.Run(x, timesteps, prompts, m);
+        denoiser.Run(x, [.. timesteps], prompts, m);
 
         // From here on nothing but ONNX Runtime.
         using var session = new InferenceSession(path);

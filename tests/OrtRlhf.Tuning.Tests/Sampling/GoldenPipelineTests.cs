@@ -28,7 +28,7 @@ public class GoldenPipelineTests
 
         var latents = golden["ddim_eta0.latents"].ToFloats();
         var guided = golden["ddim_eta0.guided_output"].ToFloats();
-        var table = DdimTable.Build(model.Scheduler, 8, 0);
+        var table = DdimTable.Build(model.Scheduler!, 8, 0);
         Assert.Equal(golden["ddim_eta0.timesteps"].ToInt64s(), table.Steps.Select(s => (long)s.Timestep));
         var length = model.Latent.Count;
         float[] x = latents[..length], m = new float[length], noise = new float[length];

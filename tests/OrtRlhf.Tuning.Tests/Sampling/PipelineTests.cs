@@ -22,7 +22,7 @@ public class PipelineTests
         var sampled = pipeline.Sample(Requests[..1])[0].Trajectory;
 
         using var denoiser = new GuidedDenoiser(model.Denoiser("batch"), null, model.Latent, pipeline.Text, 3, OneThread);
-        var table = DpmSolverTable.Build(model.Scheduler, 4);
+        var table = DpmSolverTable.Build(model.Scheduler!, 4);
         float[] x = new float[model.Latent.Count], m = new float[x.Length], x0 = new float[x.Length];
         new Philox(7, 0, 0, RandomStep.InitialLatent).FillGaussian(x);
         for (var s = 0; s < 4; s++)

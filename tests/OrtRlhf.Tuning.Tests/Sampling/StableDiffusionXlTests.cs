@@ -86,7 +86,7 @@ public class StableDiffusionXlTests
         var summary = TuningRun.Execute(options, TinyRun.Environment);
         Assert.InRange(summary.Ratio!.FirstMaxDeviation, 0, 1e-4);
         Assert.True(summary.Kl > 0);
-        Assert.Equal(options.Sampling with { ClipSample = false }, JsonFile.Read<TuningOptions>(new RunFolder(options.Output).Options).Sampling);
+        Assert.Equal(options.Sampling with { ClipSample = false, Sampler = SamplerKind.Ddim }, JsonFile.Read<TuningOptions>(new RunFolder(options.Output).Options).Sampling);
         var model = ImageModel.Open(options.Model);
         using var policy = Policy.WithAdapter(model, AdapterFile.Open(Path.Combine(new RunFolder(options.Output).Adapter, "adapter.safetensors")));
         using var pipeline = new Pipeline(policy, options.Sampling, OneThread);

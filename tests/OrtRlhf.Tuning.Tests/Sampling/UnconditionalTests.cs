@@ -23,7 +23,7 @@ public class UnconditionalTests
         Assert.Equal((false, new LatentSize(3, 16, 16)), (model.IsConditional, model.Latent));
         using var text = new TextEmbeddings(model, OneThread);
         using var denoiser = new GuidedDenoiser(model.Denoiser("batch"), null, model.Latent, text, 1, OneThread);
-        var table = DdpmTable.Build(model.Scheduler, 8);
+        var table = DdpmTable.Build(model.Scheduler!, 8);
         Assert.Equal(golden["ddpm.timesteps"].ToInt64s(), table.Steps.Select(s => (long)s.Timestep));
         var (latents, noise, length) = (golden["ddpm.latents"].ToFloats(), golden["ddpm.noise"].ToFloats(), model.Latent.Count);
         float[] x = latents[..length], m = new float[length];

@@ -28,8 +28,8 @@ public class CheckpointImportTests
         using var text = new TextEmbeddings(model, settings);
         using var denoiser = new GuidedDenoiser(policy.Denoiser("batch").Graph, policy.Adapters, model.Latent, text, 1, settings);
         float[] tuned = new float[x.Length], original = new float[x.Length];
-        denoiser.Run(x, Timesteps, [Prompt, Prompt], tuned);
-        policy.AsBase(() => denoiser.Run(x, Timesteps, [Prompt, Prompt], original));
+        denoiser.Run(x, [.. Timesteps], [Prompt, Prompt], tuned);
+        policy.AsBase(() => denoiser.Run(x, [.. Timesteps], [Prompt, Prompt], original));
 
         // From here on nothing of ours but the files.
         var (withAdapter, without) = Official(folder.At("export"), folder.At("run.onnx_adapter"), model.TextEncoders[0].Tokenize(Prompt), x);
@@ -47,7 +47,7 @@ public class CheckpointImportTests
         CheckpointImport.Write(ImportPlan.Make(folder.At("export"), new ImportOptions { Lora = null }), folder.At("again"));
         Assert.True(File.Exists(folder.At("export", "vae_encoder", "model.onnx")));
         var again = ImageModel.Open(folder.At("again"));
-        Assert.Equal((model.Latent, model.ScalingFactor, model.ShiftFactor, model.Scheduler.Prediction), (again.Latent, again.ScalingFactor, again.ShiftFactor, again.Scheduler.Prediction));
+        Assert.Equal((model.Latent, model.ScalingFactor, model.ShiftFactor, model.Scheduler!.Prediction), (again.Latent, again.ScalingFactor, again.ShiftFactor, again.Scheduler!.Prediction));
         using var policy = AdapterFileTests.Random(model, new LoraOptions());
         AdapterFile.Write(policy, folder.At("a.safetensors"));
         using var onExport = Policy.WithAdapter(again, AdapterFile.Open(folder.At("a.safetensors")));
