@@ -22,12 +22,12 @@ public sealed record SamplerSteps(SamplerTable? Table, DpmSolverTable? Solver)
     public static SamplerSteps Of(ImageModel model, SamplingOptions options)
     {
         if (model.Flow is { } flow) return OfFlow(model, flow, options);
-        if (options.NoiseLevel is not null || options.NoiseWindow is not null)
-            throw new UserError($"--noise-level, --noise-window: model '{model.Name}' is no flow; its sampler's noise is --eta");
+        if (options.NoiseLevel is not null) throw new UserError($"--noise-level: model '{model.Name}' is no flow; its sampler's noise is --eta");
+        if (options.NoiseWindow is not null && options.Sampler is not (SamplerKind.Auto or SamplerKind.Ddim)) throw new UserError("--noise-window: expected --sampler ddim or a noisy one of flows");
         var scheduler = options.ClipSample is { } clips ? model.Scheduler! with { ClipSample = clips } : model.Scheduler!;
         return options.Sampler switch
         {
-            SamplerKind.Auto or SamplerKind.Ddim => new(DdimTable.Build(scheduler, options.Steps, options.Eta), null),
+            SamplerKind.Auto or SamplerKind.Ddim => new(DdimTable.Build(scheduler, options.Steps, options.Eta, options.NoiseWindow), null),
             SamplerKind.Ddpm => new(DdpmTable.Build(scheduler, options.Steps), null),
             SamplerKind.DpmSolver => new(null, DpmSolverTable.Build(scheduler, options.Steps)),
             var other => throw new UserError($"--sampler: model '{model.Name}' is a diffusion model; expected ddim, ddpm or dpm-solver++, got {JsonNamingPolicy.KebabCaseLower.ConvertName(other.ToString())}, which is of flows"),

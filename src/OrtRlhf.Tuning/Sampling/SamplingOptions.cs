@@ -18,7 +18,7 @@ public sealed record SamplingOptions
     /// <summary>How noisy a flow's noisy steps are, &gt; 0; null, the default, for that of the sampler (<see cref="FlowTableOptions.EffectiveLevel"/>).</summary>
     public double? NoiseLevel { get; init; }
 
-    /// <summary>The noisy steps of a flow's noisy sampler; null, the default, for all but the last.</summary>
+    /// <summary>The noisy steps of DDIM or of a flow's noisy sampler; null, the default, for all (of a flow, but the last).</summary>
     public NoiseWindow? NoiseWindow { get; init; }
 
     /// <summary>

@@ -147,6 +147,22 @@ public sealed class DdimTableTests
     }
 
     [Fact]
+    public void Build_NoiseWindow_IsAncestralWithinAndDeterministicOutside()
+    {
+        var config = Config("sd2-tiny");
+        var (table, noisy, still) = (DdimTable.Build(config, 8, 1, new NoiseWindow(1, 3)), DdimTable.Build(config, 8, 1), DdimTable.Build(config, 8, 0));
+        Assert.Equal([1, 2, 3], table.RequireDensity());
+        for (var i = 0; i < 8; i++) Assert.Equal(i is >= 1 and <= 3 ? noisy.Steps[i] : still.Steps[i], table.Steps[i]);
+    }
+
+    [Theory]
+    [InlineData(-1, 3)]
+    [InlineData(6, 3)]
+    [InlineData(2, 0)]
+    public void Build_NoiseWindowBeyondTheSteps_ThrowsUserError(int first, int count) =>
+        Assert.Contains("noise window", Assert.Throws<UserError>(() => DdimTable.Build(Config("sd1-tiny"), 8, 1, new NoiseWindow(first, count))).Message);
+
+    [Fact]
     public void RequireDensity_Eta0_ThrowsUserError()
     {
         var error = Assert.Throws<UserError>(() => DdimTable.Build(Config("sd1-tiny"), 8, 0).RequireDensity());
