@@ -2,6 +2,7 @@ using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Learning.Algorithms;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Artifacts;
 
@@ -9,7 +10,7 @@ namespace OrtRlhf.Cli.Commands;
 
 /// <summary>Writes training graphs as files.</summary>
 [Verb("artifacts", HelpText = "Writes the training graph of a model as a file: forward pass, loss and backward pass in standard ONNX operators, for any build of ONNX Runtime, in any language. "
-    + "training_model.onnx takes the model's inputs (sample, timestep, encoder_hidden_states), the method's fields and the LoRA tensors by their names in adapter files, and gives loss, "
+    + "training_model.onnx takes the model's inputs (sample, timestep, encoder_hidden_states; of transformers hidden_states, pooled_projections, ...), the method's fields and the LoRA tensors by their names in adapter files, and gives loss, "
     + "metrics and NAME_grad for each LoRA tensor; its metadata says what each is. adapter.safetensors beside it has tensors to begin with. The command lists the inputs.")]
 [Example("denoising loss of rank-4 adapters, for batches of two", "artifacts --model my-model --method mse --lora-rank 4 --batch-size 2 --output artifacts/mse")]
 [Example("policy gradients with guidance 7.5 on a wider clip range", "artifacts --model my-model --method ddpo --guidance-scale 7.5 --clip-range 0.001 --output artifacts/ddpo")]
@@ -20,7 +21,7 @@ internal sealed class ArtifactsCommand : ICommand
 {
     private const string Method = "Method", Adapters = "Trained tensors", Sizes = "Sizes", Files = "Files";
 
-    [Section(Files), Option('m', "model", MetaValue = "DIR", HelpText = "A pipeline's folder in diffusers' or Optimum's layout, or a U-Net's own (config.json and safetensors, or model.onnx). Default models/shapes, which ships.")]
+    [Section(Files), Option('m', "model", MetaValue = "DIR", HelpText = "A pipeline's folder in diffusers' or Optimum's layout, or a denoiser's own, U-Net or transformer (config.json and safetensors, or model.onnx). Default models/shapes, which ships.")]
     public string? Model { get; set; }
 
     [Section(Files), Option('o', "output", Required = true, MetaValue = "DIR", HelpText = "Folder to write.")]
@@ -29,16 +30,16 @@ internal sealed class ArtifactsCommand : ICommand
     [Section(Files), Option("format", MetaValue = "NAME", HelpText = "onnx: training_model.onnx for any ONNX Runtime. ort-training: training_model.onnx, eval_model.onnx, optimizer_model.onnx (AdamW) and checkpoint for its training API, which sets the learning rate. Default onnx.")]
     public string? Format { get; set; }
 
-    [Section(Method), Option("method", MetaValue = "NAME", HelpText = "mse (denoising), ddpo or reinforce (policy gradients), dpo or ipo (preference pairs), kto (likes and dislikes). Default mse.")]
+    [Section(Method), Option("method", MetaValue = "NAME", HelpText = "mse (denoising), ddpo, flow-grpo or reinforce (policy gradients), nft, dpo or ipo (preference pairs), kto (likes and dislikes). Default mse.")]
     public string? MethodName { get; set; }
 
-    [Section(Method), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance of policy gradients, with the gradient through both branches; 1 for none. Default 5, as DDPO; without text 1.")]
+    [Section(Method), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance of policy gradients, with the gradient through both branches; 1 for none. Default 5, as DDPO; without text, and of FLUX, 1.")]
     public double? GuidanceScale { get; set; }
 
-    [Section(Method), Option("clip-range", MetaValue = "X", HelpText = "Clip range of ddpo's ratio. Default 0.0001.")]
+    [Section(Method), Option("clip-range", MetaValue = "X", HelpText = "Clip range of ddpo's and flow-grpo's ratio. Default 0.0001.")]
     public double? ClipRange { get; set; }
 
-    [Section(Method), Option("kl-weight", MetaValue = "X", HelpText = "Weight of the KL divergence to the model without adapters, for policy gradients. Default 0.")]
+    [Section(Method), Option("kl-weight", MetaValue = "X", HelpText = "Weight of the KL divergence to the model without adapters, for policy gradients. Default 0, of flow-grpo 0.04.")]
     public double? KlWeight { get; set; }
 
     [Section(Method), Option("beta", MetaValue = "X", HelpText = "beta of dpo, ipo and kto. Default 2000.")]
@@ -71,7 +72,7 @@ internal sealed class ArtifactsCommand : ICommand
     [Section(Sizes), Option("width", MetaValue = "N", HelpText = "Width of sample in cells. Default the model's.")]
     public long? Width { get; set; }
 
-    [Section(Sizes), Option("text-tokens", MetaValue = "N", HelpText = "Tokens of encoder_hidden_states. Default open; for an exported graph what its tokenizer or text encoder says, else 77.")]
+    [Section(Sizes), Option("text-tokens", MetaValue = "N", HelpText = "Tokens of encoder_hidden_states. Default open; of Stable Diffusion 3 and FLUX their pipelines'; for an exported graph what its tokenizer or text encoder says, else 77.")]
     public long? TextTokens { get; set; }
 
     /// <inheritdoc/>
@@ -117,7 +118,7 @@ internal sealed class ArtifactsCommand : ICommand
             AllWeights = AllWeights,
             GuidanceScale = GuidanceScale,
             ClipRange = ClipRange ?? options.ClipRange,
-            KlWeight = KlWeight ?? options.KlWeight,
+            KlWeight = KlWeight ?? (method?.Name == "flow-grpo" ? new FlowGrpoOptions().KlWeight : options.KlWeight),
             Beta = Beta ?? options.Beta,
             Sizes = new DenoiserSizes(Height, Width, TextTokens),
             Seed = Seed ?? 0,

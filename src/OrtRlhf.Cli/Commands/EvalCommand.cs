@@ -55,7 +55,7 @@ internal sealed class EvalCommand : ModelCommand
 
         using var pipeline = new Pipeline(policy, sampling, session);
         // A deterministic sampler has no density: the divergence is then that of the steps the run was trained on.
-        var noisy = pipeline.Steps.Table is { StepsWithDensity.Count: > 0 } || source.Run is null ? pipeline : pipeline.With(source.Options.Sampling);
+        var noisy = (pipeline.Steps.Table is { StepsWithDensity.Count: > 0 } || source.Run is null ? pipeline : pipeline.With(source.Options.Sampling)).Noisy();
         EvaluationResult? tuned = null, bare = null;
         var total = count * (Adapter is null ? 1 : 2);
         Work.Show("drawing", total, done =>

@@ -16,11 +16,13 @@ namespace OrtRlhf.Cli.Commands;
 [Example("one reward alone; the report shows what it costs", "tune --reward jpeg-compressibility --epochs 20 --seed 1 --output artifacts/runs/small")]
 [Example("your model and prompts, without gradients", "tune my-model --method es --reward prompt-alignment --prompts prompts.txt")]
 [Example("rewards of your own: a CLIP folder, an aesthetic head, a service", "tune my-model --prompts prompts.txt --reward \"clip-score:my-clip+0.2*http://localhost:8000/score#timeout=20\"")]
+[Example("a flow model, trained on few noisy steps, judged on more deterministic ones", "tune models/shapes-flow --method flow-grpo --reward prompt-alignment --group-size 8 --steps 10 --evaluation-steps 20")]
+[Example("the same without noise or log-probs", "tune models/shapes-flow --method nft --reward prompt-alignment")]
 [Example("go on from an adapter, of yours or of others", "tune my-model --init-adapter style.safetensors --reward jpeg-compressibility")]
 [Example("go on with a run that was stopped", "tune --resume artifacts/runs/small")]
 internal sealed class TuneCommand : ModelCommand
 {
-    [Option("method", MetaValue = "NAME", HelpText = "How to learn: ddpo (policy gradient with a clipped importance ratio), reinforce (plain policy gradient) or es (evolution strategies, no gradients, no training graph). Default ddpo.")]
+    [Option("method", MetaValue = "NAME", HelpText = "How to learn: ddpo (policy gradient with a clipped importance ratio), reinforce (plain policy gradient), flow-grpo (the same as ddpo in groups of a prompt's images, with a KL term), nft (DiffusionNFT: good images attract, bad ones repel; any sampler, no log-probs) or es (evolution strategies, no gradients, no training graph). All for flows and diffusion models. Default ddpo.")]
     public string? Method { get; set; }
 
     [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below; an argument (NAME:ARGUMENT#OPTION=VALUE) ends at a blank, + or *, or stands in quotes. Default jpeg-compressibility+2.5*prompt-alignment.")]
@@ -53,8 +55,14 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 64.")]
     public int? Images { get; set; }
 
-    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (es: 4).")]
+    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (flow-grpo and nft: an eighth; es: 4).")]
     public int? PromptsPerEpoch { get; set; }
+
+    [Section("Prompts and images"), Option("group-size", MetaValue = "N", HelpText = "The same said by the images of a prompt: a divisor of the images. Default 8 for flow-grpo and nft, else 1.")]
+    public int? GroupSize { get; set; }
+
+    [Section("Prompts and images"), Option("shared-initial-noise", HelpText = "The images of a prompt begin from the same noise and differ by the steps' alone.")]
+    public bool SharedInitialNoise { get; set; }
 
     [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.007 (es: 0.006).")]
     public double? LearningRate { get; set; }
@@ -94,6 +102,18 @@ internal sealed class TuneCommand : ModelCommand
 
     [Section("Learning"), Option("advantage-baseline", MetaValue = "NAME", HelpText = "What a reward is compared with: batch, group, group-mean, prompt or auto. Default auto.")]
     public string? AdvantageBaseline { get; set; }
+
+    [Section("Learning"), Option("kl-weight", MetaValue = "X", HelpText = "Weight of the KL divergence to the base model (nft: of the squared distance to its output). Default 0 (flow-grpo: 0.04).")]
+    public double? KlWeight { get; set; }
+
+    [Section("Learning"), Option("noise-window", MetaValue = "N", HelpText = "Only N steps are noisy and trained on, the others deterministic (DDIM and flows); the window slides from noise to image (MixGRPO). Default 0, all.")]
+    public int? NoiseWindow { get; set; }
+
+    [Section("Learning"), Option("noise-window-interval", MetaValue = "N", HelpText = "Epochs between two moves of that window. Default 5.")]
+    public int? NoiseWindowInterval { get; set; }
+
+    [Section("Learning"), Option("nft-beta", MetaValue = "X", HelpText = "nft: how far its two implicit policies lie from the old one; smaller is stronger. Default 1.")]
+    public double? NftBeta { get; set; }
 
     [Section("Learning"), Option("ema", MetaValue = "X", HelpText = "Decay of the moving average of the parameters that is shipped, 0 to below 1. Default 0, none.")]
     public double? Ema { get; set; }
@@ -175,7 +195,7 @@ internal sealed class TuneCommand : ModelCommand
             HeldOutPrompts = HeldOutPrompts,
             PromptKinds = PromptKinds.Any() ? [.. PromptKinds.Select(kind => Choice.Of<SceneKind>("prompt-kinds", kind)!.Value)] : d.PromptKinds,
             Images = Images ?? d.Images,
-            PromptsPerEpoch = PromptsPerEpoch ?? DefaultPrompts(d),
+            PromptsPerEpoch = GroupSize is null ? PromptsPerEpoch ?? DefaultPrompts(d) : DefaultPrompts(d),
             Sampling = ToSampling(d.Sampling),
             ModelOptions = ToModel(d.ModelOptions),
             LearningRate = LearningRate ?? d.LearningRate,
@@ -191,6 +211,11 @@ internal sealed class TuneCommand : ModelCommand
             ClipRange = ClipRange ?? d.ClipRange,
             AdvantageClip = AdvantageClip ?? d.AdvantageClip,
             AdvantageBaseline = Choice.Of<AdvantageBaseline>("advantage-baseline", AdvantageBaseline) ?? d.AdvantageBaseline,
+            KlWeight = KlWeight ?? d.KlWeight,
+            SharedInitialNoise = SharedInitialNoise,
+            NoiseWindow = NoiseWindow ?? d.NoiseWindow,
+            NoiseWindowInterval = NoiseWindowInterval ?? d.NoiseWindowInterval,
+            NftBeta = NftBeta ?? d.NftBeta,
             Ema = Ema ?? d.Ema,
             Population = Population ?? d.Population,
             Sigma = Sigma ?? d.Sigma,
@@ -210,18 +235,23 @@ internal sealed class TuneCommand : ModelCommand
         };
     }
 
-    // One image of each prompt; with es a few prompts, the same for every member of a generation.
+    // One image of each prompt, or groups of the method's size; with es a few prompts, the same for every member of a generation.
     private int DefaultPrompts(TuningOptions defaults)
     {
         var images = Images ?? defaults.Images;
-        if (defaults.Method != TuningMethod.Es) return images;
+        if (GroupSize is { } size)
+        {
+            if (PromptsPerEpoch is not null) throw new UsageError("tune: --group-size and --prompts-per-epoch say the same; leave one out");
+            return size >= 1 && images % size == 0 ? images / size : throw new UsageError($"tune: --group-size: expected a divisor of {images}, the images, got {size}");
+        }
+        if (defaults.Method != TuningMethod.Es) return Math.Max(1, images / (defaults.Images / defaults.PromptsPerEpoch));
         var each = Math.Max(1, images / Math.Max(1, Population ?? defaults.Population));
         return each % defaults.PromptsPerEpoch == 0 ? defaults.PromptsPerEpoch : each;
     }
 
     private static string NewFolder(TuningMethod method)
     {
-        var name = $"{DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}-{method.ToString().ToLowerInvariant()}";
+        var name = $"{DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}-{Choice.Write(method)}";
         return Enumerable.Range(1, int.MaxValue).Select(n => Path.Combine("artifacts", "runs", $"{name}-{n}")).First(path => !Directory.Exists(path));
     }
 }

@@ -43,6 +43,9 @@ internal sealed record Comparison
     /// <summary>prompt-accuracy by kind of prompt; empty when it was not scored.</summary>
     public required IReadOnlyDictionary<string, Compared> AccuracyByKind { get; init; }
 
+    /// <summary>GenEval in small: share of right images by task, and <c>overall</c>, the mean of the tasks; empty where the prompts are no captions of drawn scenes.</summary>
+    public required IReadOnlyDictionary<string, Compared> GenEval { get; init; }
+
     /// <summary>KL of the adapter to the base model in nats per element, mean over transitions; null without noise or adapter.</summary>
     public double? Kl { get; init; }
 
@@ -70,10 +73,18 @@ internal sealed record Comparison
             Prompts = bare.Images.Select(image => image.Prompt).Distinct().Count(),
             Rewards = rewards.Sums.ToDictionary(sum => sum.Name, sum => Compare(RewardSet.Total(sum, bare.Rewards), tuned is null ? null : RewardSet.Total(sum, tuned.Rewards))),
             AccuracyByKind = byKind.ToDictionary(entry => Choice.Write(entry.Key), entry => entry.Value),
+            GenEval = Tasks(bare.Tasks, tuned?.Tasks),
             Kl = tuned?.Kl,
             DiversityBase = bare.Diversity,
             DiversityAdapter = tuned?.Diversity,
         };
+    }
+
+    private static Dictionary<string, Compared> Tasks(IReadOnlyDictionary<string, float[]> bare, IReadOnlyDictionary<string, float[]>? tuned)
+    {
+        var (left, right) = (SceneTasks.Estimates(bare), tuned is null ? null : SceneTasks.Estimates(tuned));
+        var difference = tuned is null ? null : SceneTasks.Estimates(bare.ToDictionary(task => task.Key, task => tuned[task.Key].Zip(task.Value, (a, b) => a - b).ToArray()));
+        return left.ToDictionary(task => task.Key, task => new Compared(task.Value, right?[task.Key], difference?[task.Key]));
     }
 
     private static Compared Compare(float[] bare, float[]? tuned) => tuned is null

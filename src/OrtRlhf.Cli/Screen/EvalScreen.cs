@@ -15,9 +15,8 @@ internal static class EvalScreen
         foreach (var (name, compared) in comparison.Rewards)
         {
             Add(table, name, compared);
-            if (name != Comparison.Accuracy) continue;
-            foreach (var (kind, part) in comparison.AccuracyByKind) Add(table, $"  {kind} ({part.Base.N})", part);
         }
+        foreach (var (task, part) in comparison.GenEval) Add(table, $"GenEval {task} ({part.Base.N})", part);
         if (comparison.DiversityBase is { } diversity)
         {
             if (comparison.DiversityAdapter is { } after) table.Row("diversity", Numbers.Write(diversity), Numbers.Write(after), Numbers.Signed(after - diversity));

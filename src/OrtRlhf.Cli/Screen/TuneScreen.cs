@@ -91,6 +91,7 @@ internal static class TuneScreen
         var table = ScoreTable.New("held-out images", "before", "after", "change");
         table.Add(summary.Reward.Name, summary.Reward);
         foreach (var (name, change) in summary.Rewards.Where(reward => reward.Key != summary.Reward.Name)) table.Add(name, change);
+        if (summary.GenEval is { } tasks) foreach (var (task, change) in tasks) table.Add($"GenEval {task} ({change.Before.N})", change);
         Terminal.Line();
         table.Write();
         var facts = new List<string> { $"{summary.Images} images in {Clock.Write(summary.Seconds)}", $"peak memory {summary.PeakMemoryBytes / 1e6:F0} MB" };

@@ -45,7 +45,8 @@ public sealed record NftOptions
 /// <param name="Old">The old policy's output for the same inputs, [B, C, H, W].</param>
 /// <param name="Reward">r of each sample, 0 to 1 (<see cref="Nft.Rewards"/>), [B].</param>
 /// <param name="Scale">Size of the clean sample's error by the output's, [B]: t of a flow, <c>s/a</c> of a model that predicts noise.</param>
-public sealed record NftSamples(DenoisingErrors Errors, Value Old, Value Reward, Value Scale)
+/// <param name="Weight">How much each sample counts, [B]: 1, or 0 for one that only fills a batch up; null where all count.</param>
+public sealed record NftSamples(DenoisingErrors Errors, Value Old, Value Reward, Value Scale, Value? Weight = null)
 {
     /// <summary>Declares the recorded fields as inputs of the policy's graph.</summary>
     /// <remarks><c>target</c>, <c>old_output</c> and <c>reference</c>, if asked for, [B, C, H, W]; <c>reward</c>, <c>error_scale</c> [B]; all float.</remarks>
@@ -93,7 +94,7 @@ public static class Nft
         var step = (v - old) * options.Beta;
         var positive = Error(old + step - target);
         var negative = Error(old - step - target);
-        var loss = Mean(r * positive + (1 - r) * negative);
+        var loss = Weighted(r * positive + (1 - r) * negative);
 
         var metrics = new Dictionary<string, Value>
         {
@@ -104,11 +105,14 @@ public static class Nft
         };
         if (samples.Errors.Reference is { } reference)
         {
-            var kl = metrics["kl"] = Mean(Square(v - reference));
-            if (options.KlWeight > 0) loss += kl * options.KlWeight;
+            var distance = MeanPerSample(Square(v - reference));
+            metrics["kl"] = Mean(distance);
+            if (options.KlWeight > 0) loss += Weighted(distance) * options.KlWeight;
         }
         else if (options.KlWeight > 0) throw new ArgumentException("the KL term of nft needs the reference's outputs", nameof(samples));
         return new(loss, metrics);
+
+        Value Weighted(Value each) => Mean(samples.Weight is { } weight ? weight * each : each);
 
         Value Error(Value difference)
         {

@@ -6,6 +6,7 @@ using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Tuning.Artifacts;
@@ -24,7 +25,9 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
     public const string UncondSuffix = "_uncond";
 
     private const double DefaultGuidance = 5;
-    private static readonly string[] TextInputs = ["encoder_hidden_states", "text_embeds"];
+    // Places are the same for all rows.
+    private static readonly string[] PlaceInputs = ["img_ids", "txt_ids"];
+    private static readonly string[] TextInputs = ["encoder_hidden_states", "text_embeds", "pooled_projections"];
 
     /// <summary>Builds the graph.</summary>
     /// <param name="model">The denoiser.</param>
@@ -33,13 +36,14 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
     /// <exception cref="UserError">Options are out of range, a target matches no layer, or an operator on the way has no gradient.</exception>
     public static TrainingFile Build(TrainingDenoiser model, TrainingFileOptions options, bool withGradients = true)
     {
+        options = options with { Lora = options.Lora with { Prefix = model.Name + "." } };
         options.Validate();
         options.Lora.Validate();
         var method = TrainingFileMethod.All.First(m => m.Name == options.Method);
         var batch = options.BatchSize;
         var graph = model.Build(batch, options.Sizes, options.AllWeights);
         var takesText = graph.Inputs.Any(i => i.Data is null && TextInputs.Contains(i.Name));
-        var guidance = options.GuidanceScale ?? (method.IsPolicyGradient && takesText ? DefaultGuidance : 1);
+        var guidance = options.GuidanceScale ?? (method.IsPolicyGradient && takesText && !model.IsDistilled ? DefaultGuidance : 1);
         if (guidance > 1 && !takesText) throw new UserError("guidance scale: the model takes no text, so there is nothing to guide it by; leave it out");
         if (guidance > 1) graph = model.Build(2 * batch, options.Sizes, options.AllWeights);
 
@@ -56,7 +60,7 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         }
         (string, Tensor)[] initial = [.. parameters.Select((p, i) => (p.Name, options.AllWeights ? p.Data! : Initial(p, i, options)))];
         var own = graph.Inputs.Except(parameters).ToList();
-        var loss = method.Write(new(m, graph["sample"], mRef), options);
+        var loss = method.Write(new(m, graph[model.SampleName], mRef), options);
         var fields = graph.Inputs.Except(parameters).Except(own).ToList();
         string[] metrics = [.. loss.Metrics.Keys];
         Finish(loss, parameters, withGradients);
@@ -85,7 +89,8 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
     {
         OnnxFile.Write(Graph, Path.Combine(folder, "training_model.onnx"));
         if (options.AllWeights) return;
-        var config = JsonSerializer.Serialize(new Dictionary<string, object> { ["unet.r"] = options.Lora.Rank, ["unet.lora_alpha"] = options.Lora.Alpha ?? options.Lora.Rank });
+        var prefix = Parameters[0].Name.StartsWith(AdapterFile.TransformerPrefix, StringComparison.Ordinal) ? AdapterFile.TransformerPrefix : AdapterFile.UNetPrefix;
+        var config = JsonSerializer.Serialize(new Dictionary<string, object> { [prefix + "r"] = options.Lora.Rank, [prefix + "lora_alpha"] = options.Lora.Alpha ?? options.Lora.Rank });
         SafetensorsFile.Write(Path.Combine(folder, "adapter.safetensors"), Parameters.Select(p => KeyValuePair.Create(p.Name, p.Initial)),
             new Dictionary<string, string> { ["format"] = "pt", ["lora_adapter_metadata"] = config });
     }
@@ -100,7 +105,7 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
     /// <summary>Inputs of 2B rows become inputs of B rows; text states come twice, without the prompt and with it.</summary>
     private static void TakeBoth(OnnxGraph graph, long batch)
     {
-        foreach (var input in graph.Inputs.Where(i => i.Data is null).ToList())
+        foreach (var input in graph.Inputs.Where(i => i.Data is null && !PlaceInputs.Contains(i.Name)).ToList())
         {
             var (name, place) = (input.Name, graph.Inputs.IndexOf(input));
             graph.Rename(input, name + " of both");

@@ -19,8 +19,8 @@ public sealed class TrainingFileMethod
     {
         ["next_sample"] = "x', the latent that the step has drawn from sample x",
         ["c_x"] = "cX of the step's mean mu = cX*x + cM*m, with m the model's (guided) output. DDIM, with a and a' the alpha bars before and after the step and d = sqrt(1-a'-sigma^2): "
-            + "epsilon sqrt(a'/a), v_prediction sqrt(a*a') + d*sqrt(1-a)",
-        ["c_m"] = "cM of the same mean. DDIM: epsilon d - sqrt(a'*(1-a)/a), v_prediction d*sqrt(a) - sqrt(a'*(1-a))",
+            + "epsilon sqrt(a'/a), v_prediction sqrt(a*a') + d*sqrt(1-a). Flow-GRPO's step from t to t+dt, dt < 0, with noise s: 1 + s^2*dt/(2t)",
+        ["c_m"] = "cM of the same mean. DDIM: epsilon d - sqrt(a'*(1-a)/a), v_prediction d*sqrt(a) - sqrt(a'*(1-a)). Flow-GRPO: (1 + s^2*(1-t)/(2t))*dt, and sigma = s*sqrt(-dt)",
         ["sigma"] = "standard deviation of the step, > 0: x' ~ N(mu, sigma^2)",
         ["old_log_prob"] = "log p(x'|x) when x' was drawn, nats, a mean over elements: mean[-(x'-mu)^2/(2 sigma^2)] - ln sigma - ln sqrt(2 pi); in the first pass the output log_prob",
         ["advantage"] = "advantage A of the trajectory, limited to [-5, 5] by whoever computes it",
@@ -41,6 +41,23 @@ public sealed class TrainingFileMethod
             IsPolicyGradient = true,
             Fields = TransitionFields,
             Write = (f, o) => Ddpo.Loss(Transition(f), new() { ClipRange = o.ClipRange, KlWeight = o.KlWeight }),
+        },
+        new("flow-grpo", "mean_i max(-A r, -A clip(r, 1-c, 1+c)) + w*KL, r = exp(log_prob - old_log_prob), KL = mean_i mean (mu - mu_ref)^2 / (2 sigma^2)")
+        {
+            IsPolicyGradient = true,
+            Fields = TransitionFields,
+            Write = (f, o) => FlowGrpo.Loss(Transition(f), new() { ClipRange = o.ClipRange, KlWeight = o.KlWeight }),
+        },
+        new("nft", "mean_i r e(v+) + (1-r) e(v-), v+- = v_old +- b (m - v_old), e the squared error of the clean sample over its mean absolute error")
+        {
+            Fields = new Dictionary<string, string>
+            {
+                ["target"] = Target,
+                ["old_output"] = "v_old, the output of the policy that drew the clean samples",
+                ["reward"] = "r, 0 to 1, how good the sample is among those of its prompt",
+                ["error_scale"] = "size of the clean sample's error by the output's: t of a flow, sqrt((1-a)/a) of epsilon, sqrt(1-a) of v_prediction, a the alpha bar",
+            },
+            Write = (f, o) => Nft.Loss(NftSamples.Inputs(f.Output, withReference: false), new()),
         },
         new("reinforce", "-mean_i A log_prob")
         {
@@ -106,6 +123,9 @@ public sealed class TrainingFileMethod
         ["kl"] = "mean KL divergence to the model without adapters, nats an element",
         ["mse"] = "mean error L of the model",
         ["reference_mse"] = "mean error L_ref of the model without adapters",
+        ["positive_error"] = "mean of e(v+)",
+        ["negative_error"] = "mean of e(v-)",
+        ["old_deviation"] = "mean (m - v_old)^2",
         ["margin"] = "mean of h = -((L_w - L_l) - (L_ref_w - L_ref_l))/2",
         ["accuracy"] = "share of pairs with h > 0",
         ["implicit_reward"] = "r = beta/2 (L_ref - L)",

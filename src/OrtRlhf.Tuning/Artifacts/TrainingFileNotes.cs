@@ -13,7 +13,13 @@ internal static class TrainingFileNotes
     private static readonly Dictionary<string, string> ModelInputs = new(StringComparer.Ordinal)
     {
         ["sample"] = "noisy latents (or images) x",
-        ["timestep"] = "timestep index of each row",
+        ["hidden_states"] = "noisy latents x; FLUX: packed, 2x2 cells to a token",
+        ["pooled_projections"] = "pooled text of each row's prompt",
+        ["pooled_projections_uncond"] = "pooled text of the empty (or negative) prompt, for guidance",
+        ["img_ids"] = "places of the cells: 0, row, column",
+        ["txt_ids"] = "places of the tokens: zeros",
+        ["guidance"] = "guidance scale that the model was distilled with",
+        ["timestep"] = "timestep index of each row; of a flow 1000 t, of FLUX t",
         ["encoder_hidden_states"] = "text states of each row's prompt (last_hidden_state of the text encoder)",
         ["encoder_hidden_states_uncond"] = "text states of the empty (or negative) prompt, for guidance",
         ["text_embeds"] = "pooled text of each row's prompt",
@@ -41,8 +47,8 @@ internal static class TrainingFileNotes
         }
         else
         {
-            notes["unet.<module path>.lora_A.weight"] = "float32 [r,in], convolutions [r,in,kh,kw]; A of y += alpha/r * B (A x)";
-            notes["unet.<module path>.lora_B.weight"] = "float32 [out,r], convolutions [out,r,1,1]; B";
+            notes[options.Lora.Prefix + "<module path>.lora_A.weight"] = "float32 [r,in], convolutions [r,in,kh,kw]; A of y += alpha/r * B (A x)";
+            notes[options.Lora.Prefix + "<module path>.lora_B.weight"] = "float32 [out,r], convolutions [out,r,1,1]; B";
             notes["<LoRA tensor>" + TrainingGraph.GradientSuffix] = "d loss / d tensor, of the tensor's shape";
             notes["ortrlhf.lora_rank"] = $"{options.Lora.Rank}";
             notes["ortrlhf.lora_alpha"] = Number(options.Lora.Alpha ?? options.Lora.Rank);
@@ -57,7 +63,7 @@ internal static class TrainingFileNotes
         if (!method.IsPolicyGradient) return;
         notes["ortrlhf.guidance_scale"] = Number(guidance);
         notes["ortrlhf.kl_weight"] = Number(options.KlWeight);
-        if (method.Name == "ddpo") notes["ortrlhf.clip_range"] = Number(options.ClipRange);
+        if (method.Name is "ddpo" or "flow-grpo") notes["ortrlhf.clip_range"] = Number(options.ClipRange);
     }
 
     private static string Note(Value value, string meaning) => $"{TypeOf(value.Type)} {value.Shape}; {meaning}";

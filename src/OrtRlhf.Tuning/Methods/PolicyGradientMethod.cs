@@ -3,6 +3,7 @@ using OrtRlhf.Graph;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Tuning.Rewards;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Sampling;
@@ -10,7 +11,7 @@ using OrtRlhf.Tuning.Sampling;
 namespace OrtRlhf.Tuning.Methods;
 
 /// <summary>
-/// Policy gradients on denoising steps (DDPO, REINFORCE): collect an epoch's trajectories, turn rewards into advantages, split the
+/// Policy gradients on denoising steps (DDPO, REINFORCE, Flow-GRPO): collect an epoch's trajectories, turn rewards into advantages, split the
 /// trajectories at random into parts, and take an optimizer step on each part, once or several times over.
 /// </summary>
 internal sealed class PolicyGradientMethod : ITuningMethod
@@ -25,8 +26,6 @@ internal sealed class PolicyGradientMethod : ITuningMethod
     private readonly PolicyGradientStep step;
     private readonly PromptStatistics statistics = new(new());
     private readonly AdvantageBaseline baseline;
-    private readonly IReadOnlyList<int> steps;
-    private readonly double[] weights;
 
     /// <summary>Builds the training graph.</summary>
     /// <exception cref="UserError">The model cannot be differentiated.</exception>
@@ -34,14 +33,13 @@ internal sealed class PolicyGradientMethod : ITuningMethod
     {
         var options = parts.Options;
         this.parts = parts;
-        steps = parts.Pipeline.Table.RequireDensity();
-        weights = StepWeights.Of(parts.Pipeline.Table, options.StepWeighting);
+        parts.Pipeline.Table.RequireDensity();
         baseline = options.AdvantageBaseline != AdvantageBaseline.Auto ? options.AdvantageBaseline
             : options.ImagesPerPrompt > 1 ? AdvantageBaseline.Group
             : parts.Prompts.Training.Sum(list => list.Distinct().Count()) < options.Images ? AdvantageBaseline.Prompt
             : AdvantageBaseline.Batch;
         step = new PolicyGradientStep(
-            parts.Policy, parts.Pipeline.Table, parts.Pipeline.Text, parts.Pipeline.GuidanceScale, options.MicroBatch, Loss(options), options.Session);
+            parts.Policy, parts.Pipeline.Text, parts.Pipeline.GuidanceScale, options.MicroBatch, Loss(options), options.Session, withReference: options.KlWeight > 0);
     }
 
     /// <inheritdoc/>
@@ -50,7 +48,7 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         var options = parts.Options;
         step.Reset();
         var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
-        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation);
+        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, Windowed(epoch));
         var advantages = Advantages(collected);
         Advantage.Clip(advantages, options.AdvantageClip);
         var updates = clock.Time(TuningStage.Updating, () => Update(epoch, collected.Images, advantages, cancellation));
@@ -66,7 +64,7 @@ internal sealed class PolicyGradientMethod : ITuningMethod
             GradientNorm = updates.Count > 0 ? updates.Average(u => u.Norm) : null,
             LearningRate = updates.Count > 0 ? updates[^1].Rate : null,
             Diversity = ImageDiversity.Of(collected.Images.Select(i => (i.Prompt, i.Image))),
-            Other = Mean("approx_kl") is { } approxKl ? new Dictionary<string, double> { ["approxKl"] = approxKl } : null,
+            Other = Others(("approxKl", Mean("approx_kl")), ("trainingKl", Mean("kl")), ("zeroSpreadGroups", options.ImagesPerPrompt > 1 ? Groups.ZeroSpread(collected) : null)),
         };
 
         double? Mean(string name) => updates.Count > 0 && updates[0].Metrics.Means.ContainsKey(name) ? updates.Average(u => u.Metrics.Means[name]) : null;
@@ -81,10 +79,25 @@ internal sealed class PolicyGradientMethod : ITuningMethod
     /// <inheritdoc/>
     public void Dispose() => step.Dispose();
 
+    private static Dictionary<string, double>? Others(params (string Name, double? Value)[] others)
+    {
+        var known = others.Where(o => o.Value is not null).ToDictionary(o => o.Name, o => o.Value!.Value);
+        return known.Count > 0 ? known : null;
+    }
+
+    // MixGRPO: a few noisy steps among deterministic ones, from noise to image as epochs pass.
+    private Pipeline Windowed(int epoch)
+    {
+        var options = parts.Options;
+        return options.NoiseWindow == 0 ? parts.Pipeline
+            : parts.Pipeline.With(options.Sampling with { NoiseWindow = NoiseWindow.Slide(epoch - 1, options.Sampling.Steps, options.NoiseWindow, options.NoiseWindowInterval) });
+    }
+
     private static Func<PolicyTransition, TrainingLoss> Loss(TuningOptions options) => options.Method switch
     {
-        TuningMethod.Ddpo => transition => Ddpo.Loss(transition, new() { ClipRange = options.ClipRange, AdvantageClip = options.AdvantageClip }),
-        TuningMethod.Reinforce => transition => Reinforce.Loss(transition, new() { AdvantageClip = options.AdvantageClip }),
+        TuningMethod.Ddpo => transition => Ddpo.Loss(transition, new() { ClipRange = options.ClipRange, AdvantageClip = options.AdvantageClip, KlWeight = options.KlWeight }),
+        TuningMethod.FlowGrpo => transition => FlowGrpo.Loss(transition, new() { ClipRange = options.ClipRange, AdvantageClip = options.AdvantageClip, KlWeight = options.KlWeight }),
+        TuningMethod.Reinforce => transition => Reinforce.Loss(transition, new() { AdvantageClip = options.AdvantageClip, KlWeight = options.KlWeight }),
         _ => throw new ArgumentException($"{options.Method} is no policy gradient", nameof(options)),
     };
 
@@ -94,34 +107,28 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         var prompts = collected.Images.Select(i => i.Prompt).ToArray();
         if (baseline == AdvantageBaseline.Batch) return Advantage.PerBatch(rewards, name);
         if (baseline == AdvantageBaseline.Prompt) return statistics.Update(prompts, rewards, name);
-        var numbers = prompts.Distinct().Select((prompt, i) => (prompt, i)).ToDictionary();
-        return Advantage.PerGroup(rewards, Array.ConvertAll(prompts, prompt => numbers[prompt]), name, batchDeviation: baseline == AdvantageBaseline.GroupMean);
+        return Advantage.PerGroup(rewards, Groups.Of(collected), name, batchDeviation: baseline == AdvantageBaseline.GroupMean);
     }
 
     private List<(StepMetrics Metrics, double Norm, double Rate)> Update(int epoch, SampledImage[] images, float[] advantages, CancellationToken cancellation)
     {
         var options = parts.Options;
         var results = new List<(StepMetrics, double, double)>();
+        var weights = StepWeights.Of(images[0].Trajectory.Table!, options.StepWeighting);
         if (parts.Policy.Model.Dtype == Precision.Fp16)
             step.Rescore([.. images.SelectMany(image => Steps(image.Trajectory, epoch).Select(s => new Transition(image.Trajectory, s, 0)))], cancellation);
-        for (var pass = 0; pass < options.Passes; pass++)
+        foreach (var (part, of, chosen) in UpdateParts.Of(options, epoch, images.Length))
         {
-            var order = Enumerable.Range(0, images.Length).ToArray();
-            new Philox(options.Seed, (uint)epoch, (uint)pass, RandomStep.Shuffle).Shuffle<int>(order);
-            for (var part = 0; part < options.UpdatesPerPass; part++)
-            {
-                parts.Report(TuningStage.Updating, epoch, (pass * options.UpdatesPerPass) + part, options.UpdatesPerEpoch);
-                var chosen = order[(order.Length * part / options.UpdatesPerPass)..(order.Length * (part + 1) / options.UpdatesPerPass)];
-                // An advantage of 0 gives a gradient of 0: such images count in the mean, but need not be run.
-                var signal = chosen.Where(i => advantages[i] != 0).ToArray();
-                if (signal.Length == 0) continue;
-                var transitions = signal.SelectMany(i => Steps(images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
-                parts.Learner.Gradient.Clear();
-                var metrics = step.Accumulate(transitions, parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
-                if (results.Count == 0) RequireRatioOne(metrics.RatioDeviation);
-                var (norm, rate) = parts.Learner.Step();
-                results.Add((metrics, norm, rate));
-            }
+            parts.Report(TuningStage.Updating, epoch, part, of);
+            // An advantage of 0 gives a gradient of 0: such images count in the mean, but need not be run.
+            var signal = chosen.Where(i => advantages[i] != 0).ToArray();
+            if (signal.Length == 0) continue;
+            var transitions = signal.SelectMany(i => Steps(images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
+            parts.Learner.Gradient.Clear();
+            var metrics = step.Accumulate(transitions, parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
+            if (results.Count == 0) RequireRatioOne(metrics.RatioDeviation);
+            var (norm, rate) = parts.Learner.Step();
+            results.Add((metrics, norm, rate));
         }
         parts.Report(TuningStage.Updating, epoch, options.UpdatesPerEpoch, options.UpdatesPerEpoch);
         return results;
@@ -129,6 +136,7 @@ internal sealed class PolicyGradientMethod : ITuningMethod
 
     private IEnumerable<int> Steps(Trajectory trajectory, int epoch)
     {
+        var steps = trajectory.Table!.StepsWithDensity;
         var count = (int)Math.Max(1, Math.Round(parts.Options.TimestepFraction * steps.Count));
         if (count == steps.Count) return steps;
         var shuffled = steps.ToArray();

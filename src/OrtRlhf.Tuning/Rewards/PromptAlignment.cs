@@ -19,9 +19,12 @@ public static class PromptAlignment
     /// <summary><c>prompt-accuracy</c>: 1 when everything is right, else 0, <see cref="SceneScore.Correct"/>; its mean is what a benchmark reports.</summary>
     public static IReward Accuracy { get; } = new PerImageReward("prompt-accuracy", input => Read(input).Correct ? 1 : 0, Fits);
 
-    private static bool Fits(string prompt) => SceneCaption.Parse(prompt) is not null;
+    /// <summary>Whether a prompt is a caption of a drawn scene.</summary>
+    internal static bool Fits(string prompt) => SceneCaption.Parse(prompt) is not null;
 
-    private static SceneScore Read(RewardInput input)
+    /// <summary>The verdict on an image.</summary>
+    /// <exception cref="UserError">The prompt is no caption, or the image of another size.</exception>
+    internal static SceneScore Read(RewardInput input)
     {
         var (image, prompt) = (input.Image, input.Prompt);
         if (Verdicts.TryGetValue(image, out var known) && known.Prompt == prompt) return known.Score;

@@ -40,7 +40,9 @@ internal static class Collector
     public static SampleRequest[] Requests(TuningParts parts, int epoch, int images, int prompts)
     {
         var (seed, e) = (parts.Options.Seed, (uint)epoch);
-        return [.. Enumerable.Range(0, images).Select(i => new SampleRequest(parts.Prompts.Draw(seed, e, (uint)(i / (images / prompts))), seed, e, (uint)i))];
+        var each = images / prompts;
+        return [.. Enumerable.Range(0, images).Select(i => new SampleRequest(
+            parts.Prompts.Draw(seed, e, (uint)(i / each)), seed, e, (uint)i, parts.Options.SharedInitialNoise ? (uint)(i / each * each) : null))];
     }
 
     /// <summary>Samples and scores.</summary>

@@ -2,6 +2,7 @@ using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Images;
 using OrtRlhf.Tuning.Rewards;
 using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Scenes;
 
 namespace OrtRlhf.Tuning.Runs;
 
@@ -14,6 +15,9 @@ public sealed record EvaluationResult(float[] Total, IReadOnlyDictionary<string,
 {
     /// <summary>The prompt and the seed of each image.</summary>
     public IReadOnlyList<EvaluatedImage> Images { get; init; } = [];
+
+    /// <summary>Whether each image is right, by task of <see cref="SceneTasks.Of"/>; empty where the prompts are no captions of drawn scenes.</summary>
+    public IReadOnlyDictionary<string, float[]> Tasks { get; init; } = new Dictionary<string, float[]>();
 }
 
 /// <summary>One image of an evaluation; the same prompt and seed give the same noise to any adapter.</summary>
@@ -65,6 +69,7 @@ public static class Evaluation
     {
         var (images, trajectories) = (new List<(string, RgbImage)>(requests.Count), new List<Trajectory>());
         var total = new List<float>(requests.Count);
+        var scenes = requests.All(r => PromptAlignment.Fits(r.Prompt)) ? new List<(SceneKind, SceneScore)>() : null;
         var parts = new SortedDictionary<string, List<float>>(StringComparer.Ordinal);
         foreach (var batch in requests.Chunk(pipeline.Options.BatchSize))
         {
@@ -74,6 +79,8 @@ public static class Evaluation
             total.AddRange(scores.Total);
             foreach (var (name, values) in scores.Parts) (parts.TryGetValue(name, out var list) ? list : parts[name] = []).AddRange(values);
             images.AddRange(sampled.Select(s => (s.Prompt, s.Image)));
+            if (sampled[0].Image is not { Width: Scene.Side, Height: Scene.Side }) scenes = null;
+            scenes?.AddRange(inputs.Select(input => (SceneCaption.Parse(input.Prompt)!.Kind, PromptAlignment.Read(input))));
             if (noisy is not null) trajectories.AddRange(sampled.Take(KlTrajectories - trajectories.Count).Select(s => s.Trajectory));
             progress?.Invoke(total.Count);
         }
@@ -81,6 +88,7 @@ public static class Evaluation
         return new([.. total], parts.ToDictionary(p => p.Key, p => p.Value.ToArray()), ImageDiversity.Of(images), double.IsNaN(kl) ? null : kl)
         {
             Images = [.. requests.Select(r => new EvaluatedImage(r.Prompt, r.Seed))],
+            Tasks = SceneTasks.Of(scenes ?? []),
         };
     }
 }

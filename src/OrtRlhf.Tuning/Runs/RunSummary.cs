@@ -26,6 +26,10 @@ public sealed record RunSummary
     /// <summary>Every part of the reward, and rewards watched but not trained on, on the same images, by name.</summary>
     public required IReadOnlyDictionary<string, BeforeAfter> Rewards { get; init; }
 
+    /// <summary>GenEval in small: share of right images by task, and <c>overall</c>, the mean of the tasks; null where the held-out prompts are no captions of drawn scenes.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyDictionary<string, BeforeAfter>? GenEval { get; init; }
+
     /// <summary>The importance ratio; null for methods without one.</summary>
     public RatioSummary? Ratio { get; init; }
 

@@ -115,7 +115,7 @@ internal sealed class TuningLoop : IDisposable
     {
         EvaluationResult? result = null;
         parts.Learner.AsShipped(() => result = Evaluation.Run(
-            parts.Judged, parts.Reward, heldOut, parts.Pipeline, done => parts.Report(TuningStage.Evaluating, epoch, done, heldOut.Length), cancellation));
+            parts.Judged, parts.Reward, heldOut, parts.Pipeline.Noisy(), done => parts.Report(TuningStage.Evaluating, epoch, done, heldOut.Length), cancellation));
         return result!;
     }
 
@@ -135,7 +135,7 @@ internal sealed class TuningLoop : IDisposable
         parts.Learner.AsShipped(() =>
         {
             images = parts.Judged.Sample([.. heldOut.Take(options.SampleImages)], cancellation: cancellation);
-            if (withKl) kl = Evaluation.Kl(parts.Pipeline, parts.Judged, [.. images.Select(i => i.Trajectory)], cancellation);
+            if (withKl) kl = Evaluation.Kl(parts.Pipeline.Noisy(), parts.Judged, [.. images.Select(i => i.Trajectory)], cancellation);
         });
         var sheet = new ImageGrid { Columns = 4, Scale = Math.Max(1, 160 / images[0].Image.Width) }.Draw([.. images.Select(i => i.Image)], [.. images.Select(i => i.Prompt)]);
         AtomicFile.Write(Path.Combine(folder.Samples, $"epoch-{epoch:D6}.png"), ImageCodec.EncodePng(sheet));

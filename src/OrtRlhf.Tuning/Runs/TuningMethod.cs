@@ -9,6 +9,12 @@ public enum TuningMethod
     /// <summary>Plain policy gradient: <see cref="OrtRlhf.Learning.Algorithms.Reinforce"/>.</summary>
     Reinforce,
 
+    /// <summary>Policy gradient in groups of a prompt's images, with a KL term to the base model: <see cref="OrtRlhf.Learning.Algorithms.FlowGrpo"/>.</summary>
+    FlowGrpo,
+
+    /// <summary>DiffusionNFT, on the forward process, with any sampler: <see cref="OrtRlhf.Learning.Algorithms.Nft"/>.</summary>
+    Nft,
+
     /// <summary>Antithetic evolution strategies, no gradients: <see cref="OrtRlhf.Learning.Algorithms.EvolutionStrategies"/>.</summary>
     Es,
 }

@@ -90,7 +90,7 @@ public sealed record TuningOptions
     private const int LeastFlowSteps = 20;
 
     /// <summary>Whether the method trains on the sampler's steps, which must have a density.</summary>
-    internal bool IsPolicyGradient => Method is TuningMethod.Ddpo or TuningMethod.Reinforce;
+    internal bool IsPolicyGradient => Method is TuningMethod.Ddpo or TuningMethod.Reinforce or TuningMethod.FlowGrpo;
 
     /// <summary>Peak learning rate, &gt; 0. Default 0.007 (es: 0.006, a fifth of sigma).</summary>
     public double LearningRate { get; init; } = 7e-3;
@@ -130,6 +130,23 @@ public sealed record TuningOptions
 
     /// <summary>What rewards are compared with. Default auto.</summary>
     public AdvantageBaseline AdvantageBaseline { get; init; } = AdvantageBaseline.Auto;
+
+    /// <summary>
+    /// Weight of the KL divergence to the model without adapters (nft: of the squared distance to its output), at least 0. Default 0, of flow-grpo 0.04.
+    /// </summary>
+    public double KlWeight { get; init; }
+
+    /// <summary>Whether the images of a prompt begin from the same noise, so that they differ by the steps' alone. Default false.</summary>
+    public bool SharedInitialNoise { get; init; }
+
+    /// <summary>Noisy steps of DDIM or a flow among deterministic ones, which slide from noise to image (MixGRPO); 0, the default, for all.</summary>
+    public int NoiseWindow { get; init; }
+
+    /// <summary>Epochs between two moves of that window, at least 1. Default 5.</summary>
+    public int NoiseWindowInterval { get; init; } = 5;
+
+    /// <summary>How far nft's two implicit policies lie on either side of the old one, &gt; 0. Default 1.</summary>
+    public double NftBeta { get; init; } = 1;
 
     /// <summary>Members of a generation of es, even, a divisor of <see cref="Images"/>. Default 16.</summary>
     public int Population { get; init; } = 16;
@@ -178,6 +195,8 @@ public sealed record TuningOptions
     public static TuningOptions For(TuningMethod method) => method switch
     {
         TuningMethod.Reinforce => new() { Method = method, UpdatesPerPass = 1 },
+        TuningMethod.FlowGrpo => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group, KlWeight = 0.04 },
+        TuningMethod.Nft => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group },
         TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRate = 0.006, LearningRateDecay = LearningRateDecay.Constant },
         _ => new() { Method = method },
     };
@@ -229,6 +248,11 @@ public sealed record TuningOptions
         yield return (ClipRange is > 0 and < 1, "clip-range", "a number in (0, 1)", ClipRange);
         yield return (AdvantageClip > 0, "advantage-clip", "a number > 0", AdvantageClip);
         yield return (es || AdvantageBaseline is not (AdvantageBaseline.Group or AdvantageBaseline.GroupMean) || ImagesPerPrompt > 1, "prompts-per-epoch", $"fewer than {Images}, so that prompts have several images to compare", PromptsPerEpoch);
+        yield return (Method != TuningMethod.Nft || AdvantageBaseline is AdvantageBaseline.Group or AdvantageBaseline.GroupMean, "advantage-baseline", "group or group-mean, which nft compares by", AdvantageBaseline);
+        yield return (KlWeight >= 0 && double.IsFinite(KlWeight), "kl-weight", "0 or more", KlWeight);
+        yield return (NoiseWindow >= 0 && NoiseWindow < Sampling.Steps, "noise-window", $"0, or fewer than the {Sampling.Steps} steps", NoiseWindow);
+        yield return (NoiseWindowInterval >= 1, "noise-window-interval", "1 or more", NoiseWindowInterval);
+        yield return (NftBeta > 0 && double.IsFinite(NftBeta), "nft-beta", "a number > 0", NftBeta);
         yield return (LoraRank is >= 1 and <= 4096, "lora-rank", "1 to 4096", LoraRank);
         yield return (LoraAlpha is null || (LoraAlpha > 0 && double.IsFinite(LoraAlpha.Value)), "lora-alpha", "a number > 0", LoraAlpha ?? 0);
         yield return (LoraTargets.Count > 0, "lora-targets", "at least one module path", "none");

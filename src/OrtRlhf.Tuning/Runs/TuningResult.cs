@@ -4,6 +4,7 @@ using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Runs.Reports;
 using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Scenes;
 
 namespace OrtRlhf.Tuning.Runs;
 
@@ -25,12 +26,13 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
         var summary = new RunSummary
         {
             Model = options.Model,
-            Method = JsonNamingPolicy.CamelCase.ConvertName(options.Method.ToString()),
+            Method = JsonNamingPolicy.KebabCaseLower.ConvertName(options.Method.ToString()),
             Seed = options.Seed,
             Images = epochs[^1].Images,
             Seconds = Math.Round(seconds, 1),
             Reward = RewardSummary.Of(parts.Reward.Name, before.Total, after.Total),
             Rewards = before.Rewards.ToDictionary(r => r.Key, r => BeforeAfter.Of(r.Value, after.Rewards[r.Key])),
+            GenEval = before.Tasks.Count == 0 || before.Tasks.Count != after.Tasks.Count ? null : Tasks(before.Tasks, after.Tasks),
             Ratio = epochs.Max(e => e.RatioFirstMaxDeviation) is { } deviation ? new(deviation) : null,
             Kl = after.Kl,
             PeakMemoryBytes = timings.Max(t => t.PeakMemoryBytes) is var peak ? Math.Max(peak, ProcessMemory.Peak()) : 0,
@@ -50,6 +52,13 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
         report.Write(folder.Report);
         JsonFile.Write(folder.Summary, summary);
         return summary;
+    }
+
+    private static Dictionary<string, BeforeAfter> Tasks(IReadOnlyDictionary<string, float[]> before, IReadOnlyDictionary<string, float[]> after)
+    {
+        var (old, tuned) = (SceneTasks.Estimates(before), SceneTasks.Estimates(after));
+        var change = SceneTasks.Estimates(after.ToDictionary(task => task.Key, task => task.Value.Zip(before[task.Key], (a, b) => a - b).ToArray()));
+        return old.ToDictionary(task => task.Key, task => new BeforeAfter(task.Value, tuned[task.Key], change[task.Key]));
     }
 
     private void Adapter()

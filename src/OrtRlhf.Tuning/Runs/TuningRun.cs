@@ -84,5 +84,10 @@ public static class TuningRun
     private static WeightedReward ParseReward(TuningOptions options, TuningEnvironment environment, PromptPool prompts) =>
         environment.Rewards.Parse(options.Reward, prompts.All, options.Watch);
 
-    private static ITuningMethod Method(TuningParts parts) => parts.Options.Method == TuningMethod.Es ? new EvolutionMethod(parts) : new PolicyGradientMethod(parts);
+    private static ITuningMethod Method(TuningParts parts) => parts.Options.Method switch
+    {
+        TuningMethod.Es => new EvolutionMethod(parts),
+        TuningMethod.Nft => new NftMethod(parts),
+        _ => new PolicyGradientMethod(parts),
+    };
 }

@@ -44,6 +44,9 @@ public sealed class Pipeline : IDisposable
     /// <exception cref="UserError">The model cannot be sampled so.</exception>
     public Pipeline With(SamplingOptions options) => new(this, options);
 
+    /// <summary>Itself; but where a flow's sampler has no density, the same with Flow-GRPO's noisy steps, to measure divergences on.</summary>
+    public Pipeline Noisy() => Steps.Table is { StepsWithDensity.Count: > 0 } || _policy.Model.Flow is null ? this : With(Options with { Sampler = SamplerKind.FlowGrpo, NoiseLevel = null });
+
     /// <summary>How it samples.</summary>
     public SamplingOptions Options { get; }
 

@@ -15,7 +15,9 @@ namespace OrtRlhf.Tuning.Sampling;
 internal sealed record TextEncoderFolder(TextEncoder Encoder, int Length, long? Width, long? PooledWidth)
 {
     private const string First = "text_encoder", Second = "text_encoder_2", Third = "text_encoder_3", LastState = "last_hidden_state";
-    private const int SD3Length = 256, FluxLength = 512;
+
+    /// <summary>Tokens of T5's text, as the pipelines of Stable Diffusion 3 and FLUX have them.</summary>
+    public const int SD3Length = 256, FluxLength = 512;
 
     /// <summary>What a denoiser takes of a CLIP: states of the last layer (or the last but one), its projected text, or its pooled text alone.</summary>
     private readonly record struct ClipUse(bool Penultimate, bool Projection, bool PooledAlone = false);

@@ -130,7 +130,7 @@ public class TrainingFileTests
         using var folder = new TempFolder();
         Assert.Contains("no denoiser there", Assert.Throws<UserError>(() => TrainingDenoiser.Open(folder.Path)).Message);
         Directory.CreateDirectory(folder.At("transformer"));
-        Assert.Contains("is a transformer", Assert.Throws<UserError>(() => TrainingDenoiser.Open(folder.Path)).Message);
+        Assert.Contains("config.json", Assert.Throws<UserError>(() => TrainingDenoiser.Open(folder.Path)).Message);
     }
 
     private static void Matches(string set, string model, string method)

@@ -92,7 +92,7 @@ public sealed class PolicyGradientStepTests : IDisposable
 
     private (float[] Gradient, StepMetrics Metrics) Run(int microBatch, double guidance, Func<PolicyTransition, TrainingLoss> loss, double weight = 1, SessionSettings? settings = null)
     {
-        using var step = new PolicyGradientStep(policy, pipeline.Table, pipeline.Text, guidance, microBatch, loss, settings ?? Settings);
+        using var step = new PolicyGradientStep(policy, pipeline.Text, guidance, microBatch, loss, settings ?? Settings);
         var sum = new Gradients(policy.Adapters.All.Length);
         var metrics = step.Accumulate(transitions, sum, weight);
         return (sum.Values.ToArray(), metrics);

@@ -1,0 +1,174 @@
+using OrtRlhf.Learning;
+using OrtRlhf.Learning.Advantages;
+using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Learning.Schedulers;
+using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Sampling;
+
+namespace OrtRlhf.Tuning.Methods;
+
+/// <summary>
+/// DiffusionNFT (<see cref="Nft"/>): the old policy, which follows the trained one, draws images by any sampler; these are noised again to the sampler's times, and
+/// the policy is trained to tell the good ones from the bad ones there. No log-probabilities, no paths. The output is guided here as it is in sampling; with
+/// a guidance of 1 it is the paper's.
+/// </summary>
+internal sealed class NftMethod : ITuningMethod
+{
+    private const string Old = "old policy", Rounds = "rounds";
+    private readonly TuningParts parts;
+    private readonly NftOptions nft;
+    private readonly TrainingStep step;
+    private readonly Func<double, ForwardStep> forward;
+    private readonly double[] times;
+    private readonly float[] old;
+    private int rounds;
+
+    /// <summary>Builds the training graph.</summary>
+    /// <exception cref="Graph.UserError">The model cannot be differentiated.</exception>
+    public NftMethod(TuningParts parts)
+    {
+        var options = parts.Options;
+        this.parts = parts;
+        nft = new() { Beta = options.NftBeta, KlWeight = options.KlWeight, AdvantageClip = options.AdvantageClip };
+        forward = parts.Policy.Model.Forward();
+        times = [.. parts.Pipeline.Steps.Times];
+        old = parts.Policy.Adapters.All.ToArray();
+        var (g, withReference) = (parts.Pipeline.GuidanceScale, options.KlWeight > 0);
+        step = new(parts.Policy, parts.Pipeline.Text, g != 1, options.MicroBatch, ["weight"], batch => GuidedGraph.Build(parts.Policy, batch, g, withReference, Loss, options.Session.Gradients), options.Session);
+    }
+
+    /// <inheritdoc/>
+    public EpochMetrics Run(int epoch, EpochClock clock, CancellationToken cancellation)
+    {
+        var options = parts.Options;
+        step.Reset();
+        var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
+        Collected collected = null!;
+        TrainingRow[][] rows = [];
+        AsOld(() =>
+        {
+            collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, keepSteps: false);
+            rows = clock.Time(TuningStage.Updating, () => Rows(epoch, collected, cancellation));
+        });
+        var updates = clock.Time(TuningStage.Updating, () => Update(epoch, rows, cancellation));
+        Follow();
+        return new EpochMetrics
+        {
+            Epoch = epoch,
+            Images = (long)epoch * options.Images,
+            Reward = RewardSpread.Of(collected.Scores.Total),
+            Rewards = collected.Means(),
+            Loss = Mean("loss"),
+            GradientNorm = updates.Count > 0 ? updates.Average(u => u.Norm) : null,
+            LearningRate = updates.Count > 0 ? updates[^1].Rate : null,
+            Diversity = ImageDiversity.Of(collected.Images.Select(i => (i.Prompt, i.Image))),
+            Other = new Dictionary<string, double>
+            {
+                ["zeroSpreadGroups"] = Groups.ZeroSpread(collected),
+                ["oldDeviation"] = Mean("old_deviation") ?? 0,
+                ["referenceDeviation"] = Mean("kl") ?? 0,
+            },
+        };
+
+        double? Mean(string name) => updates.Count > 0 && updates[0].Metrics.Means.ContainsKey(name) ? updates.Average(u => u.Metrics.Means[name]) : null;
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyDictionary<string, float[]> Snapshot() => new Dictionary<string, float[]> { [Old] = [.. old], [Rounds] = [rounds] };
+
+    /// <inheritdoc/>
+    public void Restore(IReadOnlyDictionary<string, float[]> snapshot)
+    {
+        if (!snapshot.TryGetValue(Old, out var values) || values.Length != old.Length) throw new Graph.UserError("the checkpoint has no old policy of this model and rank; it is of another run");
+        values.CopyTo(old, 0);
+        rounds = (int)snapshot[Rounds][0];
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => step.Dispose();
+
+    private TrainingLoss Loss(GuidedOutput o)
+    {
+        var samples = NftSamples.Inputs(o.Output, withReference: false);
+        var weight = o.Output.Graph.Input("weight", Graph.ElementType.Float, o.Output.Sizes[0]);
+        return Nft.Loss(samples with { Errors = samples.Errors with { Reference = o.Reference }, Weight = weight }, nft);
+    }
+
+    // Runs something as the old policy.
+    private void AsOld(Action action)
+    {
+        var adapters = parts.Policy.Adapters;
+        var theta = adapters.All.ToArray();
+        old.CopyTo(adapters.All);
+        try
+        {
+            action();
+        }
+        finally
+        {
+            theta.CopyTo(adapters.All);
+        }
+    }
+
+    private void Follow()
+    {
+        var d = (float)Nft.OldPolicyDecay(rounds++, nft);
+        System.Numerics.Tensors.TensorPrimitives.Lerp(parts.Policy.Adapters.All, old, d, old);
+    }
+
+    // The rows of each image that carries a signal: some of the sampler's times, noise, and what the old policy says there.
+    private TrainingRow[][] Rows(int epoch, Collected collected, CancellationToken cancellation)
+    {
+        var options = parts.Options;
+        var advantages = Advantage.PerGroup(collected.Scores.Total, Groups.Of(collected), parts.Reward.Name, options.AdvantageBaseline == AdvantageBaseline.GroupMean);
+        var rewards = Nft.Rewards(advantages, nft);
+        var length = parts.Policy.Model.Latent.Count;
+        var (places, noisy, fields) = (new List<int>(), new List<NoisyLatent>(), new List<(string, ReadOnlyMemory<float>)[]>());
+        foreach (var (i, image) in collected.Images.Index().Where(entry => advantages[entry.Index] != 0))
+        {
+            var (trajectory, chosen) = (image.Trajectory, Times(epoch, image.Trajectory));
+            var noise = new float[chosen.Length * length];
+            new Philox(options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.ForwardNoise).FillGaussian(noise);
+            foreach (var (k, time) in chosen.Index())
+            {
+                var at = forward(time);
+                float[] x = new float[length], target = new float[length];
+                at.AddNoise(trajectory.Latents, noise.AsSpan(k * length, length), x);
+                at.Target(trajectory.Latents, noise.AsSpan(k * length, length), target);
+                places.Add(i);
+                noisy.Add(new(image.Prompt, x, time));
+                fields.Add([("target", target), TrainingRow.Number("reward", rewards[i]), TrainingRow.Number("error_scale", at.ErrorScale), TrainingRow.Number("weight", 1)]);
+            }
+        }
+        var outputs = noisy.Count == 0 ? [] : parts.Pipeline.Outputs(noisy, cancellation);
+        var rows = places.Select((place, k) => (place, Row: new TrainingRow(noisy[k], [.. fields[k], ("old_output", outputs[k])]))).ToLookup(entry => entry.place, entry => entry.Row);
+        return [.. Enumerable.Range(0, collected.Images.Length).Select(i => rows[i].ToArray())];
+    }
+
+    private double[] Times(int epoch, Trajectory trajectory)
+    {
+        var count = (int)Math.Max(1, Math.Round(parts.Options.TimestepFraction * times.Length));
+        var shuffled = (double[])times.Clone();
+        new Philox(parts.Options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps).Shuffle<double>(shuffled);
+        return shuffled[..count];
+    }
+
+    private List<(StepMetrics Metrics, double Norm, double Rate)> Update(int epoch, TrainingRow[][] rows, CancellationToken cancellation)
+    {
+        var options = parts.Options;
+        var results = new List<(StepMetrics, double, double)>();
+        foreach (var (part, of, chosen) in UpdateParts.Of(options, epoch, rows.Length))
+        {
+            parts.Report(TuningStage.Updating, epoch, part, of);
+            TrainingRow[][] signal = [.. chosen.Select(i => rows[i]).Where(r => r.Length > 0)];
+            if (signal.Length == 0) continue;
+            parts.Learner.Gradient.Clear();
+            var metrics = step.Accumulate([.. signal.SelectMany(r => r)], parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
+            var (norm, rate) = parts.Learner.Step();
+            results.Add((metrics, norm, rate));
+        }
+        parts.Report(TuningStage.Updating, epoch, options.UpdatesPerEpoch, options.UpdatesPerEpoch);
+        return results;
+    }
+}

@@ -1,0 +1,181 @@
+using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Graph;
+using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Sessions;
+
+namespace OrtRlhf.Tuning.Methods;
+
+/// <summary>Means of a graph's scalar outputs over rows, and the largest deviation of the ratio from 1.</summary>
+/// <param name="Means">Mean of each scalar by its output's name; <c>loss</c> among them.</param>
+/// <param name="RatioDeviation">Largest |ratio - 1|; 0 of a graph without one.</param>
+public sealed record StepMetrics(IReadOnlyDictionary<string, double> Means, double RatioDeviation);
+
+/// <summary>A row of a training graph.</summary>
+/// <param name="At">Where the denoiser is evaluated.</param>
+/// <param name="Fields">The method's fields: a number for each place of their inputs' rows.</param>
+public sealed record TrainingRow(NoisyLatent At, params IReadOnlyList<(string Name, ReadOnlyMemory<float> Values)> Fields)
+{
+    /// <summary>A field of one number.</summary>
+    public static (string, ReadOnlyMemory<float>) Number(string name, double value) => (name, new[] { (float)value });
+}
+
+/// <summary>
+/// Gradients of a loss over any number of rows, a micro-batch at a time through a training graph of fixed shape, of which each worker has a session; the last
+/// micro-batch is filled up with rows whose weight is 0. Gradients are summed in the order of the rows.
+/// </summary>
+public sealed class TrainingStep : IDisposable
+{
+    private readonly int _batch;
+    private readonly TextEmbeddings _text;
+    private readonly WorkerPool<Worker> _workers;
+    private readonly LossScale? _scale;
+
+    /// <summary>Builds the training graph and loads it.</summary>
+    /// <param name="policy">Model and adapters.</param>
+    /// <param name="text">Embeddings of the prompts.</param>
+    /// <param name="guided">Whether the graph runs each row without the prompt, too.</param>
+    /// <param name="microBatch">Rows that the workers run together.</param>
+    /// <param name="weights">The fields that are 0 in rows which only fill up, where the graph has them: their loss and gradient are then 0.</param>
+    /// <param name="build">Builds the graph for a number of rows, see <see cref="GuidedGraph"/>.</param>
+    /// <param name="settings">Device, threads, workers.</param>
+    /// <exception cref="UserError">The graph cannot be differentiated or run.</exception>
+    public TrainingStep(Policy policy, TextEmbeddings text, bool guided, int microBatch, IReadOnlyList<string> weights, Func<int, OnnxGraph> build, SessionSettings settings)
+    {
+        _text = text;
+        _scale = policy.Model.Dtype == Precision.Fp16 ? new() : null;
+        var (each, count) = settings.Split(policy.Denoiser("batch").Graph);
+        count = Math.Min(count, microBatch);
+        _batch = (microBatch + count - 1) / count;
+        var graph = build(_batch);
+        _workers = new([.. Enumerable.Range(0, count).Select(_ => new Worker(graph, policy, text, guided, _batch, weights, each))]);
+    }
+
+    /// <summary>Adds the gradient of the mean loss over all rows, times a weight, to a sum.</summary>
+    /// <param name="rows">At least one.</param>
+    /// <param name="sum">Receives the gradient.</param>
+    /// <param name="weight">What the mean is multiplied by.</param>
+    /// <param name="cancellation">Stops between micro-batches.</param>
+    /// <exception cref="UserError">A loss that is not finite.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled; the sum is then incomplete.</exception>
+    public StepMetrics Accumulate(IReadOnlyList<TrainingRow> rows, Gradients sum, double weight = 1, CancellationToken cancellation = default)
+    {
+        _text.Add(rows.Select(row => row.At.Prompt));
+        var means = new SortedDictionary<string, double>(StringComparer.Ordinal);
+        var deviation = 0.0;
+        foreach (var round in rows.Chunk(_batch).Chunk(_workers.Count))
+        {
+            cancellation.ThrowIfCancellationRequested();
+            var results = new (Worker Worker, Dictionary<string, float[]> Outputs)[round.Length];
+            double scale;
+            do
+            {
+                scale = _scale?.Value ?? 1;
+                _workers.RunEach(round.Length, (worker, i) => results[i] = (worker, worker.Run(round[i], (float)scale)));
+            }
+            while (_scale is not null && !_scale.Accept(results.All(r => r.Worker.IsFinite)));
+            foreach (var (part, (worker, outputs)) in round.Zip(results))
+            {
+                sum.Add(worker.Gradients.All, weight * _batch / rows.Count / scale);
+                foreach (var (name, values) in outputs)
+                {
+                    if (values.Length != 1) continue;
+                    if (name == "ratio_deviation") deviation = Math.Max(deviation, values[0]);
+                    // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
+                    else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)(name == "loss" ? _batch / scale : part.Length) / rows.Count);
+                }
+            }
+            if (!double.IsFinite(means["loss"]) || double.IsNaN(deviation))
+                throw new UserError($"loss: expected a finite number, got {means["loss"]}; lower --learning-rate; the last checkpoint is intact");
+        }
+        return new StepMetrics(means, deviation);
+    }
+
+    /// <summary>An output of the graph that has a number a row.</summary>
+    /// <param name="rows">The rows.</param>
+    /// <param name="output">Its name.</param>
+    /// <param name="cancellation">Stops between micro-batches.</param>
+    /// <returns>A number for each row.</returns>
+    public float[] PerRow(IReadOnlyList<TrainingRow> rows, string output, CancellationToken cancellation)
+    {
+        _text.Add(rows.Select(row => row.At.Prompt));
+        var result = new float[rows.Count];
+        foreach (var (first, round) in rows.Chunk(_batch).Chunk(_workers.Count).Index())
+        {
+            cancellation.ThrowIfCancellationRequested();
+            _workers.RunEach(round.Length, (worker, i) =>
+                worker.Run(round[i], 1)[output].AsSpan(0, round[i].Length).CopyTo(result.AsSpan(((first * _workers.Count) + i) * _batch)));
+        }
+        return result;
+    }
+
+    /// <summary>Begins an epoch: what a run that is resumed here does not know is forgotten.</summary>
+    public void Reset() => _scale?.Reset();
+
+    /// <inheritdoc/>
+    public void Dispose() => _workers.Dispose();
+
+    /// <summary>A session of the training graph with its inputs and gradients.</summary>
+    private sealed class Worker : IDisposable
+    {
+        private readonly int _batch;
+        private readonly IReadOnlyList<string> _weights;
+        private readonly LatentSize _latent;
+        private readonly TextEmbeddings _text;
+        private readonly GraphSession _session;
+        private readonly GuidedDenoiser.Batch _model;
+        private readonly Dictionary<string, float[]> _fields = new(StringComparer.Ordinal);
+        private readonly (string Name, OrtValue Value)[] _inputs;
+
+        public Worker(OnnxGraph graph, Policy policy, TextEmbeddings text, bool guided, int batch, IReadOnlyList<string> weights, SessionSettings settings)
+        {
+            (_batch, _weights, _latent, _text) = (batch, weights, policy.Model.Latent, text);
+            Gradients = policy.Adapters.Like();
+            _session = new GraphSession(graph, settings).Bind(policy.Adapters).BindOutputs(Gradients, TrainingGraph.GradientSuffix);
+            _model = new GuidedDenoiser.Batch(batch, guided, _latent, text);
+            var known = _session.Inputs.ToHashSet(StringComparer.Ordinal);
+            foreach (var input in _model.Inputs.Where(i => !known.Contains(i.Name))) input.Value.Dispose();
+            _inputs = [.. _model.Inputs.Where(i => known.Contains(i.Name))];
+            var others = known.Except(_inputs.Select(i => i.Name)).Except(policy.Adapters.Names).Order(StringComparer.Ordinal).Select(name => (Name: name, graph[name].Shape!.Sizes)).ToArray();
+            foreach (var (name, sizes) in others) _fields[name] = new float[sizes.Aggregate(1L, (a, b) => a * b)];
+            _inputs = [.. _inputs, .. others.Select(field => (field.Name, _fields[field.Name].ToOrt(field.Sizes)))];
+        }
+
+        public ParameterBuffer Gradients { get; }
+
+        /// <summary>Whether the gradients are; NaN and infinities carry into a sum.</summary>
+        public bool IsFinite => float.IsFinite(System.Numerics.Tensors.TensorPrimitives.SumOfMagnitudes<float>(Gradients.All));
+
+        public Dictionary<string, float[]> Run(TrainingRow[] part, float scale)
+        {
+            if (_fields.TryGetValue(GuidedGraph.LossScale, out var factor)) factor[0] = scale;
+            Fill(part);
+            return _session.Run(_inputs);
+        }
+
+        public void Dispose()
+        {
+            _session.Dispose();
+            foreach (var (_, value) in _inputs) value.Dispose();
+            Gradients.Dispose();
+        }
+
+        private void Fill(TrainingRow[] part)
+        {
+            var length = _latent.Count;
+            var (x, times, prompts) = (new float[_batch * length], new double[_batch], new string[_batch]);
+            for (var i = 0; i < _batch; i++)
+            {
+                var (at, fields) = part[Math.Min(i, part.Length - 1)];
+                at.X.Span.CopyTo(x.AsSpan(i * length));
+                (times[i], prompts[i]) = (at.Time, at.Prompt);
+                foreach (var (name, values) in fields)
+                    if (_fields.TryGetValue(name, out var field)) values.Span.CopyTo(field.AsSpan(i * values.Length));
+                if (i < part.Length) continue;
+                foreach (var name in _weights)
+                    if (_fields.TryGetValue(name, out var weight)) weight[i] = 0;
+            }
+            _model.Fill(x, times, prompts, _text);
+        }
+    }
+}
