@@ -105,6 +105,8 @@ internal static class TinyModel
     {
         Write(folder);
         Flow(folder, "\"shift\":1.0");
+        var index = Path.Combine(folder, "model_index.json");
+        File.WriteAllText(index, File.ReadAllText(index).Replace("DDIMScheduler", "FlowMatchEulerDiscreteScheduler"));
         return folder;
     }
 

@@ -43,20 +43,21 @@ public static class ComponentGraphs
     /// <param name="name">Its name in the pipeline, see <see cref="NameOf"/>.</param>
     /// <param name="weights">Its weights, of the element type that the graphs shall have.</param>
     /// <param name="hiddenStates">Whether a text encoder gives the states of each layer, as pipelines of two text encoders need.</param>
+    /// <param name="isFlow">Whether a U-Net is a flow's: its timesteps are then no whole numbers.</param>
     /// <exception cref="UserError">A class or an option is not supported (names it), or weights are missing or have other shapes.</exception>
-    public static IReadOnlyList<ComponentGraph> Build(ComponentFolder folder, string name, Weights weights, bool hiddenStates = false)
+    public static IReadOnlyList<ComponentGraph> Build(ComponentFolder folder, string name, Weights weights, bool hiddenStates = false, bool isFlow = false)
     {
         folder.Expect([.. Classes]);
-        return [.. Table[folder.ClassName].Build(new Source(folder.Config, name, weights, hiddenStates)).Select(g => new ComponentGraph(g.Place, g.Graph))];
+        return [.. Table[folder.ClassName].Build(new Source(folder.Config, name, weights, hiddenStates, isFlow ? ElementType.Float : ElementType.Int64)).Select(g => new ComponentGraph(g.Place, g.Graph))];
     }
 
-    private sealed record Source(string Config, string Name, Weights Weights, bool HiddenStates);
+    private sealed record Source(string Config, string Name, Weights Weights, bool HiddenStates, ElementType Time);
 
     private static IEnumerable<(string, OnnxGraph)> UNet2DCondition(Source s) =>
-        [(s.Name, UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width", "sequence_length"))];
+        [(s.Name, UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width", "sequence_length", s.Time))];
 
     private static IEnumerable<(string, OnnxGraph)> UNet2D(Source s) =>
-        [(s.Name, UNet2DModel.Build(UNet2DConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width"))];
+        [(s.Name, UNet2DModel.Build(UNet2DConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width", s.Time))];
 
     private static IEnumerable<(string, OnnxGraph)> SD3(Source s) =>
         [(s.Name, SD3Transformer2DModel.Build(SD3Transformer2DConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width", "sequence_length"))];

@@ -40,6 +40,7 @@ public sealed class ImportPlan
     private readonly List<ComponentGraph> _graphs = [];
     private readonly List<ImportedFile> _files = [];
     private readonly List<string> _leftOut = [];
+    private bool _isFlow;
 
     private ImportPlan(string folder) => Folder = folder;
 
@@ -78,6 +79,7 @@ public sealed class ImportPlan
     private void AddPipeline(ModelIndex index, ImportOptions options)
     {
         Copy("", ModelIndex.FileName);
+        _isFlow = index.ClassOf("scheduler").StartsWith("FlowMatch", StringComparison.Ordinal);
         foreach (var name in index.Components.Order(StringComparer.Ordinal))
         {
             if (index.Has(name)) Add(name, index.ClassOf(name), options);
@@ -114,7 +116,7 @@ public sealed class ImportPlan
         name ??= component.IsOnnx ? "" : ComponentGraphs.NameOf(component.ClassName);
         IReadOnlyList<ComponentGraph> graphs = component.IsOnnx
             ? [new ComponentGraph(name, Exported(component, options.Type))]
-            : ComponentGraphs.Build(component, name, component.Weights(options.Type ?? ElementType.Float), hiddenStates);
+            : ComponentGraphs.Build(component, name, component.Weights(options.Type ?? ElementType.Float), hiddenStates, _isFlow);
         var denoiser = ComponentGraphs.IsDenoiser(component.ClassName);
         if (options.Lora is { } lora && (denoiser || component is { IsOnnx: true, Name: "unet" or "transformer" }))
         {

@@ -70,25 +70,8 @@ public static class ModelInspection
             || t.Key.StartsWith(part == Decoder ? "post_quant_conv." : "quant_conv.", StringComparison.Ordinal)).Sum(t => t.Value.Count);
     }
 
-    /// <summary>The graphs of a component that we know how to build.</summary>
-    private static List<(string Part, OnnxGraph Graph)> Graphs(ComponentFolder component)
-    {
-        var (config, weights) = (component.Config, component.Weights());
-        switch (component.ClassName)
-        {
-            case "UNet2DConditionModel": return [("", UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(config), weights))];
-            case "UNet2DModel": return [("", UNet2DModel.Build(UNet2DConfig.Parse(config), weights))];
-            case "CLIPTextModel": return [("", ClipTextModel.Build(ClipTextConfig.Parse(config), weights))];
-            case "CLIPTextModelWithProjection": return [("", ClipTextModel.Build(ClipTextConfig.Parse(config), weights, projection: true))];
-            case "CLIPModel": return [("", ClipModel.Build(ClipConfig.Parse(config), weights))];
-            case "AutoencoderKL":
-                var kl = AutoencoderKlConfig.Parse(config);
-                return [(Decoder, AutoencoderKl.BuildDecoder(kl, weights)), (Encoder, AutoencoderKl.BuildEncoder(kl, weights))];
-            case "AutoencoderTiny":
-                var tiny = AutoencoderTinyConfig.Parse(config);
-                return [(Decoder, AutoencoderTiny.BuildDecoder(tiny, weights)), (Encoder, AutoencoderTiny.BuildEncoder(tiny, weights))];
-            default:
-                throw new UserError($"class {(component.ClassName.Length == 0 ? "not said in config.json" : component.ClassName)} cannot be built here; UNet2DConditionModel, UNet2DModel, AutoencoderKL, AutoencoderTiny, CLIPTextModel and CLIPModel can");
-        }
-    }
+    /// <summary>The graphs of a component that we know how to build; both towers of CLIP are one.</summary>
+    private static List<(string Part, OnnxGraph Graph)> Graphs(ComponentFolder component) => ComponentGraphs.Classes.Contains(component.ClassName)
+        ? [.. ComponentGraphs.Build(component, "", component.Weights()).Where(g => g.Place is "" or Decoder or Encoder).Select(g => (g.Place, g.Graph))]
+        : throw new UserError($"class {(component.ClassName.Length == 0 ? "not said in config.json" : component.ClassName)} cannot be built here; {string.Join(", ", ComponentGraphs.Classes)} can");
 }

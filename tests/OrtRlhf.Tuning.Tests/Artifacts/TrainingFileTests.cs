@@ -115,7 +115,7 @@ public class TrainingFileTests
 
     [Theory]
     [InlineData("dpo", 3, "expected an even number, got 3")]
-    [InlineData("ppo", 2, "expected mse, ddpo, reinforce, dpo, ipo, kto, got 'ppo'")]
+    [InlineData("ppo", 2, "expected mse, ddpo, flow-grpo, nft, reinforce, dpo, ipo, kto, got 'ppo'")]
     [InlineData("mse", 0, "batch size: expected 1 to 65536, got 0")]
     public void BadOptions_ThrowAndNameTheFault(string method, int batch, string message) =>
         Assert.Contains(message, Assert.Throws<UserError>(() => new TrainingFileOptions { Method = method, BatchSize = batch }.Validate()).Message);

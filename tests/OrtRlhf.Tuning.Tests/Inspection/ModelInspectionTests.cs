@@ -24,7 +24,7 @@ public class ModelInspectionTests
         Assert.Equal(weights.Values.Sum(t => t.Count), unet.Parameters);
         Assert.Equal(["float"], unet.Types);
         Assert.Equal(["sample", "timestep", "encoder_hidden_states"], unet.Inputs.Select(i => i.Name));
-        Assert.Equal(["batch", "4", "height", "width"], unet.Inputs[0].Shape!);
+        Assert.Equal(["batch_size", "4", "height", "width"], unet.Inputs[0].Shape!);
         Assert.Equal("int64", unet.Inputs[1].Type);
         Assert.Equal("out_sample", Assert.Single(unet.Outputs).Name);
         Assert.Equal(SafetensorsFile.Open(Golden.At("sd1-tiny/lora.safetensors")).Tensors.Keys.Where(k => k.Contains("lora_A", StringComparison.Ordinal)).Select(k => k["unet.".Length..^".lora_A.weight".Length]).Order(StringComparer.Ordinal),

@@ -173,11 +173,12 @@ public class FlowPipelineTests
     [Theory]
     [InlineData("sd3")]
     [InlineData("flux")]
+    [InlineData("unet")]
     public void Import_InOptimumsLayout_DrawsAndTrainsTheSame(string kind)
     {
         using var folder = new TempFolder();
         var options = new ModelOptions { MaxSequenceLength = 7, ImageSize = new(16, 16) };
-        var source = kind == "sd3" ? TinyModel.WriteSD3(folder.At("m")) : TinyModel.WriteFlux(folder.At("m"));
+        var source = kind switch { "sd3" => TinyModel.WriteSD3(folder.At("m")), "flux" => TinyModel.WriteFlux(folder.At("m")), _ => TinyModel.WriteFlowUNet(folder.At("m")) };
         CheckpointImport.Write(ImportPlan.Make(source, new ImportOptions()), folder.At("onnx"));
         var (model, exported) = (ImageModel.Open(source, options), ImageModel.Open(folder.At("onnx"), options));
         Numbers.Close(Draw(model), Draw(exported), 1e-4);
@@ -187,7 +188,7 @@ public class FlowPipelineTests
         static float[] Draw(ImageModel model)
         {
             using var policy = Policy.OfBase(model);
-            using var pipeline = new Pipeline(policy, new SamplingOptions { Steps = 2 }, OneThread);
+            using var pipeline = new Pipeline(policy, new SamplingOptions { Steps = 3 }, OneThread);
             return pipeline.Sample(Requests[..1])[0].Trajectory.Latents;
         }
     }
