@@ -172,6 +172,17 @@ public sealed class Tensor
         });
     }
 
+    /// <summary>A weight as Float16, converted when asked for; one beyond the largest half, 65504, is an error then.</summary>
+    /// <param name="name">Its name, for the error.</param>
+    public Tensor InHalves(string name) => Type == ElementType.Float16 ? this : new(ElementType.Float16, Dims, () =>
+    {
+        const ushort Infinity = 0x7C00, NegativeInfinity = 0xFC00;
+        var halves = As(ElementType.Float16).Bytes();
+        return MemoryMarshal.Cast<byte, ushort>(halves.AsSpan()).ContainsAny(Infinity, NegativeInfinity)
+            ? throw new UserError($"weight '{name}': has numbers beyond 65504, the largest half; take the model in single precision")
+            : halves;
+    });
+
     /// <summary>The same elements under other sizes of the same count.</summary>
     public Tensor Reshaped(params ReadOnlySpan<long> dims) =>
         IsInMemory ? new(Type, dims.ToArray(), Bytes()) : new(Type, dims.ToArray(), _bytes);

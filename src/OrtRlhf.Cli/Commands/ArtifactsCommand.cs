@@ -5,6 +5,7 @@ using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning.Algorithms;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Artifacts;
+using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Cli.Commands;
 
@@ -44,6 +45,9 @@ internal sealed class ArtifactsCommand : ICommand
 
     [Section(Method), Option("beta", MetaValue = "X", HelpText = "beta of dpo, ipo and kto. Default 2000.")]
     public double? Beta { get; set; }
+
+    [Section(Files), Option("dtype", MetaValue = "NAME", HelpText = "fp32, or fp16: the weights lie in the file as halves, half its size, and are made fp32 where they are used. Default fp32.")]
+    public string? Dtype { get; set; }
 
     [Section(Adapters), Option("lora-rank", MetaValue = "N", HelpText = "Rank of the adapters. Default 4.")]
     public int? LoraRank { get; set; }
@@ -122,6 +126,7 @@ internal sealed class ArtifactsCommand : ICommand
             Beta = Beta ?? options.Beta,
             Sizes = new DenoiserSizes(Height, Width, TextTokens),
             Seed = Seed ?? 0,
+            Dtype = Choice.Of<Precision>("dtype", Dtype) ?? Precision.Fp32,
         };
         try
         {

@@ -70,7 +70,7 @@ internal abstract class ModelCommand : ICommand
     [Section(Device), Option("workers", MetaValue = "N", HelpText = "Sessions that work side by side on parts of a batch, each with its share of the threads. Default one a thread for small models (64 MiB), else 1.")]
     public int? Workers { get; set; }
 
-    [Section(Device), Option("dtype", MetaValue = "NAME", HelpText = "Precision of the denoiser: fp32, or fp16 (half the memory, faster on most GPUs; adapters, losses and log-probs stay in fp32). Default fp32, which is faster on a CPU.")]
+    [Section(Device), Option("dtype", MetaValue = "NAME", HelpText = "Precision of the denoiser's weights: fp32, or fp16 (half their memory; all is computed in fp32, so that results stay within the rounding of the weights). Default fp32, which is faster.")]
     public string? Dtype { get; set; }
 
     [Section(Device), Option("low-memory", HelpText = "Weights mapped from one file, without faster copies: about half the memory, slower.")]
@@ -116,7 +116,7 @@ internal abstract class ModelCommand : ICommand
             Dtype = Choice.Of<Precision>("dtype", Dtype) ?? defaults.Dtype,
         };
         if (options.Dtype == Precision.Fp16 && DeviceName is (null or "cpu"))
-            Console.Error.WriteLine("note: --dtype fp16: a CPU has no half-precision kernels; it rounds to halves between operators in fp32, which is slower than --dtype fp32");
+            Console.Error.WriteLine("note: --dtype fp16: on a CPU it saves the memory of half the weights, not time: they are made fp32 at each use");
         return options;
     }
 

@@ -1,4 +1,5 @@
 using OrtRlhf.Graph.Expressions;
+using OrtRlhf.Graph.Passes;
 
 namespace OrtRlhf.Graph.Gradients;
 
@@ -25,8 +26,9 @@ public sealed class NodeGradient
     /// <summary>Its graph, to which a rule adds the backward nodes.</summary>
     public OnnxGraph Graph => Node.Graph;
 
-    /// <summary>An input that must be there.</summary>
-    public Value In(int index) => Node.Input(index) ?? throw new UserError($"{Node}: input {index} is missing");
+    /// <summary>An input that must be there. A weight that lies as halves is made single anew, so that it is not kept from the forward pass on.</summary>
+    public Value In(int index) => Node.Input(index) is not { } input ? throw new UserError($"{Node}: input {index} is missing")
+        : WeightsInHalves.HalfOf(input) is { } half ? Functions.Cast(half, input.Type) : input;
 
     /// <summary>An output; one that the node left out is added to it.</summary>
     public Value Out(int index)

@@ -30,14 +30,4 @@ public static class Boundary
         graph.Outputs.Remove(given);
         graph.Outputs.Insert(place, given);
     }
-
-    /// <summary>Gives a half-precision model inputs and outputs of type float, so that whoever feeds it need not know its precision; parameters stay as they are.</summary>
-    /// <returns>The same graph.</returns>
-    public static OnnxGraph InFloats(OnnxGraph graph)
-    {
-        foreach (var input in graph.Inputs.Where(i => i is { Type: ElementType.Float16, Data: null }).ToList()) Take(graph, input, ElementType.Float);
-        foreach (var output in graph.Outputs.Where(o => o.Type == ElementType.Float16).ToList()) Give(graph, output, ElementType.Float);
-        graph.Sort();
-        return graph;
-    }
 }

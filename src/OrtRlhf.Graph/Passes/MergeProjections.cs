@@ -20,8 +20,8 @@ public static class MergeProjections
             if (merged.Contains(node)) return true;
             if (!groups.TryGetValue(node, out var group)) return false;
             using var scope = graph.Scope(Module(node));
-            var weights = group.Select(n => n.Inputs[1]!.Data!).ToArray();
-            var parts = Functions.MatMul(node.Inputs[0]!, graph.Constant(SideBySide(weights))).Split(-1, [.. weights.Select(w => w.Dims[1])]);
+            var weights = group.Select(n => Matrix(n)!.Data!).ToArray();
+            var parts = Functions.MatMul(node.Inputs[0]!, Functions.Cast(graph.Constant(SideBySide(weights)), node.Inputs[1]!.Type)).Split(-1, [.. weights.Select(w => w.Dims[1])]);
             for (var i = 0; i < group.Length; i++) graph.Redirect(group[i].Output, parts[i], readers);
             return true;
         });
@@ -29,8 +29,10 @@ public static class MergeProjections
         return merged.Count;
     }
 
-    private static bool IsProjection(Node node) => node is { Op: "MatMul", Domain.Length: 0 } && node.Inputs[1] is { IsConstant: true, Data.Dims.Length: 2 }
-        && node.Inputs[0]!.Shape is { Rank: >= 2 };
+    private static bool IsProjection(Node node) => node is { Op: "MatMul", Domain.Length: 0 } && Matrix(node) is { Data.Dims.Length: 2 } && node.Inputs[0]!.Shape is { Rank: >= 2 };
+
+    // The constant that a product is by, or that what it is by is made of.
+    private static Value? Matrix(Node node) => node.Inputs[1] is { IsConstant: true } constant ? constant : WeightsInHalves.HalfOf(node.Inputs[1]);
 
     /// <summary>The module that a layer belongs to: <c>/mid/attn1</c> of <c>/mid/attn1/to_q/MatMul</c>.</summary>
     private static string Module(Node node)

@@ -15,16 +15,15 @@ public static class ExportedGraph
     /// <param name="output">Name of the output to keep; it becomes a Float.</param>
     /// <param name="sizes">Shapes of inputs to freeze, 0 for a size that the graph has fixed itself; null leaves dimensions open.</param>
     /// <param name="others">Names of further outputs to keep, after that one.</param>
-    /// <param name="keepHalves">Whether a half-precision model computes in halves; else they are widened.</param>
     /// <exception cref="UserError">The graph is not valid, has other inputs or outputs, or cannot have those sizes.</exception>
     public static OnnxGraph Read(
         ComponentFolder folder, IReadOnlyList<(string Name, ElementType Type)> inputs, string output, IReadOnlyDictionary<string, long[]>? sizes = null,
-        IReadOnlyList<string>? others = null, bool keepHalves = false)
+        IReadOnlyList<string>? others = null)
     {
         var graph = folder.ReadGraph();
         graph.Name = folder.Name;
         RaiseOpset.Apply(graph);
-        if (!keepHalves) WidenHalves.Apply(graph);
+        WidenHalves.Apply(graph);
         RemoveEmptyAdapters(graph);
         var have = graph.Inputs.Where(i => i.Data is null).Select(i => i.Name).ToList();
         if (!have.ToHashSet().SetEquals(inputs.Select(i => i.Name)))

@@ -73,7 +73,7 @@ public sealed class ImportPlan
         else if (IsModel(folder)) plan.AddModel(ComponentFolder.Open(folder, new DirectoryInfo(folder).Name), null, options, hiddenStates: false);
         else plan.AddSubfolders(options);
         if (plan._graphs.Count > 0) return plan;
-        throw new UserError($"model '{folder}': nothing to import; expected {ModelIndex.FileName}, or subfolders with a config.json, or a config.json with weights, as save_pretrained of diffusers and transformers writes them");
+        throw new UserError($"model '{folder}': nothing to import; expected {ModelIndex.FileName}, or subfolders with a config.json, or a config.json with weights, as save_pretrained of diffusers and transformers writes them, or an export's model.onnx in their places");
     }
 
     private void AddPipeline(ModelIndex index, ImportOptions options)
@@ -138,8 +138,7 @@ public sealed class ImportPlan
         var graph = component.ReadGraph();
         ExportedGraph.RemoveEmptyAdapters(graph);
         if (type == ElementType.Float) WidenHalves.Apply(graph);
-        else if (type == ElementType.Float16 && graph.Constants.Any(c => c.Type == ElementType.Float && c.Data!.Count > 1))
-            throw new UserError($"{component.Name}: '{component.Path}' is an ONNX model in single precision; import the checkpoint it was made of, or leave --dtype out");
+        else if (type == ElementType.Float16) KeepInHalves.Apply(graph);
         return graph;
     }
 

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using OrtRlhf.Graph;
 
 namespace OrtRlhf.Models;
@@ -6,7 +5,6 @@ namespace OrtRlhf.Models;
 /// <summary>Where a model's weights come from, and whether a graph takes them as constants or as parameters to train.</summary>
 public sealed class Weights
 {
-    private const ushort Infinity = 0x7C00, NegativeInfinity = 0xFC00;
     private readonly Func<string, long[], Tensor> _source;
 
     /// <summary>Makes weights from a function.</summary>
@@ -47,16 +45,8 @@ public sealed class Weights
                 throw new UserError($"weight '{name}': expected shape [{string.Join(",", shape)}] as config.json says, got [{string.Join(",", tensor.Dims)}]");
             tensor = tensor.Reshaped(shape);
         }
-        return Type == ElementType.Float16 && tensor.Type != Type ? Narrowed(name, tensor) : tensor.As(Type);
+        return Type == ElementType.Float16 ? tensor.InHalves(name) : tensor.As(Type);
     }
-
-    private static Tensor Narrowed(string name, Tensor tensor) => new(ElementType.Float16, tensor.Dims, () =>
-    {
-        var halves = tensor.As(ElementType.Float16).Bytes();
-        return MemoryMarshal.Cast<byte, ushort>(halves.AsSpan()).ContainsAny(Infinity, NegativeInfinity)
-            ? throw new UserError($"weight '{name}': has numbers beyond 65504, the largest half; take the model in single precision")
-            : halves;
-    });
 
     private static ReadOnlySpan<long> Trimmed(long[] dims) => dims.AsSpan().TrimEnd(1L);
 

@@ -41,16 +41,16 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         options.Lora.Validate();
         var method = TrainingFileMethod.All.First(m => m.Name == options.Method);
         var batch = options.BatchSize;
-        var graph = model.Build(batch, options.Sizes, options.AllWeights);
+        var graph = Denoiser(batch);
         var takesText = graph.Inputs.Any(i => i.Data is null && TextInputs.Contains(i.Name));
         var guidance = options.GuidanceScale ?? (method.IsPolicyGradient && takesText && !model.IsDistilled ? DefaultGuidance : 1);
         if (guidance > 1 && !takesText) throw new UserError("guidance scale: the model takes no text, so there is nothing to guide it by; leave it out");
-        if (guidance > 1) graph = model.Build(2 * batch, options.Sizes, options.AllWeights);
+        if (guidance > 1) graph = Denoiser(2 * batch);
 
         var reference = method.NeedsReference || options.KlWeight > 0 ? new ForwardCopy(graph, graph.Outputs[0]) : null;
         Value[] parameters = options.AllWeights
             ? [.. graph.Inputs.Where(i => i.Data is not null)]
-            : [.. InjectLora.Apply(graph, options.Lora).SelectMany(l => new[] { l.A, l.B })];
+            : [.. InjectLora.Apply(graph, options.Lora with { Type = ElementType.Float }).SelectMany(l => new[] { l.A, l.B })];
         var (m, mRef) = (graph.Outputs[0], reference?.Add("reference"));
         if (guidance > 1)
         {
@@ -71,6 +71,13 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         graph.Name = $"{options.Method} of {graph.Name}";
         TrainingFileNotes.Write(graph, method, options, guidance, [.. own.Concat(fields)], metrics);
         return new TrainingFile(graph, initial, metrics);
+
+        OnnxGraph Denoiser(long rows)
+        {
+            var built = model.Build(rows, options.Sizes, options.AllWeights);
+            if (options.Dtype == Precision.Fp16) WeightsInHalves.Apply(built);
+            return built;
+        }
 
         Value Guided(Value both)
         {

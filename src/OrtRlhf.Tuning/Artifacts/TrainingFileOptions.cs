@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Artifacts;
 
@@ -39,6 +40,9 @@ public sealed record TrainingFileOptions
     /// <summary>Seed of the adapters' initial values.</summary>
     public ulong Seed { get; init; }
 
+    /// <summary>Precision that the model's weights lie in; all is computed in single precision whatever it is. Default single.</summary>
+    public Precision Dtype { get; init; }
+
     /// <summary>Checks what no other record checks.</summary>
     /// <exception cref="UserError">One line that names every fault.</exception>
     public void Validate()
@@ -54,6 +58,7 @@ public sealed record TrainingFileOptions
         if (KlWeight != 0 && method is { IsPolicyGradient: false }) faults.Add($"KL weight: {Method} has none; leave it out");
         if (AllWeights && (method is { NeedsReference: true } || KlWeight != 0))
             faults.Add($"all weights: {Method} compares with the model without adapters, which is gone when every weight is trained; train adapters");
+        if (AllWeights && Dtype != Precision.Fp32) faults.Add("dtype: weights that are trained are single precision, halves lose small steps; train adapters, or take fp32");
         foreach (var (name, size) in new[] { ("height", Sizes.Height), ("width", Sizes.Width), ("text tokens", Sizes.TextTokens) })
             if (size is < 1 or > 65_536) faults.Add($"{name}: expected 1 to 65536, got {size}");
         if (faults.Count > 0) throw new UserError($"artifacts: {string.Join("; ", faults)}");

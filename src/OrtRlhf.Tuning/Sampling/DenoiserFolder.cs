@@ -1,5 +1,4 @@
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
 
@@ -44,15 +43,15 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
     /// <param name="text">The pipeline's text encoders.</param>
     /// <param name="isFlow">Whether the pipeline's scheduler is a flow's.</param>
     /// <param name="pixelsPerCell">Pixels of a cell of its latents.</param>
-    /// <param name="options">Size of the images, precision.</param>
+    /// <param name="options">Size of the images.</param>
     /// <exception cref="UserError">It is of another class, or does not fit the text encoders.</exception>
     public static DenoiserFolder Open(ComponentFolder folder, IReadOnlyList<TextEncoderFolder> text, bool isFlow, int pixelsPerCell, ModelOptions options)
     {
         var opened = folder.ClassName switch
         {
-            SD3Transformer2DConfig.ClassName => SD3(folder, text, Size(SD3Transformer2DConfig.Parse(folder.Config).InChannels), options.Dtype),
-            FluxTransformer2DConfig.ClassName => Flux(folder, text, Size(FluxTransformer2DConfig.Parse(folder.Config).InChannels / 4, FluxCells), options.Dtype),
-            _ => UNet(folder, text, Size(IsConditional(folder) ? 4 : 3), isFlow ? ElementType.Float : ElementType.Int64, options.Dtype),
+            SD3Transformer2DConfig.ClassName => SD3(folder, text, Size(SD3Transformer2DConfig.Parse(folder.Config).InChannels)),
+            FluxTransformer2DConfig.ClassName => Flux(folder, text, Size(FluxTransformer2DConfig.Parse(folder.Config).InChannels / 4, FluxCells)),
+            _ => UNet(folder, text, Size(IsConditional(folder) ? 4 : 3), isFlow ? ElementType.Float : ElementType.Int64),
         };
         var (height, width) = (opened.Latent.Height, opened.Latent.Width);
         return height % opened.PatchSize == 0 && width % opened.PatchSize == 0 ? opened
@@ -74,7 +73,7 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
         }
     }
 
-    private static DenoiserFolder UNet(ComponentFolder folder, IReadOnlyList<TextEncoderFolder> text, LatentSize latent, ElementType time, Precision dtype)
+    private static DenoiserFolder UNet(ComponentFolder folder, IReadOnlyList<TextEncoderFolder> text, LatentSize latent, ElementType time)
     {
         var ofText = IsConditional(folder);
         var tokens = TextEncoderFolder.Tokens(text);
@@ -87,57 +86,57 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
                 .. ofText ? [("encoder_hidden_states", ElementType.Float, (long[])[tokens, 0])] : Array.Empty<(string, ElementType, long[])>(),
                 .. takesSizes ? [("text_embeds", ElementType.Float, [0]), ("time_ids", ElementType.Float, (long[])[6])] : Array.Empty<(string, ElementType, long[])>(),
             ];
-            return new(b => Exported(folder, b, inputs, "out_sample", dtype), latent) { TakesSizes = takesSizes, PooledInput = takesSizes ? "text_embeds" : null };
+            return new(b => Exported(folder, b, inputs, "out_sample"), latent) { TakesSizes = takesSizes, PooledInput = takesSizes ? "text_embeds" : null };
         }
         folder.Expect(folder.Name == "unet" ? [Conditional, Unconditional] : [SD3Transformer2DConfig.ClassName, FluxTransformer2DConfig.ClassName]);
-        var weights = Weights(folder, dtype);
+        var weights = folder.Weights();
         var (height, width) = ((Dim)latent.Height, (Dim)latent.Width);
         if (!ofText)
         {
             var plain = UNet2DConfig.Parse(folder.Config);
             RequireAsMany(plain.InChannels, plain.OutChannels);
-            return new(b => Boundary.InFloats(UNet2DModel.Build(plain, weights, b, b.IsKnown ? height : (Dim?)null, b.IsKnown ? width : (Dim?)null, time)), latent);
+            return new(b => UNet2DModel.Build(plain, weights, b, b.IsKnown ? height : (Dim?)null, b.IsKnown ? width : (Dim?)null, time), latent);
         }
         var config = UNet2DConditionConfig.Parse(folder.Config);
         if (config.ClassEmbedType is not null || config.TimeCondProjDim is not null)
             throw new UserError("unet: expected a model of sample, timestep, encoder_hidden_states and, for Stable Diffusion XL, text_embeds and time_ids; one with class_labels or timestep_cond cannot be sampled yet");
         RequireAsMany(config.InChannels, config.OutChannels);
         RequireFit(config, text);
-        return new(b => Boundary.InFloats(UNet2DConditionModel.Build(config, weights, b, b.IsKnown ? height : (Dim?)null, b.IsKnown ? width : (Dim?)null, b.IsKnown ? (Dim)tokens : (Dim?)null, time)), latent)
+        return new(b => UNet2DConditionModel.Build(config, weights, b, b.IsKnown ? height : (Dim?)null, b.IsKnown ? width : (Dim?)null, b.IsKnown ? (Dim)tokens : (Dim?)null, time), latent)
         {
             TakesSizes = config.TextTime,
             PooledInput = config.TextTime ? "text_embeds" : null,
         };
     }
 
-    private static DenoiserFolder SD3(ComponentFolder folder, IReadOnlyList<TextEncoderFolder> text, LatentSize latent, Precision dtype)
+    private static DenoiserFolder SD3(ComponentFolder folder, IReadOnlyList<TextEncoderFolder> text, LatentSize latent)
     {
         var config = SD3Transformer2DConfig.Parse(folder.Config);
         RequireAsMany(config.InChannels, config.OutChannels, folder.Name);
         TextEncoderFolder.RequireFit(text, folder.Name, config.JointAttentionDim, config.PooledProjectionDim);
         var tokens = TextEncoderFolder.Tokens(text);
-        var weights = folder.IsOnnx ? null : Weights(folder, dtype);
+        var weights = folder.IsOnnx ? null : folder.Weights();
         (string, ElementType, long[])[] inputs =
         [
             ("hidden_states", ElementType.Float, [latent.Channels, latent.Height, latent.Width]), ("timestep", ElementType.Float, []),
             ("encoder_hidden_states", ElementType.Float, [tokens, config.JointAttentionDim]), ("pooled_projections", ElementType.Float, [config.PooledProjectionDim]),
         ];
         return new(b => TransformerBoundary.SD3(weights is null
-            ? Exported(folder, b, inputs, "out_hidden_states", dtype)
-            : Boundary.InFloats(SD3Transformer2DModel.Build(config, weights, b, latent.Height, latent.Width, tokens))), latent)
+            ? Exported(folder, b, inputs, "out_hidden_states")
+            : SD3Transformer2DModel.Build(config, weights, b, latent.Height, latent.Width, tokens)), latent)
         {
             PooledInput = "pooled_projections",
             PatchSize = (int)config.PatchSize,
         };
     }
 
-    private static DenoiserFolder Flux(ComponentFolder folder, IReadOnlyList<TextEncoderFolder> text, LatentSize latent, Precision dtype)
+    private static DenoiserFolder Flux(ComponentFolder folder, IReadOnlyList<TextEncoderFolder> text, LatentSize latent)
     {
         var config = FluxTransformer2DConfig.Parse(folder.Config);
         RequireAsMany(config.InChannels, config.OutChannels * config.PatchSize * config.PatchSize, folder.Name);
         TextEncoderFolder.RequireFit(text, folder.Name, config.JointAttentionDim, config.PooledProjectionDim);
         var (tokens, cells, axes) = (TextEncoderFolder.Tokens(text), latent.Height / 2 * (latent.Width / 2), config.AxesDimsRope.Count);
-        var weights = folder.IsOnnx ? null : Weights(folder, dtype);
+        var weights = folder.IsOnnx ? null : folder.Weights();
         (string, ElementType, long[])[] inputs =
         [
             ("hidden_states", ElementType.Float, [cells, config.InChannels]), ("timestep", ElementType.Float, []),
@@ -145,8 +144,8 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
             .. config.GuidanceEmbeds ? [("guidance", ElementType.Float, (long[])[])] : Array.Empty<(string, ElementType, long[])>(),
         ];
         return new(b => TransformerBoundary.Flux(weights is null
-            ? Exported(folder, b, inputs, "out_hidden_states", dtype, ("img_ids", [cells, axes]), ("txt_ids", [tokens, axes]))
-            : Boundary.InFloats(FluxTransformer2DModel.Build(config, weights, b, cells, tokens)), b, latent, tokens), latent)
+            ? Exported(folder, b, inputs, "out_hidden_states", ("img_ids", [cells, axes]), ("txt_ids", [tokens, axes]))
+            : FluxTransformer2DModel.Build(config, weights, b, cells, tokens), b, latent, tokens), latent)
         {
             PooledInput = "pooled_projections",
             PatchSize = 2,
@@ -155,8 +154,6 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
             TakesGuidance = config.GuidanceEmbeds,
         };
     }
-
-    private static Weights Weights(ComponentFolder folder, Precision dtype) => folder.Weights(dtype == Precision.Fp16 ? ElementType.Float16 : ElementType.Float);
 
     private static void RequireAsMany(long inChannels, long outChannels, string name = "unet")
     {
@@ -180,13 +177,11 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
 
     // Inputs have a row a sample; places have none.
     private static OnnxGraph Exported(
-        ComponentFolder folder, Dim batch, (string Name, ElementType Type, long[] Sizes)[] inputs, string output, Precision dtype, params (string Name, long[] Sizes)[] places)
+        ComponentFolder folder, Dim batch, (string Name, ElementType Type, long[] Sizes)[] inputs, string output, params (string Name, long[] Sizes)[] places)
     {
         var sizes = batch.IsKnown ? inputs.ToDictionary(i => i.Name, i => (long[])[batch.Size, .. i.Sizes]) : null;
         foreach (var (name, shape) in places) sizes?.Add(name, shape);
-        var graph = ExportedGraph.Read(folder, [.. inputs.Select(i => (i.Name, i.Type)), .. places.Select(p => (p.Name, ElementType.Float))], output, sizes, keepHalves: dtype == Precision.Fp16);
-        if (dtype == Precision.Fp16 && !graph.Values.Values.Any(v => v.Type == ElementType.Float16))
-            throw new UserError($"--dtype fp16: '{Path.Combine(folder.Path, "model.onnx")}' is exported in single precision; export it in half precision, give the model's weights, or take fp32");
+        var graph = ExportedGraph.Read(folder, [.. inputs.Select(i => (i.Name, i.Type)), .. places.Select(p => (p.Name, ElementType.Float))], output, sizes);
         return graph["timestep"].Shape is { Rank: 1 } ? graph
             : throw new UserError($"{folder.Name}: expected a timestep of shape [B] or [1], got a single number; export the model with a timestep a row");
     }

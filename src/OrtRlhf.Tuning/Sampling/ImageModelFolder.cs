@@ -1,4 +1,5 @@
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
 
@@ -6,7 +7,7 @@ namespace OrtRlhf.Tuning.Sampling;
 
 /// <summary>
 /// Opens a pipeline folder as an <see cref="ImageModel"/>. Each of its components is either weights with a config.json (diffusers, transformers) or a
-/// <c>model.onnx</c> (Optimum, where the decoder is <c>vae_decoder</c>); half-precision weights are widened.
+/// <c>model.onnx</c> (Optimum, where the decoder is <c>vae_decoder</c>); half-precision weights are widened, but for a denoiser's that are asked for in halves.
 /// </summary>
 internal static class ImageModelFolder
 {
@@ -45,7 +46,7 @@ internal static class ImageModelFolder
             IsDistilled = denoiser.IsDistilled,
             TakesGuidance = denoiser.TakesGuidance,
             DenoiserName = component.Name,
-            Denoiser = denoiser.Graph,
+            Denoiser = options.Dtype == Precision.Fp16 ? batch => WeightsInHalves.Apply(denoiser.Graph(batch)) : denoiser.Graph,
             Dtype = options.Dtype,
             Decoder = decoder?.Decoder,
             Encoder = decoder?.Encoder,

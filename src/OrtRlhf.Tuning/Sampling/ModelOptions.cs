@@ -7,8 +7,8 @@ public enum Precision
     Fp32,
 
     /// <summary>
-    /// Half: weights and activations; adapters, log-probabilities, losses and gradients stay in single precision. Half the memory and faster where the device
-    /// has kernels for it; a CPU has none, and is slower with it.
+    /// Half: the weights of products lie as halves, half the memory, and are made single where they are used. Activations, adapters, log-probabilities, losses and
+    /// gradients are single, so that results differ by the rounding of the weights alone. Models and exports in single precision are converted.
     /// </summary>
     Fp16,
 }

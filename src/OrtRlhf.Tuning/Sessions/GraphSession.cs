@@ -25,6 +25,12 @@ public sealed class GraphSession : IDisposable
     {
         using var options = settings.ToOptions();
         LowerComposites.Apply(graph);
+        // Else they would be made single while the model is loaded, or once for both passes, and kept so.
+        if (WeightsInHalves.Keep(graph))
+        {
+            options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "CommonSubexpressionElimination");
+            options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_EXTENDED; // layouts of convolutions are made of constants; 1.29.0 stops the process at others
+        }
         var bytes = graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0);
         try
         {

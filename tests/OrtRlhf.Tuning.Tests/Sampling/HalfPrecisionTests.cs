@@ -1,16 +1,18 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Models;
 using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Tuning.Shipping;
 using OrtRlhf.Tuning.Tests.Runs;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Tuning.Tests.Sampling;
 
-/// <summary>Denoisers that compute in halves, with adapters and losses in floats.</summary>
+/// <summary>Denoisers whose weights lie as halves, with adapters and losses in floats.</summary>
 public class HalfPrecisionTests
 {
     private static readonly ModelOptions Half = new() { Dtype = Precision.Fp16 };
@@ -42,7 +44,7 @@ public class HalfPrecisionTests
         // B has the scale alpha/r = 2 in it here: dA is the same, dB half of that of a factor in the graph.
         var errors = policy.Adapters.Names.Select(name => Numbers.Error(
             [.. golden["mse.grad." + name].ToFloats().Select(g => name.EndsWith("lora_B.weight", StringComparison.Ordinal) ? g / 2 : g)], [.. gradients[name].ToArray().Select(g => g / 1024)])).Order().ToArray();
-        Assert.True(errors[errors.Length / 2] < 1e-2 && errors[^1] < 5e-2, $"gradients: median error {errors[errors.Length / 2]:E1}, worst {errors[^1]:E1}");
+        Assert.True(errors[^1] < 1e-2, $"gradients: median error {errors[errors.Length / 2]:E1}, worst {errors[^1]:E1}");
     }
 
     [Fact]
@@ -62,18 +64,42 @@ public class HalfPrecisionTests
         static EpochMetrics Metrics(TuningOptions options) => JsonLines<EpochMetrics>.Read(new RunFolder(options.Output).Metrics)[0];
     }
 
-    [Fact]
-    public void ExportInHalves_StaysInHalves_ExportInFloats_Throws()
+    [Theory]
+    [InlineData(ElementType.Float16)]
+    [InlineData(ElementType.Float)]
+    public void Export_OfEitherPrecision_HasItsWeightsInHalves(ElementType type)
     {
         using var folder = new TempFolder();
-        var exported = TinyModel.Export(TinyModel.Write(folder.At("half")), ElementType.Float16);
+        var exported = TinyModel.Export(TinyModel.Write(folder.At("model")), type);
         using var wide = AdapterFileTests.Random(ImageModel.Open(exported), new LoraOptions { Rank = 2 });
         AdapterFile.Write(wide, folder.At("a.safetensors"));
         using var narrow = Policy.WithAdapter(ImageModel.Open(exported, Half), AdapterFile.Open(folder.At("a.safetensors")));
-        Assert.Contains(narrow.Denoiser(2).Graph.Values.Values, v => v.Type == ElementType.Float16 && v.Data is { Count: > 100 });
-        Numbers.Close(AdapterFileTests.Denoise(wide), AdapterFileTests.Denoise(narrow), 2e-2);
-        var single = ImageModel.Open(TinyModel.Export(TinyModel.Write(folder.At("single"))), Half);
-        Assert.Contains("is exported in single precision", Assert.Throws<UserError>(() => single.Denoiser("batch")).Message);
+        Assert.DoesNotContain(narrow.Denoiser(2).Graph.Nodes, n => n.Op is "Conv" or "Gemm" or "MatMul" && n.Inputs[1] is { IsConstant: true, Type: ElementType.Float });
+        var (expected, got) = (AdapterFileTests.Denoise(wide), AdapterFileTests.Denoise(narrow));
+        Numbers.Close(expected, got, 1e-2);
+        if (type == ElementType.Float) Assert.True(Numbers.Error(expected, got) > 1e-5, "nothing is in halves");
+    }
+
+    [Fact]
+    public void Import_OfAnExportInFloats_KeepsItInHalves()
+    {
+        using var folder = new TempFolder();
+        var exported = TinyModel.Export(TinyModel.Write(folder.At("model")));
+        CheckpointImport.Write(ImportPlan.Make(exported, new ImportOptions { Type = ElementType.Float16 }), folder.At("half"));
+        foreach (var part in (string[])["unet", "text_encoder", "vae_decoder"])
+        {
+            var graph = OnnxFile.Read(folder.At("half", part, "model.onnx"));
+            Assert.DoesNotContain(graph.Constants, c => c is { Type: ElementType.Float, Data.Count: > 200 });
+            Assert.All(graph.Outputs, o => Assert.Equal(ElementType.Float16, o.Type));
+        }
+        using var single = Policy.OfBase(ImageModel.Open(exported));
+        using var half = Policy.OfBase(ImageModel.Open(folder.At("half")));
+        Numbers.Close(AdapterFileTests.Denoise(single), AdapterFileTests.Denoise(half), 1e-2);
+        var options = new SamplingOptions { Steps = 2, GuidanceScale = 2, Eta = 1 };
+        using var a = new Pipeline(single, options, OneThread);
+        using var b = new Pipeline(half, options, OneThread);
+        SampleRequest[] requests = [new("a cat", 1, 0, 0)];
+        Assert.True(a.Sample(requests)[0].Image.Pixels.ToArray().Zip(b.Sample(requests)[0].Image.Pixels.ToArray()).Max(p => Math.Abs(p.First - p.Second)) < 16);
     }
 
     [Fact]

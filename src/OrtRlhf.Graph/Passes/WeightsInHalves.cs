@@ -1,0 +1,48 @@
+using OrtRlhf.Graph.Expressions;
+
+namespace OrtRlhf.Graph.Passes;
+
+/// <summary>
+/// The weights of products (MatMul, Gemm, Conv) lie as halves and are made single where they are used; all else is computed in single precision, forward and,
+/// when it is differentiated afterwards, backward. What is computed differs from the model in single precision by the rounding of the weights alone: products
+/// in halves would add theirs, layer by layer, which guidance and steep losses make several percents of a gradient. A half-precision model is widened first.
+/// Requires: no adapters yet.
+/// </summary>
+public static class WeightsInHalves
+{
+    /// <summary>Applies the pass.</summary>
+    /// <returns>The same graph.</returns>
+    /// <exception cref="UserError">When a weight is read: it has numbers beyond what halves hold.</exception>
+    public static OnnxGraph Apply(OnnxGraph graph)
+    {
+        WidenHalves.Apply(graph);
+        var singles = new Dictionary<Value, Value>();
+        graph.Rewrite(node =>
+        {
+            if (node is not { Op: "MatMul" or "Gemm" or "Conv", Domain.Length: 0 } || node.Input(1) is not { IsConstant: true, Type: ElementType.Float } weight) return false;
+            if (!singles.TryGetValue(weight, out var single))
+            {
+                // The half goes by the weight's name, which says the layer's module.
+                var name = weight.Name;
+                graph.Rename(weight, name + " in float");
+                singles[weight] = single = Functions.Cast(graph.Constant(weight.Data!.InHalves(name), name), ElementType.Float);
+            }
+            node.Inputs[1] = single;
+            return false;
+        });
+        graph.RemoveUnused();
+        return graph;
+    }
+
+    /// <summary>Declares the halves as inputs with defaults, which a runtime cannot make single beforehand, as it does with constants.</summary>
+    /// <returns>Whether there are any.</returns>
+    public static bool Keep(OnnxGraph graph)
+    {
+        var halves = graph.Nodes.Select(node => HalfOf(node.Input(1))).OfType<Value>().ToHashSet();
+        foreach (var half in halves) graph.MakeParameter(half);
+        return halves.Count > 0;
+    }
+
+    /// <summary>The half that a weight is made of; null for any other value.</summary>
+    internal static Value? HalfOf(Value? value) => value?.Producer is { Op: "Cast" } cast && cast.Input(0) is { Data: not null, Type: ElementType.Float16 } half ? half : null;
+}
