@@ -7,35 +7,35 @@ namespace OrtRlhf.Tuning.Sampling;
 
 /// <summary>
 /// What adapters in safetensors say of themselves beside A and B: PEFT's configuration in the header (<c>lora_adapter_metadata</c>, entries <c>unet.r</c>,
-/// <c>unet.lora_alpha</c>), or kohya's <c>.alpha</c> tensors. Without either, alpha is the rank.
+/// <c>unet.lora_alpha</c>, <c>text_encoder.r</c>, ...), or kohya's <c>.alpha</c> tensors. Without either, alpha is the rank.
 /// </summary>
 internal static class AdapterMetadata
 {
-    private const string Key = "lora_adapter_metadata", KohyaPrefix = KohyaNames.Prefix, Down = ".lora_down.weight", Up = ".lora_up.weight", Alpha = ".alpha";
+    private const string Key = "lora_adapter_metadata", Down = ".lora_down.weight", Up = ".lora_up.weight", Alpha = ".alpha";
 
     /// <summary>The tensors of a file in kohya's names; alpha is the rank, as B has the factor in it.</summary>
-    public static IEnumerable<KeyValuePair<string, Tensor>> Kohya(IReadOnlyList<AdapterLayer> layers) => layers.SelectMany(l => new[]
+    public static IEnumerable<KeyValuePair<string, Tensor>> Kohya(IReadOnlyList<AdapterLayer> layers)
     {
-        KeyValuePair.Create(KohyaNames.Of(l.Module) + Down, l.A), KeyValuePair.Create(KohyaNames.Of(l.Module) + Up, l.B), KeyValuePair.Create(KohyaNames.Of(l.Module) + Alpha, Tensor.Scalar((float)l.Rank)),
-    });
+        var isXl = layers.Any(l => l.Component == "text_encoder_2");
+        return layers.SelectMany(l => new[] { (Down, l.A), (Up, l.B), (Alpha, Tensor.Scalar((float)l.Rank)) }.Select(t => KeyValuePair.Create(KohyaNames.Of(l, isXl) + t.Item1, t.Item2)));
+    }
 
     /// <summary>The header of a file whose B has alpha/r in it.</summary>
-    public static Dictionary<string, string> Write(IReadOnlyList<AdapterLayer> layers, string prefix)
+    public static Dictionary<string, string> Write(IReadOnlyList<AdapterLayer> layers)
     {
-        var rank = layers.Count == 0 ? 0 : layers.Max(l => l.Rank);
-        var config = new JsonObject
+        var config = new JsonObject();
+        foreach (var component in layers.GroupBy(l => l.Component))
         {
-            [prefix + "peft_type"] = "LORA",
-            [prefix + "r"] = rank,
-            [prefix + "lora_alpha"] = rank,
-            [prefix + "bias"] = "none",
-            [prefix + "lora_dropout"] = 0.0,
-            [prefix + "target_modules"] = new JsonArray([.. layers.Select(l => JsonValue.Create(l.Module))]),
-        };
-        if (layers.Any(l => l.Rank != rank))
-        {
-            foreach (var pattern in (string[])[prefix + "rank_pattern", prefix + "alpha_pattern"])
-                config[pattern] = new JsonObject(layers.Where(l => l.Rank != rank).Select(l => KeyValuePair.Create(l.Module, (JsonNode?)l.Rank)));
+            var (prefix, rank) = (component.Key + ".", component.Max(l => l.Rank));
+            config[prefix + "peft_type"] = "LORA";
+            config[prefix + "r"] = rank;
+            config[prefix + "lora_alpha"] = rank;
+            config[prefix + "bias"] = "none";
+            config[prefix + "lora_dropout"] = 0.0;
+            config[prefix + "target_modules"] = new JsonArray([.. component.Select(l => JsonValue.Create(l.Module))]);
+            if (component.All(l => l.Rank == rank)) continue;
+            foreach (var pattern in (string[])["rank_pattern", "alpha_pattern"])
+                config[prefix + pattern] = new JsonObject(component.Where(l => l.Rank != rank).Select(l => KeyValuePair.Create(l.Module, (JsonNode?)l.Rank)));
         }
         return new Dictionary<string, string> { ["format"] = "pt", [Key] = config.ToJsonString() };
     }
@@ -44,7 +44,7 @@ internal static class AdapterMetadata
     public static (IReadOnlyList<(string Name, Tensor Data)> Tensors, Func<AdapterLayer, double>? Scale, bool IsKohya) Read(string path)
     {
         var file = SafetensorsFile.Open(path);
-        if (!file.Tensors.Keys.Any(n => n.StartsWith(KohyaPrefix, StringComparison.Ordinal)))
+        if (!file.Tensors.Keys.Any(n => KohyaNames.Prefixes.Any(p => n.StartsWith(p.Prefix, StringComparison.Ordinal))))
         {
             var names = PeftNames.Today([.. file.Tensors.Keys]);
             if (names.Values.Distinct().Count() < names.Count) throw new UserError($"adapter '{path}': names layers in two ways at once; expected one");
@@ -69,14 +69,17 @@ internal static class AdapterMetadata
             using var document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = 8 });
             var config = document.RootElement.Clone();
             if (config.ValueKind != JsonValueKind.Object) throw new JsonException();
-            // A denoiser saved alone has no prefix.
-            var prefix = ((string[])[AdapterFile.UNetPrefix, AdapterFile.TransformerPrefix]).FirstOrDefault(p => config.EnumerateObject().Any(e => e.Name.StartsWith(p, StringComparison.Ordinal))) ?? "";
-            if (Is("use_dora")) throw new UserError($"adapter '{path}': {prefix}use_dora = true; expected a plain LoRA");
-            var (alpha, root) = (Number(config, prefix + "lora_alpha"), Is("use_rslora"));
-            var patterns = config.TryGetProperty(prefix + "alpha_pattern", out var p) && p.ValueKind == JsonValueKind.Object ? p : (JsonElement?)null;
-            return layer => (Pattern(patterns, layer.Module) ?? alpha ?? layer.Rank) / (root ? Math.Sqrt(layer.Rank) : layer.Rank);
+            // A component saved alone has no prefix.
+            var alone = !config.EnumerateObject().Any(e => AdapterFile.Components.Any(c => e.Name.StartsWith(c + ".", StringComparison.Ordinal)));
+            return layer =>
+            {
+                var prefix = alone ? "" : layer.Component + ".";
+                if (Is(prefix + "use_dora")) throw new UserError($"adapter '{path}': {prefix}use_dora = true; expected a plain LoRA");
+                var patterns = config.TryGetProperty(prefix + "alpha_pattern", out var p) && p.ValueKind == JsonValueKind.Object ? p : (JsonElement?)null;
+                return (Pattern(patterns, layer.Module) ?? Number(config, prefix + "lora_alpha") ?? layer.Rank) / (Is(prefix + "use_rslora") ? Math.Sqrt(layer.Rank) : layer.Rank);
+            };
 
-            bool Is(string key) => config.TryGetProperty(prefix + key, out var value) && value.ValueKind == JsonValueKind.True;
+            bool Is(string key) => config.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.True;
         }
         catch (JsonException fault)
         {
@@ -100,12 +103,11 @@ internal static class AdapterMetadata
         foreach (var (name, tensor) in file.Tensors)
         {
             var ending = ((string[])[Down, Up, Alpha]).FirstOrDefault(e => name.EndsWith(e, StringComparison.Ordinal));
-            if (ending is null || !name.StartsWith(KohyaPrefix, StringComparison.Ordinal))
-                throw new UserError($"adapter '{path}': expected tensors named {KohyaPrefix}MODULE{Down}, {Up} and {Alpha}, layers of the denoiser, got '{name}'");
-            var module = name[KohyaPrefix.Length..^ending.Length];
-            if (ending != Alpha) tensors.Add((AdapterFile.UNetPrefix + module + (ending == Down ? AdapterFile.SuffixA : AdapterFile.SuffixB), tensor));
+            if (ending is null || KohyaNames.Parse(name[..^ending.Length]) is not { } module)
+                throw new UserError($"adapter '{path}': expected tensors named {string.Join(", ", KohyaNames.Prefixes.Select(p => p.Prefix))} and MODULE{Down}, {Up} and {Alpha}, linear layers and convolutions of the denoiser or of CLIP's text encoders, got '{name}'");
+            if (ending != Alpha) tensors.Add((module + (ending == Down ? AdapterFile.SuffixA : AdapterFile.SuffixB), tensor));
             else alphas[module] = tensor.Count == 1 ? tensor.ToFloats()[0] : throw new UserError($"adapter '{path}': '{name}': expected one number, got {tensor}");
         }
-        return (tensors, layer => alphas.TryGetValue(layer.Module, out var alpha) ? alpha / layer.Rank : 1);
+        return (tensors, layer => alphas.TryGetValue($"{layer.Component}.{layer.Module}", out var alpha) ? alpha / layer.Rank : 1);
     }
 }

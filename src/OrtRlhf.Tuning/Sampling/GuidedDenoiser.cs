@@ -31,6 +31,9 @@ public sealed class GuidedDenoiser : IDisposable
         if (adapters is not null) _session.Bind(adapters);
     }
 
+    /// <summary>Embeddings to take at each run in place of those it was made with, for a policy that is the base model at times.</summary>
+    internal Func<TextEmbeddings>? TextNow { get; init; }
+
     /// <summary>Whether each run does 2B.</summary>
     public bool IsGuided => _guidance != 1;
 
@@ -47,7 +50,7 @@ public sealed class GuidedDenoiser : IDisposable
             _batch?.Dispose();
             _batch = new Batch(count, IsGuided, _latent, _text);
         }
-        _batch.Fill(x, timesteps, prompts, _text);
+        _batch.Fill(x, timesteps, prompts, TextNow?.Invoke() ?? _text);
         var output = _session.Run(_batch.Inputs)["out_sample"];
         if (!IsGuided)
         {
@@ -75,12 +78,12 @@ public sealed class GuidedDenoiser : IDisposable
         private readonly float[] _time;
         private readonly float[][] _fields;
         private readonly bool _guided;
-        private readonly string?[] _prompts;
+        private readonly float[]?[] _rows; // what each row has, by the first of its fields
 
         public Batch(int count, bool guided, LatentSize latent, TextEmbeddings text)
         {
             var rows = guided ? 2 * count : count;
-            (Count, _guided, _prompts) = (count, guided, new string?[count]);
+            (Count, _guided, _rows) = (count, guided, new float[]?[rows]);
             var isFlow = text.Model.Flow is not null;
             (_x, _index, _time) = (new float[rows * latent.Count], new long[isFlow ? 0 : rows], new float[isFlow ? rows : 0]);
             _fields = [.. text.Fields.Select(field => new float[rows * field.Shape.Aggregate(1L, (a, b) => a * b)])];
@@ -89,7 +92,6 @@ public sealed class GuidedDenoiser : IDisposable
                 ("sample", _x.ToOrt(rows, latent.Channels, latent.Height, latent.Width)), ("timestep", isFlow ? _time.ToOrt(rows) : _index.ToOrt(rows)),
                 .. text.Fields.Zip(_fields, (field, data) => (field.Input, data.ToOrt([rows, .. field.Shape]))),
             ];
-            for (var i = 0; guided && i < count; i++) SetRow(i, text.Without);
         }
 
         public int Count { get; }
@@ -105,9 +107,8 @@ public sealed class GuidedDenoiser : IDisposable
             for (var i = 0; i < _time.Length; i++) _time[i] = (float)timesteps[i % Count];
             for (var i = 0; i < Count && _fields.Length > 0; i++)
             {
-                if (_prompts[i] == prompts[i]) continue;
+                if (_guided) SetRow(i, text.Without);
                 SetRow(first + i, text.Of(prompts[i]));
-                _prompts[i] = prompts[i];
             }
         }
 
@@ -118,6 +119,8 @@ public sealed class GuidedDenoiser : IDisposable
 
         private void SetRow(int row, float[][] fields)
         {
+            if (_rows[row] == fields[0]) return;
+            _rows[row] = fields[0];
             foreach (var (data, values) in _fields.Zip(fields)) values.CopyTo(data, row * values.Length);
         }
     }

@@ -7,26 +7,53 @@ namespace OrtRlhf.Tuning.Sampling;
 
 /// <summary>
 /// The names of kohya's adapters, <c>lora_unet_MODULE.lora_down.weight</c>: module paths with underscores for dots, either diffusers' (Stable Diffusion 1 and 2) or,
-/// for XL, those of the original code (<c>input_blocks_4_1_...</c>). Only a model can tell the dots.
+/// for XL, those of the original code (<c>input_blocks_4_1_...</c>). Only a model can tell the dots. Layers of text encoders begin with <c>lora_te_</c>, of XL's
+/// two with <c>lora_te1_</c> and <c>lora_te2_</c>; the names of CLIP's layers are known.
 /// </summary>
 internal static partial class KohyaNames
 {
     /// <summary>Put before module paths.</summary>
     public const string Prefix = "lora_unet_";
 
-    /// <summary>The name of a module.</summary>
-    public static string Of(string path) => Prefix + path.Replace('.', '_');
+    /// <summary>What is put before module paths, by component.</summary>
+    public static IReadOnlyList<(string Prefix, string Component)> Prefixes { get; } =
+        [(Prefix, "unet"), ("lora_te_", "text_encoder"), ("lora_te1_", "text_encoder"), ("lora_te2_", "text_encoder_2")];
+
+    /// <summary>The name of a layer.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="isXl">Whether there are two text encoders.</param>
+    public static string Of(AdapterLayer layer, bool isXl) => layer.Component switch
+    {
+        "text_encoder" => isXl ? "lora_te1_" : "lora_te_",
+        "text_encoder_2" => "lora_te2_",
+        _ => Prefix,
+    } + layer.Module.Replace('.', '_');
+
+    /// <summary>A name as <c>COMPONENT.MODULE</c>, the module with its dots in a text encoder and without in a denoiser; null for a name that is not kohya's.</summary>
+    public static string? Parse(string name)
+    {
+        if (Prefixes.FirstOrDefault(p => name.StartsWith(p.Prefix, StringComparison.Ordinal)) is not { Prefix: { } prefix } known) return null;
+        var module = name[prefix.Length..];
+        if (!AdapterFile.TextEncoders.Contains(known.Component)) return $"{known.Component}.{module}";
+        if (module == "text_projection") return $"{known.Component}.{module}";
+        var match = TextLayer().Match(module);
+        return match.Success ? $"{known.Component}.text_model.encoder.layers.{match.Groups[1].Value}.{match.Groups[2].Value}.{match.Groups[3].Value}" : null;
+    }
 
     /// <summary>A file with kohya's names as one with the module paths of a model.</summary>
     /// <exception cref="UserError">The model has no such module.</exception>
     public static AdapterFile Named(AdapterFile file, ImageModel model)
     {
         if (!file.HasKohyaNames) return file;
-        var paths = Paths(InjectLora.Layers(model.Denoiser("batch")));
-        return new AdapterFile(file.Path, [.. file.Layers.Select(l => l with
+        var paths = file.Layers.Count == 0 ? [] : Paths(InjectLora.Layers(model.Denoiser("batch")));
+        return file with
         {
-            Module = paths.TryGetValue(l.Module, out var path) ? path : throw new UserError($"adapter '{file.Path}': model '{model.Name}' has no layer for {Prefix}{l.Module}"),
-        })]);
+            HasKohyaNames = false,
+            Layers = [.. file.Layers.Select(l => l with
+            {
+                Module = paths.TryGetValue(l.Module, out var path) ? path : throw new UserError($"adapter '{file.Path}': model '{model.Name}' has no layer for {Prefix}{l.Module}"),
+            })],
+        };
     }
 
     /// <summary>Module paths by both their names, without the prefix.</summary>
@@ -71,6 +98,9 @@ internal static partial class KohyaNames
     }
 
     private static int Number(Group group) => int.Parse(group.ValueSpan, CultureInfo.InvariantCulture);
+
+    [GeneratedRegex("^text_model_encoder_layers_(\\d{1,4})_(self_attn|mlp)_(q_proj|k_proj|v_proj|out_proj|fc1|fc2)$", RegexOptions.CultureInvariant)]
+    private static partial Regex TextLayer();
 
     [GeneratedRegex(@"^down_blocks\.0\.resnets\.(\d{1,4})\.", RegexOptions.CultureInvariant)]
     private static partial Regex FirstBlock();

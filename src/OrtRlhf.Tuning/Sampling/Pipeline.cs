@@ -16,6 +16,7 @@ public readonly record struct NoisyLatent(string Prompt, ReadOnlyMemory<float> X
 public sealed class Pipeline : IDisposable
 {
     private readonly Policy _policy;
+    private readonly Lazy<TextEmbeddings> _baseText;
     private readonly WorkerPool<Worker> _workers;
     private readonly bool _isView;
 
@@ -28,15 +29,16 @@ public sealed class Pipeline : IDisposable
     {
         (_policy, Options, Steps) = (policy, options, SamplerSteps.Of(policy.Model, options));
         Text = new TextEmbeddings(policy.Model, settings, options.Sizes, options.GuidanceScale);
+        _baseText = new(() => new TextEmbeddings(policy.Base, settings, options.Sizes, options.GuidanceScale));
         var graph = policy.Denoiser("batch").Graph;
         var (each, count) = settings.Split(graph);
         _workers = new([.. Enumerable.Range(0, count).Select(_ => new Worker(
-            new GuidedDenoiser(graph, policy.Adapters, policy.Model.Latent, Text, GuidanceScale, each), new LatentDecoder(policy.Model, each)))]);
+            new GuidedDenoiser(graph, policy.Adapters, policy.Model.Latent, Text, GuidanceScale, each) { TextNow = () => TextNow }, new LatentDecoder(policy.Model, each)))]);
     }
 
     private Pipeline(Pipeline loaded, SamplingOptions options)
     {
-        (_policy, _workers, Text, _isView) = (loaded._policy, loaded._workers, loaded.Text, true);
+        (_policy, _workers, Text, _baseText, _isView) = (loaded._policy, loaded._workers, loaded.Text, loaded._baseText, true);
         (Options, Steps) = (options, SamplerSteps.Of(_policy.Model, options));
     }
 
@@ -70,6 +72,8 @@ public sealed class Pipeline : IDisposable
     /// <summary>Embeddings of the prompts met so far.</summary>
     public TextEmbeddings Text { get; }
 
+    private TextEmbeddings TextNow => _policy is { IsBase: true, TextLayers.Count: > 0 } ? _baseText.Value : Text;
+
     /// <summary>Samples images, in batches, in the order of the requests.</summary>
     /// <param name="requests">Prompts and keys of the noise.</param>
     /// <param name="progress">Told the number of images done.</param>
@@ -79,7 +83,7 @@ public sealed class Pipeline : IDisposable
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public SampledImage[] Sample(IReadOnlyList<SampleRequest> requests, Action<int>? progress = null, bool keepSteps = true, CancellationToken cancellation = default)
     {
-        Text.Add(requests.Select(r => r.Prompt));
+        TextNow.Add(requests.Select(r => r.Prompt));
         var batches = requests.Chunk(_workers.Share(requests.Count, Options.BatchSize)).ToArray();
         var (result, done, gate) = (new SampledImage[batches.Length][], 0, new Lock());
         _workers.Run(batches.Length, (worker, i) =>
@@ -117,7 +121,11 @@ public sealed class Pipeline : IDisposable
             cancellation.ThrowIfCancellationRequested();
             var policy = Outputs();
             var reference = Array.Empty<float[][]>();
-            _policy.AsBase(() => reference = Outputs());
+            _policy.AsBase(() =>
+            {
+                TextNow.Add(group.SelectMany(batch => batch).Select(t => t.Request.Prompt));
+                reference = Outputs();
+            });
             foreach (var (batch, m, mBase) in group.Zip(policy, reference))
             {
                 foreach (var (step, k) in Table.StepsWithDensity.Select((s, k) => (Table.Steps[s], k)))
@@ -143,7 +151,7 @@ public sealed class Pipeline : IDisposable
     /// <param name="cancellation">Stops between batches.</param>
     public ReadOnlyMemory<float>[] Outputs(IReadOnlyList<NoisyLatent> latents, CancellationToken cancellation = default)
     {
-        Text.Add(latents.Select(l => l.Prompt));
+        TextNow.Add(latents.Select(l => l.Prompt));
         var (length, each) = (_policy.Model.Latent.Count, _workers.Share(latents.Count, Options.BatchSize));
         var batches = latents.Chunk(each).ToArray();
         var outputs = new float[batches.Length][];
@@ -167,6 +175,7 @@ public sealed class Pipeline : IDisposable
         if (_isView) return;
         _workers.Dispose();
         Text.Dispose();
+        if (_baseText.IsValueCreated) _baseText.Value.Dispose();
     }
 
     private sealed record Worker(GuidedDenoiser Denoiser, LatentDecoder Decoder) : IDisposable

@@ -7,14 +7,23 @@ namespace OrtRlhf.Tuning.Sampling;
 
 /// <summary>
 /// A model with low-rank adapters on its denoiser. The adapters' tensors lie in one buffer that sampler, trainer and optimizer share:
-/// what the optimizer writes is what the next run reads.
+/// what the optimizer writes is what the next run reads. Adapters of text encoders stay as they are.
 /// </summary>
 public sealed class Policy : IDisposable
 {
-    private Policy(ImageModel model, LoraOptions lora, ParameterBuffer adapters) => (Model, Lora, Adapters) = (model, lora, adapters);
+    private Policy(ImageModel model, LoraOptions lora, ParameterBuffer adapters) => (Model, Base, Lora, Adapters) = (model, model, lora, adapters);
 
-    /// <summary>The model.</summary>
+    /// <summary>The model; its text encoders have the layers of <see cref="TextLayers"/> in their weights.</summary>
     public ImageModel Model { get; }
+
+    /// <summary>The model without any adapters.</summary>
+    public ImageModel Base { get; private init; }
+
+    /// <summary>Adapters of the text encoders, which are not trained.</summary>
+    public IReadOnlyList<AdapterLayer> TextLayers { get; private init; } = [];
+
+    /// <summary>Whether <see cref="AsBase"/> runs.</summary>
+    public bool IsBase { get; private set; }
 
     /// <summary>Which layers are adapted, and the rank.</summary>
     public LoraOptions Lora { get; }
@@ -52,6 +61,7 @@ public sealed class Policy : IDisposable
     public static Policy WithAdapter(ImageModel model, AdapterFile file, bool trainable = false)
     {
         file = KohyaNames.Named(file, model);
+        if (trainable && file.Layers.Count == 0) throw new UserError($"adapter '{file.Path}': has layers of text encoders only, and training goes on with those of the denoiser; merge it into the model first ('ortrlhf pack --format merged')");
         var ranks = trainable ? file.Layers.ToDictionary(l => l.Module, l => l.Rank, StringComparer.Ordinal) : null;
         var lora = new LoraOptions { Type = ElementType.Float, AnyRank = !trainable, Ranks = ranks, Prefix = model.AdapterPrefix, Targets = [.. file.Layers.Select(l => l.Module)] };
         var layers = file.Layers.ToDictionary(l => l.Module, StringComparer.Ordinal);
@@ -69,7 +79,7 @@ public sealed class Policy : IDisposable
         var adapters = new ParameterBuffer([.. tensors.Select(t => (t.Name, t.Data.Dims))]);
         var byName = tensors.ToDictionary(t => t.Name, t => t.Data, StringComparer.Ordinal);
         adapters.Load((name, _) => byName[name]);
-        return new Policy(model, lora, adapters);
+        return new Policy(TextAdapters.Merged(model, file), lora, adapters) { Base = model, TextLayers = file.TextLayers };
 
         static Tensor? Fit(Tensor tensor, long[] dims) => tensor.Dims.AsSpan().TrimEnd(1L).SequenceEqual(dims.AsSpan().TrimEnd(1L)) ? tensor.Reshaped(dims) : null;
 
@@ -77,7 +87,7 @@ public sealed class Policy : IDisposable
         {
             try
             {
-                return InjectLora.Apply(model.Denoiser("batch"), lora);
+                return file.Layers.Count == 0 ? [] : InjectLora.Apply(model.Denoiser("batch"), lora);
             }
             catch (UserError error)
             {
@@ -99,17 +109,19 @@ public sealed class Policy : IDisposable
         return (graph, layers);
     }
 
-    /// <summary>Runs something as the base model: the adapters are zero while it runs.</summary>
+    /// <summary>Runs something as the base model: the adapters are zero while it runs, and pipelines take the text encoders without theirs.</summary>
     public void AsBase(Action action)
     {
         var kept = Adapters.All.ToArray();
         Adapters.All.Clear();
+        IsBase = true;
         try
         {
             action();
         }
         finally
         {
+            IsBase = false;
             kept.CopyTo(Adapters.All);
         }
     }

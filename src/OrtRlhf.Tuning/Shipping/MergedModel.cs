@@ -8,7 +8,7 @@ using OrtRlhf.Tuning.Sampling;
 namespace OrtRlhf.Tuning.Shipping;
 
 /// <summary>
-/// A model with an adapter merged into its denoiser's weights, <c>W' = W + B A</c>, as a folder of the same layout: weights stay weights, a graph stays a graph,
+/// A model with an adapter merged into the weights of its denoiser and text encoders, <c>W' = W + B A</c>, as a folder of the same layout: weights stay weights, a graph stays a graph,
 /// in their own precision. Everything else is copied. Weights are streamed: one tensor at a time is in memory.
 /// </summary>
 public static class MergedModel
@@ -24,29 +24,37 @@ public static class MergedModel
     {
         if (Path.GetFullPath(folder).TrimEnd('/') == Path.GetFullPath(model.Folder).TrimEnd('/')) throw new UserError($"merged model '{folder}': is the model's own folder; give another one");
         using var policy = Policy.WithAdapter(model, file);
-        var layers = AdapterFile.Of(policy, file.Path).Layers.ToDictionary(l => l.Module, l => (l.A, l.B), StringComparer.Ordinal);
-        var denoiser = ModelIndex.Open(model.Folder).Component(model.DenoiserName);
-        DiskFault.Guard(folder, () => Copy(model.Folder, folder, model.DenoiserName));
-        var target = Path.Combine(folder, model.DenoiserName);
-        if (denoiser.IsOnnx)
+        var adapter = AdapterFile.Of(policy, file.Path);
+        var components = adapter.Layers.Concat(adapter.TextLayers).GroupBy(l => l.Component)
+            .ToDictionary(g => g.Key, g => g.ToDictionary(l => l.Module, l => (l.A, l.B), StringComparer.Ordinal), StringComparer.Ordinal);
+        var index = ModelIndex.Open(model.Folder);
+        DiskFault.Guard(folder, () => Copy(model.Folder, folder, components.ContainsKey));
+        foreach (var (name, layers) in components) Merge(index.Component(name), layers, Path.Combine(folder, name), file.Path);
+    }
+
+    private static void Merge(ComponentFolder component, Dictionary<string, (Tensor A, Tensor B)> layers, string target, string file)
+    {
+        if (component.IsOnnx)
         {
-            var graph = denoiser.ReadGraph();
+            var graph = component.ReadGraph();
             MergeLora.Apply(graph, layers);
             OnnxFile.Write(graph, Path.Combine(target, "model.onnx"));
             return;
         }
-        var weights = denoiser.Tensors().Tensors;
+        var weights = component.Tensors().Tensors;
         var missing = layers.Keys.FirstOrDefault(module => !weights.ContainsKey(module + ".weight"));
-        if (missing is not null) throw new UserError($"adapter '{file.Path}': '{missing}': model '{model.Name}' has no weight of that name");
-        AtomicFile.Write(Path.Combine(target, "diffusion_pytorch_model.safetensors"), stream => SafetensorsFile.Write(
+        if (missing is not null) throw new UserError($"adapter '{file}': '{missing}': '{component.Path}' has no weight of that name");
+        // As transformers and diffusers name the files of theirs.
+        var name = AdapterFile.TextEncoders.Contains(component.Name) ? "model.safetensors" : "diffusion_pytorch_model.safetensors";
+        AtomicFile.Write(Path.Combine(target, name), stream => SafetensorsFile.Write(
             stream, weights.Select(w => KeyValuePair.Create(w.Key, Merged(w.Key, w.Value))), new Dictionary<string, string> { ["format"] = "pt" }));
 
-        Tensor Merged(string name, Tensor weight) =>
-            name.EndsWith(".weight", StringComparison.Ordinal) && layers.TryGetValue(name[..^".weight".Length], out var layer) ? MergeLora.Add(weight, layer.A, layer.B) : weight;
+        Tensor Merged(string weight, Tensor data) =>
+            weight.EndsWith(".weight", StringComparison.Ordinal) && layers.TryGetValue(weight[..^".weight".Length], out var layer) ? MergeLora.Add(data, layer.A, layer.B) : data;
     }
 
-    // The index and the components' files, but not the denoiser's weights, nor whole models in one file that some folders have beside them.
-    private static void Copy(string from, string to, string denoiser)
+    // The index and the components' files, but not the weights that others take the place of, nor whole models in one file that some folders have beside them.
+    private static void Copy(string from, string to, Func<string, bool> isMerged)
     {
         foreach (var (source, name) in Files(from, "").Concat(Directory.EnumerateDirectories(from).Where(d => !Path.GetFileName(d).StartsWith('.')).SelectMany(d => Files(d, Path.GetFileName(d)))))
         {
@@ -58,7 +66,7 @@ public static class MergedModel
 
         IEnumerable<(string Source, string Name)> Files(string folder, string component) => Directory.EnumerateFiles(folder)
             .Where(file => Copied.Contains(Path.GetExtension(file)) && (component.Length > 0 || Path.GetFileName(file) == "model_index.json")
-                && (component != denoiser || Path.GetFileName(file) == "config.json"))
+                && (!isMerged(component) || Path.GetExtension(file) is ".json" or ".txt" && !Path.GetFileName(file).Contains(".index.", StringComparison.Ordinal)))
             .Select(file => (file, Path.Combine(component, Path.GetFileName(file))));
     }
 }

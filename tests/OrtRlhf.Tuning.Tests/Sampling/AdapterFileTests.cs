@@ -77,7 +77,7 @@ public class AdapterFileTests : IDisposable
         SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_unet_no_such.lora_down.weight", Tensor.Of([1f], 1, 1)), KeyValuePair.Create("lora_unet_no_such.lora_up.weight", Tensor.Of([1f], 1, 1))]);
         Assert.Contains("has no layer for lora_unet_no_such", Fails("k.safetensors"));
         SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_te_text_model.alpha", Tensor.Scalar(1f)), KeyValuePair.Create("lora_unet_x.alpha", Tensor.Scalar(1f))]);
-        Assert.Contains("layers of the denoiser", Fails("k.safetensors"));
+        Assert.Contains("layers and convolutions of the denoiser", Fails("k.safetensors"));
     }
 
     [Theory]
@@ -210,7 +210,7 @@ public class AdapterFileTests : IDisposable
         Save([.. Whole(a, b).Select(t => KeyValuePair.Create(t.Key.Replace(Layer, "to_q"), t.Value))]);
         Assert.Contains("whole module paths", Fails("a.safetensors"));
         Save([.. Whole(a, b), KeyValuePair.Create("text_encoder.x.lora_A.weight", a), KeyValuePair.Create("text_encoder.x.lora_B.weight", b)]);
-        Assert.Contains("layers of the denoiser", Fails("a.safetensors"));
+        Assert.Contains("does not fit text_encoder", Fails("a.safetensors"));
         Save([]);
         Assert.Contains("no tensors", Fails("a.safetensors"));
         Save([.. Whole(a, b)], "[]");

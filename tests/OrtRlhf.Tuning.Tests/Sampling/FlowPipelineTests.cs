@@ -156,7 +156,7 @@ public class FlowPipelineTests
         Assert.Equal((SamplerKind.Euler, 3), (JsonFile.Read<TuningOptions>(run.Options).EvaluationSampling.Sampler, JsonFile.Read<TuningOptions>(run.Options).EvaluationSampling.Steps));
 
         var file = AdapterFile.Open(Path.Combine(run.Adapter, "adapter.safetensors"));
-        Assert.Equal(kind == "unet" ? "unet." : "transformer.", file.Prefix);
+        Assert.Equal(kind == "unet" ? "unet" : "transformer", file.Layers[0].Component);
         var model = ImageModel.Open(options.Model, options.ModelOptions);
         using var policy = Policy.WithAdapter(model, file);
         using var pipeline = new Pipeline(policy, new() { Steps = 3 }, OneThread);
