@@ -27,7 +27,7 @@ public class ImportTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
     {
         if (!OperatingSystem.IsLinux()) return; // counts memory as Linux does
         using var folder = new TempFolder();
-        var written = WriteLarge(folder.At("text_encoder"));
+        var written = WriteLarge(folder.At("text_encoder"), layers: 5);
         var process = Cli.Start("import", folder.At("text_encoder"), "--output", folder.At("onnx"));
         long peak = 0;
         for (; !process.HasExited; Thread.Sleep(5)) peak = Math.Max(peak, Peak(process.Id));
@@ -36,14 +36,46 @@ public class ImportTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
         Assert.InRange(peak, 50_000_000, written / 2);
     }
 
-    // 250M parameters in two files of halves, which become 1 GB.
-    private static long WriteLarge(string folder)
+    [Fact]
+    public void KilledInTheMiddle_LeavesTheEarlierFolder_AndTheNextOneIsWhole()
     {
-        const string Config = """{"architectures":["CLIPTextModel"],"vocab_size":1000,"hidden_size":2048,"intermediate_size":8192,"num_hidden_layers":5,"num_attention_heads":16}""";
+        using var folder = new TempFolder();
+        WriteLarge(folder.At("text_encoder"), layers: 1);
+        string[] import = ["import", folder.At("text_encoder"), "--output", folder.At("onnx")];
+        Cli.Run(import).Succeeds();
+        var whole = Hash();
+        var process = Cli.Start(import);
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        while (!process.HasExited && Begun() == 0 && watch.Elapsed < TimeSpan.FromMinutes(4)) Thread.Sleep(1);
+        process.Kill(); // SIGKILL: nothing of the program runs any more
+        Assert.True(Cli.Finish(process).ExitCode is 137 or -1, "it was done before it was killed");
+        Assert.True(Directory.Exists(folder.At("onnx.partial")) && Begun() > 0, "nothing was written before it was killed");
+        Assert.Equal(whole, Hash());
+        Cli.Run(import).Succeeds();
+        Assert.Equal(whole, Hash());
+        Assert.Equal(["onnx", "text_encoder"], Directory.GetDirectories(folder.Path).Select(Path.GetFileName).Order());
+
+        long Begun()
+        {
+            var file = new FileInfo(folder.At("onnx.partial", "text_encoder", "model.onnx"));
+            return file.Exists ? file.Length : 0;
+        }
+
+        string Hash()
+        {
+            using var stream = File.OpenRead(folder.At("onnx", "text_encoder", "model.onnx"));
+            return Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(stream));
+        }
+    }
+
+    // 50M parameters a layer in two files of halves, which become 0.2 GB.
+    private static long WriteLarge(string folder, int layers)
+    {
+        var config = $$"""{"architectures":["CLIPTextModel"],"vocab_size":1000,"hidden_size":2048,"intermediate_size":8192,"num_hidden_layers":{{layers}},"num_attention_heads":16}""";
         Directory.CreateDirectory(folder);
-        File.WriteAllText(Path.Combine(folder, "config.json"), Config);
+        File.WriteAllText(Path.Combine(folder, "config.json"), config);
         var tensors = new SortedDictionary<string, Tensor>(StringComparer.Ordinal);
-        ClipTextModel.Build(ClipTextConfig.Parse(Config), new Weights((name, shape) => tensors[name] = new Tensor(ElementType.BFloat16, shape, () => new byte[2 * shape.Aggregate(1L, (a, b) => a * b)])));
+        ClipTextModel.Build(ClipTextConfig.Parse(config), new Weights((name, shape) => tensors[name] = new Tensor(ElementType.BFloat16, shape, () => new byte[2 * shape.Aggregate(1L, (a, b) => a * b)])));
         string[] files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
         for (var i = 0; i < 2; i++) SafetensorsFile.Write(Path.Combine(folder, files[i]), tensors.Where((_, n) => n % 2 == i));
         File.WriteAllText(Path.Combine(folder, "model.safetensors.index.json"), $"{{\"weight_map\":{{{string.Join(",", tensors.Keys.Select((name, n) => $"\"{name}\":\"{files[n % 2]}\""))}}}}}");

@@ -52,7 +52,7 @@ internal sealed class ImportCommand : ICommand
             Lora = LoraTargets.SequenceEqual(["none"]) ? null : LoraTargets.Any() ? new LoraOptions { Targets = [.. LoraTargets] } : new LoraOptions(),
         };
         OutputPlace.RequireFolder("output", Output);
-        var plan = ImportPlan.Make(ModelFolder.Find(Folder), options);
+        var plan = ImportPlan.Make(ModelFolder.Find(Folder, ModelFolder.Components), options);
         Work.Show("importing", (int)(plan.Bytes / Megabyte) + 1, show =>
         {
             CheckpointImport.Write(plan, Output, progress => show((int)(progress.Done / Megabyte)), cancellation);

@@ -33,7 +33,7 @@ internal sealed class InspectCommand : ICommand
     /// <inheritdoc/>
     public int Run(CancellationToken cancellation)
     {
-        var path = Path is not null && File.Exists(Path) ? Path : ModelFolder.Find(Path);
+        var path = Path is not null && File.Exists(Path) ? Path : ModelFolder.Find(Path, ModelFolder.Components);
         IReadOnlyList<string> targets = LoraTargets.Any() ? [.. LoraTargets] : new LoraOptions().Targets;
         var components = ModelInspection.Of(path, targets);
         if (Json is not null) JsonFile.Write(Json, new { path, targets, components });
