@@ -85,6 +85,7 @@ public class HalfPrecisionTests
     {
         using var folder = new TempFolder();
         var exported = TinyModel.Export(TinyModel.Write(folder.At("model")));
+        Directory.Delete(Path.Combine(exported, "vae"), recursive: true);
         CheckpointImport.Write(ImportPlan.Make(exported, new ImportOptions { Type = ElementType.Float16 }), folder.At("half"));
         foreach (var part in (string[])["unet", "text_encoder", "vae_decoder"])
         {
