@@ -19,6 +19,8 @@ public class CommandLineTests
     [InlineData("tune", "--method NAME", "--resume RUN", "jpeg-compressibility", "Default 42")]
     [InlineData("sample", "--prompt TEXT", "--guidance-scale X", "--adapter FILE", "Default 10")]
     [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "KL to the base model")]
+    [InlineData("label", "--mode NAME", "--host ADDRESS", "Default 5070", "--overlap N", "metadata.jsonl")]
+    [InlineData("preferences", "--export FILE", "Pick-a-Pic", "kappa")]
     [InlineData("doctor", "--json", "which devices really work")]
     [InlineData("artifacts", "--lora-rank N", "ort-training", "Default 2000", "--all-weights")]
     [InlineData("inspect", "--json FILE", "--lora-targets A,B", "stand in the way of a gradient")]

@@ -102,8 +102,10 @@ function marks() {
     card.classList.toggle("placed", ranks[i] !== undefined);
     card.lastChild.textContent = ranks[i] === undefined ? "" : ranks[i] + 1;
   });
+  const some = ranks.some(r => r !== undefined);
+  $("undo").disabled = !view.last && !some;
   $("tie").classList.toggle("on", equal);
-  $("tie").lastElementChild.textContent = ranking && ranks.some(r => r !== undefined) ? "Equal to the last" : "No difference";
+  $("tie").lastElementChild.textContent = ranking && some ? "Equal to the last" : "No difference";
 }
 
 function pick(i) {
