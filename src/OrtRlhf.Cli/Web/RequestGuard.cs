@@ -32,8 +32,9 @@ internal sealed class RequestGuard(string? token)
             if (!IsToken(given)) await Refuse(context, 401, "the link's token is wrong; ask for a new link");
             else
             {
+                // The page itself, not a redirect: behind a link on another site a browser would not send the new cookie along.
                 response.Cookies.Append(Cookie, given, new CookieOptions { HttpOnly = true, SameSite = SameSiteMode.Strict, MaxAge = TimeSpan.FromDays(30) });
-                response.Redirect("/");
+                await next(context);
             }
         }
         else if (token is not null && !IsToken(request.Cookies[Cookie]) && !IsToken(request.Headers.Authorization.ToString() is ['B', 'e', 'a', 'r', 'e', 'r', ' ', .. var bearer] ? bearer : null))

@@ -218,6 +218,7 @@ addEventListener("keydown", event => {
 });
 
 (async () => {
+  if (location.search) history.replaceState(null, "", "/"); // the token is in a cookie now
   greeting = await send("/api/greeting");
   if (!greeting) return;
   $("ask").textContent = $("asked").textContent = document.title = greeting.question;
