@@ -21,6 +21,7 @@ public class CommandLineTests
     [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "KL to the base model")]
     [InlineData("label", "--mode NAME", "--host ADDRESS", "Default 5070", "--overlap N", "metadata.jsonl")]
     [InlineData("preferences", "--export FILE", "Pick-a-Pic", "kappa")]
+    [InlineData("reward train", "--preferences STORE", "--clip DIR", "Default 625", "Bradley-Terry", "without:LIST")]
     [InlineData("doctor", "--json", "which devices really work")]
     [InlineData("artifacts", "--lora-rank N", "ort-training", "Default 2000", "--all-weights")]
     [InlineData("inspect", "--json FILE", "--lora-targets A,B", "stand in the way of a gradient")]
@@ -45,7 +46,7 @@ public class CommandLineTests
     [InlineData("tune --epochs", "option --epochs needs a value")]
     [InlineData("tune --epochs 3 --epochs 4", "option --epochs is given twice")]
     [InlineData("tune --epochs 0", "--epochs: expected 1 to 1000000, got 0")]
-    [InlineData("tune --method ppo", "--method: expected ddpo, reinforce or es, got 'ppo'")]
+    [InlineData("tune --method ppo", "--method: expected ddpo, reinforce")]
     [InlineData("tune a b", "expected one MODEL, got 'b' as well")]
     [InlineData("tune --eta 0", "--eta: expected more than 0, got 0")]
     [InlineData("tune --learning-rate -1 --clip-range NaN", "--learning-rate: expected a number > 0, got -1; --clip-range: expected a number in (0, 1), got NaN")]
@@ -53,6 +54,11 @@ public class CommandLineTests
     [InlineData("sample", "expected --prompt TEXT or --prompts FILE")]
     [InlineData("sample --prompt a --sampler heun", "--sampler: expected ddim, dpm-solver++, ddpm, euler, adams-bashforth, flow-grpo, dance-grpo, cps or noisy-euler, got 'heun'")]
     [InlineData("sample --prompt a --device tpu --steps 0", "--steps: expected 1 to 1000, got 0; --device: expected cpu, cuda or webgpu, got tpu")]
+    [InlineData("tune --method dpo --prompts-per-epoch 120", "--prompts-per-epoch: expected at most half of the 120 images, so that each prompt has candidates to choose among")]
+    [InlineData("tune --preferences store", "--preferences: expected a method that learns from choices")]
+    [InlineData("tune --method dpo --expert-weights taste", "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
+    [InlineData("reward train --output x", "expected either --preferences STORE, or --reward SUM")]
+    [InlineData("reward", "unknown command 'reward', did you mean")]
     [InlineData("doctor now", "expected options only, got 'now' as well")]
     public void WrongUsage_SaysWhatIsExpected(string line, string message)
     {

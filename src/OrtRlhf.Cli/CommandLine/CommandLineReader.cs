@@ -20,12 +20,17 @@ internal static class CommandLineReader
     public static ICommand? Read(string[] arguments)
     {
         if (arguments.Length == 0) return Show(HelpPage.Overview());
-        if (HelpWords.Contains(arguments[0])) return Show(arguments.Length == 1 ? HelpPage.Overview() : HelpPage.Of(FindVerb(arguments[1])));
+        if (HelpWords.Contains(arguments[0])) return Show(arguments.Length == 1 ? HelpPage.Overview() : HelpPage.Of(FindVerb(OneVerb(arguments[1..])[0])));
+        arguments = OneVerb(arguments);
         if (VersionWords.Contains(arguments[0])) return Show(Versions.Line());
         var type = FindVerb(arguments[0]);
         var options = arguments.TakeWhile(argument => argument != "--").ToArray();
         return options.Contains("--help") || options.Contains("-h") ? Show(HelpPage.Of(type)) : Parse(type, arguments);
     }
+
+    // Some commands have names of two words.
+    private static string[] OneVerb(string[] arguments) =>
+        arguments.Length > 1 && Verbs.Find($"{arguments[0]} {arguments[1]}") is not null ? [$"{arguments[0]} {arguments[1]}", .. arguments[2..]] : arguments;
 
     private static ICommand Parse(Type type, string[] arguments)
     {

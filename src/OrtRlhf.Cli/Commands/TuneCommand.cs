@@ -6,6 +6,8 @@ using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Scenes;
+using ExpertRule = OrtRlhf.Tuning.Preferences.ExpertRule;
+using RaterRule = OrtRlhf.Tuning.Preferences.RaterRule;
 
 namespace OrtRlhf.Cli.Commands;
 
@@ -22,7 +24,7 @@ namespace OrtRlhf.Cli.Commands;
 [Example("go on with a run that was stopped", "tune --resume artifacts/runs/small")]
 internal sealed class TuneCommand : ModelCommand
 {
-    [Option("method", MetaValue = "NAME", HelpText = "How to learn: ddpo (policy gradient with a clipped importance ratio), reinforce (plain policy gradient), flow-grpo (the same as ddpo in groups of a prompt's images, with a KL term), nft (DiffusionNFT: good images attract, bad ones repel; any sampler, no log-probs) or es (evolution strategies, no gradients, no training graph). All for flows and diffusion models. Default ddpo.")]
+    [Option("method", MetaValue = "NAME", HelpText = "How to learn: ddpo (policy gradient with a clipped importance ratio), reinforce (plain policy gradient), flow-grpo (the same as ddpo in groups of a prompt's images, with a KL term), nft (DiffusionNFT: good images attract, bad ones repel; any sampler, no log-probs) or es (evolution strategies, no gradients, no training graph); from choices among candidates: d3po (every step of two trajectories), dpo, ipo (pairs of images), kto (likes and dislikes), sft (chosen images), rwr (reward-weighted images). All for flows and diffusion models. Default ddpo.")]
     public string? Method { get; set; }
 
     [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below; an argument (NAME:ARGUMENT#OPTION=VALUE) ends at a blank, + or *, or stands in quotes. Default jpeg-compressibility+2.5*prompt-alignment.")]
@@ -31,7 +33,7 @@ internal sealed class TuneCommand : ModelCommand
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
     public IEnumerable<string> Watch { get; set; } = [];
 
-    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 42 (es: 100). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
+    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 42 (es: 100; preferences: 10). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
     public int? Epochs { get; set; }
 
     [Option("seed", MetaValue = "N", HelpText = "Seed of the run; the same seed gives the same metrics. Default 0.")]
@@ -52,10 +54,10 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("prompt-kinds", Separator = ',', MetaValue = "A,B", HelpText = "Kinds of captions when there is no prompt file: single-object, two-objects, counting, colour-attribution. Default all.")]
     public IEnumerable<string> PromptKinds { get; set; } = [];
 
-    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 64.")]
+    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 64 (preferences: 120).")]
     public int? Images { get; set; }
 
-    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (flow-grpo and nft: an eighth; es: 4).")]
+    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (flow-grpo and nft: an eighth; from choices: a quarter, four candidates each; es: 4).")]
     public int? PromptsPerEpoch { get; set; }
 
     [Section("Prompts and images"), Option("group-size", MetaValue = "N", HelpText = "The same said by the images of a prompt: a divisor of the images. Default 8 for flow-grpo and nft, else 1.")]
@@ -82,7 +84,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Learning"), Option("updates-per-pass", MetaValue = "N", HelpText = "Updates that an epoch's images are split over. Default 4 (reinforce: 1).")]
     public int? UpdatesPerPass { get; set; }
 
-    [Section("Learning"), Option("passes", MetaValue = "N", HelpText = "Times that an epoch's images are trained on. Default 1.")]
+    [Section("Learning"), Option("passes", MetaValue = "N", HelpText = "Times that an epoch's images are trained on. Default 1 (dpo, ipo, kto, sft, rwr: 4).")]
     public int? Passes { get; set; }
 
     [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 0.5.")]
@@ -94,7 +96,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Learning"), Option("micro-batch", MetaValue = "N", HelpText = "Steps a run of the training graph; less needs less memory. Default 16.")]
     public int? MicroBatch { get; set; }
 
-    [Section("Learning"), Option("clip-range", MetaValue = "X", HelpText = "DDPO's clip range of the importance ratio. Default 0.0005.")]
+    [Section("Learning"), Option("clip-range", MetaValue = "X", HelpText = "Clip range of the ratio: of ddpo to the policy that sampled, default 0.0005; of d3po to the reference, default 0.1.")]
     public double? ClipRange { get; set; }
 
     [Section("Learning"), Option("advantage-clip", MetaValue = "X", HelpText = "Advantages are limited to this many deviations. Default 5.")]
@@ -117,6 +119,27 @@ internal sealed class TuneCommand : ModelCommand
 
     [Section("Learning"), Option("ema", MetaValue = "X", HelpText = "Decay of the moving average of the parameters that is shipped, 0 to below 1. Default 0, none.")]
     public double? Ema { get; set; }
+
+    [Section("Preferences"), Option("preferences", MetaValue = "STORE", HelpText = "People's choices to learn from, a folder that 'ortrlhf label' made or a server; d3po needs candidates with their trajectories, the others images alone. Default none: the reward chooses among candidates drawn each epoch.")]
+    public string? Preferences { get; set; }
+
+    [Section("Preferences"), Option("expert-weights", Separator = ',', MetaValue = "A=X,B=Y", HelpText = "Factors on those choices by what was judged (quality=1,taste=0.5) or by rater; 0 leaves them out.")]
+    public IEnumerable<string> ExpertWeights { get; set; } = [];
+
+    [Section("Preferences"), Option("rater", MetaValue = "NAME", HelpText = "Which choices a reward makes among a prompt's candidates, in a person's place: best-worst, one a prompt, or top-bottom, half as many as candidates. Default best-worst.")]
+    public string? Rater { get; set; }
+
+    [Section("Preferences"), Option("experts", MetaValue = "NAME", HelpText = "How the parts of the reward come to one opinion: sum, or vote, where each ranks the candidates and ranks are summed by weight. Default sum.")]
+    public string? Experts { get; set; }
+
+    [Section("Preferences"), Option("beta", MetaValue = "X", HelpText = "How strongly the reference holds. Default 0.1 (dpo, ipo, kto: 2000; the papers go to 5000).")]
+    public double? Beta { get; set; }
+
+    [Section("Preferences"), Option("reference", MetaValue = "NAME", HelpText = "d3po: what the policy is held to, base, the model without adapters, or round, the policy that drew the candidates. Default base.")]
+    public string? Reference { get; set; }
+
+    [Section("Preferences"), Option("temperature", MetaValue = "X", HelpText = "rwr: an image one deviation better counts e^(1/X) times as much. Default 0.5.")]
+    public double? Temperature { get; set; }
 
     [Section("Learning"), Option("population", MetaValue = "N", HelpText = "es: members of a generation, even, a divisor of the images. Default 16.")]
     public int? Population { get; set; }
@@ -216,6 +239,13 @@ internal sealed class TuneCommand : ModelCommand
             NoiseWindow = NoiseWindow ?? d.NoiseWindow,
             NoiseWindowInterval = NoiseWindowInterval ?? d.NoiseWindowInterval,
             NftBeta = NftBeta ?? d.NftBeta,
+            Preferences = Preferences,
+            ExpertWeights = OrtRlhf.Cli.CommandLine.ExpertWeights.Parse(ExpertWeights),
+            Rater = Choice.Of<RaterRule>("rater", Rater) ?? d.Rater,
+            Experts = Choice.Of<ExpertRule>("experts", Experts) ?? d.Experts,
+            Beta = Beta ?? d.Beta,
+            Reference = Choice.Of<PreferenceReference>("reference", Reference) ?? d.Reference,
+            Temperature = Temperature ?? d.Temperature,
             Ema = Ema ?? d.Ema,
             Population = Population ?? d.Population,
             Sigma = Sigma ?? d.Sigma,

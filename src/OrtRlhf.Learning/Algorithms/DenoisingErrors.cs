@@ -10,13 +10,16 @@ namespace OrtRlhf.Learning.Algorithms;
 /// <param name="Output">m, the model's output, [B, C, H, W].</param>
 /// <param name="Target">The noise that was added, the velocity (of a flow: noise - x0) or the clean sample, as the model predicts, [B, C, H, W].</param>
 /// <param name="Reference">The reference model's output for the same inputs, [B, C, H, W]; null where a loss needs none.</param>
-public sealed record DenoisingErrors(Value Output, Value Target, Value? Reference = null)
+/// <param name="Weight">How much each sample counts in a mean over all, at least 0, [B]; both sides of a pair have the same. Null where all count alike.</param>
+public sealed record DenoisingErrors(Value Output, Value Target, Value? Reference = null, Value? Weight = null)
 {
     /// <summary>Declares the target as an input <c>target</c>, float [B, C, H, W].</summary>
     /// <param name="output">m, with a static shape.</param>
     /// <param name="reference">The reference's output, computed in the same graph; null for none.</param>
-    public static DenoisingErrors Inputs(Value output, Value? reference = null) =>
-        new(output, output.Graph.Input("target", ElementType.Float, [.. output.Sizes.Select(size => (Dim)size)]), reference);
+    /// <param name="weighted">Whether samples have weights: an input <c>weight</c>, float [B].</param>
+    public static DenoisingErrors Inputs(Value output, Value? reference = null, bool weighted = false) => new(
+        output, output.Graph.Input("target", ElementType.Float, [.. output.Sizes.Select(size => (Dim)size)]), reference,
+        weighted ? output.Graph.Input("weight", ElementType.Float, output.Sizes[0]) : null);
 
     /// <summary>B, the number of samples.</summary>
     public long Batch => Output.Sizes[0];

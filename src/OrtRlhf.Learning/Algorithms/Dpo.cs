@@ -37,6 +37,6 @@ public static class Dpo
     {
         options.Validate();
         var h = PreferencePairs.Margin(errors, "dpo");
-        return new(-Mean(LogSigmoid(h * options.Beta)), PreferencePairs.Metrics(errors, h));
+        return new(PreferencePairs.MeanLoss(errors, -LogSigmoid(h * options.Beta)), PreferencePairs.Metrics(errors, h));
     }
 }

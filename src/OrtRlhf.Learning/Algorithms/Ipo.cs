@@ -31,6 +31,6 @@ public static class Ipo
     {
         options.Validate();
         var h = PreferencePairs.Margin(errors, "ipo");
-        return new(Mean(Square((h * (2 * options.Beta)) - 1)), PreferencePairs.Metrics(errors, h));
+        return new(PreferencePairs.MeanLoss(errors, Square((h * (2 * options.Beta)) - 1)), PreferencePairs.Metrics(errors, h));
     }
 }

@@ -40,10 +40,16 @@ public sealed record PolicyTransition(
     }
 
     /// <summary><c>logp = mean[-(x' - mu)^2]/(2 sigma^2) - ln sigma - ln sqrt(2 pi)</c>, [B].</summary>
-    public Value LogProb()
+    public Value LogProb() => LogProb(Output);
+
+    /// <summary>The same of the reference, [B].</summary>
+    /// <exception cref="InvalidOperationException">The transition has no reference.</exception>
+    public Value ReferenceLogProb() => LogProb(Reference ?? throw new InvalidOperationException("the transition has no reference output"));
+
+    private Value LogProb(Value m)
     {
-        var rank = Output.Shape!.Rank;
-        var mu = CX.PerSample(rank) * X + CM.PerSample(rank) * Output;
+        var rank = m.Shape!.Rank;
+        var mu = CX.PerSample(rank) * X + CM.PerSample(rank) * m;
         return -MeanPerSample(Square(Next - mu)) / (2 * Square(Sigma)) - Log(Sigma) - 0.5 * Math.Log(2 * Math.PI);
     }
 

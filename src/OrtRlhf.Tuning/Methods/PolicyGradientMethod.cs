@@ -116,17 +116,17 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         var results = new List<(StepMetrics, double, double)>();
         var weights = StepWeights.Of(images[0].Trajectory.Table!, options.StepWeighting);
         if (parts.Policy.Model.Dtype == Precision.Fp16)
-            step.Rescore([.. images.SelectMany(image => Steps(image.Trajectory, epoch).Select(s => new Transition(image.Trajectory, s, 0)))], cancellation);
+            step.Rescore([.. images.SelectMany(image => Steps(options, image.Trajectory, epoch).Select(s => new Transition(image.Trajectory, s, 0)))], cancellation);
         foreach (var (part, of, chosen) in UpdateParts.Of(options, epoch, images.Length))
         {
             parts.Report(TuningStage.Updating, epoch, part, of);
             // An advantage of 0 gives a gradient of 0: such images count in the mean, but need not be run.
             var signal = chosen.Where(i => advantages[i] != 0).ToArray();
             if (signal.Length == 0) continue;
-            var transitions = signal.SelectMany(i => Steps(images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
+            var transitions = signal.SelectMany(i => Steps(options, images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
             parts.Learner.Gradient.Clear();
             var metrics = step.Accumulate(transitions, parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
-            if (results.Count == 0) RequireRatioOne(metrics.RatioDeviation);
+            if (results.Count == 0) RequireRatioOne(parts, metrics.RatioDeviation);
             var (norm, rate) = parts.Learner.Step();
             results.Add((metrics, norm, rate));
         }
@@ -134,17 +134,25 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         return results;
     }
 
-    private IEnumerable<int> Steps(Trajectory trajectory, int epoch)
+    /// <summary>A share of the steps with a density of a trajectory, drawn anew each epoch.</summary>
+    /// <param name="options">Share and seed.</param>
+    /// <param name="trajectory">Whose steps.</param>
+    /// <param name="epoch">The epoch.</param>
+    internal static IEnumerable<int> Steps(TuningOptions options, Trajectory trajectory, int epoch)
     {
         var steps = trajectory.Table!.StepsWithDensity;
-        var count = (int)Math.Max(1, Math.Round(parts.Options.TimestepFraction * steps.Count));
+        var count = (int)Math.Max(1, Math.Round(options.TimestepFraction * steps.Count));
         if (count == steps.Count) return steps;
         var shuffled = steps.ToArray();
-        new Philox(parts.Options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps).Shuffle<int>(shuffled);
+        new Philox(options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps).Shuffle<int>(shuffled);
         return shuffled.Take(count).Order();
     }
 
-    private void RequireRatioOne(double deviation)
+    /// <summary>Refuses to go on where sampler and trainer disagree.</summary>
+    /// <param name="parts">The run.</param>
+    /// <param name="deviation">Largest |ratio - 1| of the policy's own samples.</param>
+    /// <exception cref="UserError">It is too large.</exception>
+    internal static void RequireRatioOne(TuningParts parts, double deviation)
     {
         var tolerance = parts.Policy.Model.Dtype == Precision.Fp16 ? HalfRatioTolerance : RatioTolerance;
         if (deviation <= tolerance) return;

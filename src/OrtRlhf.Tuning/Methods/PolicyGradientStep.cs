@@ -18,12 +18,13 @@ public sealed class PolicyGradientStep : IDisposable
     /// <param name="microBatch">Transitions that the workers run together.</param>
     /// <param name="loss">Writes the loss.</param>
     /// <param name="settings">Device, threads, workers.</param>
-    /// <param name="withReference">Whether the loss has a KL term.</param>
+    /// <param name="withReference">Whether the loss takes the output without adapters.</param>
+    /// <param name="paired">As in <see cref="TrainingStep"/>.</param>
     /// <exception cref="UserError">The graph cannot be differentiated or run.</exception>
     public PolicyGradientStep(
-        Policy policy, TextEmbeddings text, double guidanceScale, int microBatch, Func<PolicyTransition, TrainingLoss> loss, SessionSettings settings, bool withReference = false) =>
+        Policy policy, TextEmbeddings text, double guidanceScale, int microBatch, Func<PolicyTransition, TrainingLoss> loss, SessionSettings settings, bool withReference = false, bool paired = false) =>
         _step = new(policy, text, guidanceScale != 1, microBatch, ["advantage", "weight"],
-            batch => GuidedGraph.Build(policy, batch, guidanceScale, withReference, output => loss(Transitions(output)), settings.Gradients), settings);
+            batch => GuidedGraph.Build(policy, batch, guidanceScale, withReference, output => loss(Transitions(output)), settings.Gradients), settings, paired);
 
     /// <summary>Adds the gradient of the mean loss over all transitions, times a weight, to a sum.</summary>
     /// <inheritdoc cref="TrainingStep.Accumulate"/>

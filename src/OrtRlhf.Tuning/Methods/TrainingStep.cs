@@ -27,6 +27,7 @@ public sealed record TrainingRow(NoisyLatent At, params IReadOnlyList<(string Na
 public sealed class TrainingStep : IDisposable
 {
     private readonly int _batch;
+    private readonly bool _paired;
     private readonly TextEmbeddings _text;
     private readonly WorkerPool<Worker> _workers;
     private readonly LossScale? _scale;
@@ -39,14 +40,19 @@ public sealed class TrainingStep : IDisposable
     /// <param name="weights">The fields that are 0 in rows which only fill up, where the graph has them: their loss and gradient are then 0.</param>
     /// <param name="build">Builds the graph for a number of rows, see <see cref="GuidedGraph"/>.</param>
     /// <param name="settings">Device, threads, workers.</param>
+    /// <param name="paired">
+    /// Whether rows are pairs, a preferred one and behind it the rejected one: a micro-batch then takes whole pairs, and its first half are the preferred ones.
+    /// </param>
     /// <exception cref="UserError">The graph cannot be differentiated or run.</exception>
-    public TrainingStep(Policy policy, TextEmbeddings text, bool guided, int microBatch, IReadOnlyList<string> weights, Func<int, OnnxGraph> build, SessionSettings settings)
+    public TrainingStep(
+        Policy policy, TextEmbeddings text, bool guided, int microBatch, IReadOnlyList<string> weights, Func<int, OnnxGraph> build, SessionSettings settings, bool paired = false)
     {
-        _text = text;
+        (_text, _paired) = (text, paired);
         _scale = policy.Model.Dtype == Precision.Fp16 ? new() : null;
         var (each, count) = settings.Split(policy.Denoiser("batch").Graph);
         count = Math.Min(count, microBatch);
         _batch = (microBatch + count - 1) / count;
+        if (paired) _batch += _batch % 2;
         var graph = build(_batch);
         _workers = new([.. Enumerable.Range(0, count).Select(_ => new Worker(graph, policy, text, guided, _batch, weights, each))]);
     }
@@ -71,7 +77,7 @@ public sealed class TrainingStep : IDisposable
             do
             {
                 scale = _scale?.Value ?? 1;
-                _workers.RunEach(round.Length, (worker, i) => results[i] = (worker, worker.Run(round[i], (float)scale)));
+                _workers.RunEach(round.Length, (worker, i) => results[i] = (worker, worker.Run(Placed(round[i]), (float)scale)));
             }
             while (_scale is not null && !_scale.Accept(results.All(r => r.Worker.IsFinite)));
             foreach (var (part, (worker, outputs)) in round.Zip(results))
@@ -104,10 +110,22 @@ public sealed class TrainingStep : IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             _workers.RunEach(round.Length, (worker, i) =>
-                worker.Run(round[i], 1)[output].AsSpan(0, round[i].Length).CopyTo(result.AsSpan(((first * _workers.Count) + i) * _batch)));
+            {
+                var values = worker.Run(Placed(round[i]), 1)[output];
+                for (var row = 0; row < _batch; row++)
+                    if (Place(row) < round[i].Length) result[(((first * _workers.Count) + i) * _batch) + Place(row)] = values[row];
+            });
         }
         return result;
     }
+
+    private int Place(int row) => !_paired ? row : row < _batch / 2 ? 2 * row : (2 * (row - (_batch / 2))) + 1;
+
+    // The rows in their places; what is missing at the end is the last row or pair once more, which does not count.
+    private (TrainingRow Row, bool Counts)[] Placed(TrainingRow[] part) =>
+    [
+        .. Enumerable.Range(0, _batch).Select(Place).Select(place => place < part.Length ? (part[place], true) : (part[part.Length - (_paired ? 2 - (place % 2) : 1)], false)),
+    ];
 
     /// <summary>Begins an epoch: what a run that is resumed here does not know is forgotten.</summary>
     public void Reset() => _scale?.Reset();
@@ -146,10 +164,10 @@ public sealed class TrainingStep : IDisposable
         /// <summary>Whether the gradients are; NaN and infinities carry into a sum.</summary>
         public bool IsFinite => float.IsFinite(System.Numerics.Tensors.TensorPrimitives.SumOfMagnitudes<float>(Gradients.All));
 
-        public Dictionary<string, float[]> Run(TrainingRow[] part, float scale)
+        public Dictionary<string, float[]> Run((TrainingRow Row, bool Counts)[] rows, float scale)
         {
             if (_fields.TryGetValue(GuidedGraph.LossScale, out var factor)) factor[0] = scale;
-            Fill(part);
+            Fill(rows);
             return _session.Run(_inputs);
         }
 
@@ -160,18 +178,18 @@ public sealed class TrainingStep : IDisposable
             Gradients.Dispose();
         }
 
-        private void Fill(TrainingRow[] part)
+        private void Fill((TrainingRow Row, bool Counts)[] rows)
         {
             var length = _latent.Count;
             var (x, times, prompts) = (new float[_batch * length], new double[_batch], new string[_batch]);
             for (var i = 0; i < _batch; i++)
             {
-                var (at, fields) = part[Math.Min(i, part.Length - 1)];
+                var ((at, fields), counts) = rows[i];
                 at.X.Span.CopyTo(x.AsSpan(i * length));
                 (times[i], prompts[i]) = (at.Time, at.Prompt);
                 foreach (var (name, values) in fields)
                     if (_fields.TryGetValue(name, out var field)) values.Span.CopyTo(field.AsSpan(i * values.Length));
-                if (i < part.Length) continue;
+                if (counts) continue;
                 foreach (var name in _weights)
                     if (_fields.TryGetValue(name, out var weight)) weight[i] = 0;
             }

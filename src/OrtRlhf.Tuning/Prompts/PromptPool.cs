@@ -47,6 +47,18 @@ public sealed record PromptPool(IReadOnlyList<IReadOnlyList<string>> Training, I
         return new([prompts.Prompts], aside);
     }
 
+    /// <summary>
+    /// The pool of a run that trains on other prompts than these: what is held out stays, but for those trained on. Where none of it would be left, or
+    /// captions of drawn scenes do not fit what is trained on, the prompts trained on are evaluated, too, from other noise.
+    /// </summary>
+    /// <param name="prompts">At least one.</param>
+    internal PromptPool TrainedOn(IReadOnlyList<string> prompts)
+    {
+        var heldOut = HeldOut.Except(prompts).ToArray();
+        var strange = HeldOut.All(p => SceneCaption.Parse(p) is not null) && !prompts.All(p => SceneCaption.Parse(p) is not null);
+        return new([prompts], heldOut.Length == 0 || strange ? prompts : heldOut);
+    }
+
     /// <summary>The prompt of one draw, from the lists in turn; the same for the same arguments on every machine.</summary>
     /// <param name="seed">The run's seed.</param>
     /// <param name="epoch">The epoch.</param>

@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Scenes;
 
@@ -10,9 +9,6 @@ namespace OrtRlhf.Tuning.Rewards;
 /// </summary>
 public static class PromptAlignment
 {
-    // Both rewards read the same verdict, and reading an image is what takes the time.
-    private static readonly ConditionalWeakTable<Images.RgbImage, Verdict> Verdicts = [];
-
     /// <summary><c>prompt-alignment</c>: partial credit in [0,1], <see cref="SceneScore.Partial"/>, which a model can climb.</summary>
     public static IReward Partial { get; } = new PerImageReward("prompt-alignment", input => Read(input).Partial, Fits);
 
@@ -26,18 +22,8 @@ public static class PromptAlignment
     /// <exception cref="UserError">The prompt is no caption, or the image of another size.</exception>
     internal static SceneScore Read(RewardInput input)
     {
-        var (image, prompt) = (input.Image, input.Prompt);
-        if (Verdicts.TryGetValue(image, out var known) && known.Prompt == prompt) return known.Score;
-        var spec = SceneCaption.Parse(prompt)
-            ?? throw new UserError($"prompt-alignment: sample {input.Index}: cannot read the prompt \"{prompt}\". Captions look like {SceneCaption.Grammar}.");
-        if (image.Width != Scene.Side || image.Height != Scene.Side)
-        {
-            throw new UserError($"prompt-alignment: sample {input.Index}: expected an image of {Scene.Side}x{Scene.Side}, got {image.Width}x{image.Height}. Use a model of drawn scenes, or another reward.");
-        }
-        var score = SceneVerifier.Score(image.Pixels, spec);
-        Verdicts.AddOrUpdate(image, new Verdict(prompt, score));
-        return score;
+        var spec = SceneCaption.Parse(input.Prompt)
+            ?? throw new UserError($"prompt-alignment: sample {input.Index}: cannot read the prompt \"{input.Prompt}\". Captions look like {SceneCaption.Grammar}.");
+        return SceneVerifier.Score(SceneRewards.Read(input, "prompt-alignment"), spec);
     }
-
-    private sealed record Verdict(string Prompt, SceneScore Score);
 }

@@ -12,6 +12,9 @@ public sealed record RunFolder(string Root)
     /// <summary>prompts.json: the prompts trained on and those held out.</summary>
     public string Prompts => Path.Combine(Root, "prompts.json");
 
+    /// <summary>preferences.json: the choices that a run from a store began with.</summary>
+    public string Preferences => Path.Combine(Root, "preferences.json");
+
     /// <summary>evaluation-before.json: every held-out score of the base model.</summary>
     public string EvaluationBefore => Path.Combine(Root, "evaluation-before.json");
 

@@ -48,7 +48,8 @@ public sealed record RunSummary
 public sealed record RewardSummary(string Name, MeanEstimate Before, MeanEstimate After, MeanEstimate? Change = null) : BeforeAfter(Before, After, Change)
 {
     /// <summary>The estimates from the scores of the same images before and after.</summary>
-    public static RewardSummary Of(string name, float[] before, float[] after) => new(name, MeanEstimate.Of(before), MeanEstimate.Of(after), Differences(before, after));
+    public static RewardSummary Of(string name, float[] before, float[] after) =>
+        new(name, MeanEstimate.Of(before), MeanEstimate.Of(after), Differences(before, after)) { WinRate = Wins(before, after) };
 }
 
 /// <summary>One quantity before and after tuning.</summary>
@@ -59,7 +60,13 @@ public record BeforeAfter(
     MeanEstimate Before, MeanEstimate After, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] MeanEstimate? Change = null)
 {
     /// <summary>The estimates from the scores of the same images before and after.</summary>
-    public static BeforeAfter Of(float[] before, float[] after) => new(MeanEstimate.Of(before), MeanEstimate.Of(after), Differences(before, after));
+    public static BeforeAfter Of(float[] before, float[] after) => new(MeanEstimate.Of(before), MeanEstimate.Of(after), Differences(before, after)) { WinRate = Wins(before, after) };
+
+    /// <summary>
+    /// Share of the images, 0 to 1, that score higher than the base model's of the same prompt and seed, ties half; null in summaries of earlier versions.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public MeanEstimate? WinRate { get; init; }
 
     /// <summary>
     /// The change in standard errors: that of the paired difference, else <c>sqrt(se1^2 + se2^2)</c>. 0 when nothing changed, infinite without any spread.
@@ -73,6 +80,9 @@ public record BeforeAfter(
             return difference == 0 ? 0 : difference / (Change?.Stderr ?? Math.Sqrt((Before.Stderr * Before.Stderr) + (After.Stderr * After.Stderr)));
         }
     }
+
+    /// <summary>See <see cref="WinRate"/>.</summary>
+    protected static MeanEstimate Wins(float[] before, float[] after) => MeanEstimate.Of([.. after.Zip(before, (a, b) => a > b ? 1 : a == b ? 0.5f : 0)]);
 
     /// <summary>The paired difference.</summary>
     protected static MeanEstimate Differences(float[] before, float[] after) => MeanEstimate.Of([.. after.Zip(before, (a, b) => a - b)]);

@@ -17,6 +17,45 @@ public enum TuningMethod
 
     /// <summary>Antithetic evolution strategies, no gradients: <see cref="OrtRlhf.Learning.Algorithms.EvolutionStrategies"/>.</summary>
     Es,
+
+    /// <summary>Preferences on every step of two trajectories: <see cref="OrtRlhf.Learning.Algorithms.D3po"/>.</summary>
+    D3po,
+
+    /// <summary>Preferences on images: <see cref="OrtRlhf.Learning.Algorithms.Dpo"/> (Diffusion-DPO).</summary>
+    Dpo,
+
+    /// <summary>The same with a margin to reach: <see cref="OrtRlhf.Learning.Algorithms.Ipo"/>.</summary>
+    Ipo,
+
+    /// <summary>Likes and dislikes without pairs: <see cref="OrtRlhf.Learning.Algorithms.Kto"/>.</summary>
+    Kto,
+
+    /// <summary>Supervised fine-tuning on preferred images.</summary>
+    Sft,
+
+    /// <summary>Supervised fine-tuning on all images, weighted by how good they were found.</summary>
+    Rwr,
+}
+
+/// <summary>What methods have in common.</summary>
+public static class TuningMethods
+{
+    /// <summary>Whether a method trains on the sampler's steps, which must have a density.</summary>
+    public static bool TrainsOnSteps(this TuningMethod method) => method is TuningMethod.Ddpo or TuningMethod.Reinforce or TuningMethod.FlowGrpo or TuningMethod.D3po;
+
+    /// <summary>Whether a method learns from choices among candidates.</summary>
+    public static bool LearnsFromPreferences(this TuningMethod method) =>
+        method is TuningMethod.D3po or TuningMethod.Dpo or TuningMethod.Ipo or TuningMethod.Kto or TuningMethod.Sft or TuningMethod.Rwr;
+}
+
+/// <summary>What d3po holds the policy to.</summary>
+public enum PreferenceReference
+{
+    /// <summary>The model without adapters.</summary>
+    Base,
+
+    /// <summary>The policy that drew the trajectories, that of the round.</summary>
+    Round,
 }
 
 /// <summary>What a reward is compared with to become an advantage.</summary>

@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Tuning.Preferences;
 using OrtRlhf.Tuning.Rewards;
 using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Scenes;
@@ -90,7 +91,7 @@ public sealed record TuningOptions
     private const int LeastFlowSteps = 20;
 
     /// <summary>Whether the method trains on the sampler's steps, which must have a density.</summary>
-    internal bool IsPolicyGradient => Method is TuningMethod.Ddpo or TuningMethod.Reinforce or TuningMethod.FlowGrpo;
+    internal bool IsPolicyGradient => Method.TrainsOnSteps();
 
     /// <summary>Peak learning rate, &gt; 0. Default 0.007 (es: 0.006, a fifth of sigma).</summary>
     public double LearningRate { get; init; } = 7e-3;
@@ -147,6 +148,26 @@ public sealed record TuningOptions
 
     /// <summary>How far nft's two implicit policies lie on either side of the old one, &gt; 0. Default 1.</summary>
     public double NftBeta { get; init; } = 1;
+    /// <summary>Store of people's choices to learn from; null, the default, lets the reward choose in a person's place. A run keeps the folder of the images here.</summary>
+    public string? Preferences { get; init; }
+
+    /// <summary>Factors on the weights of stored choices, by aspect or rater; null, the default, for none.</summary>
+    public IReadOnlyDictionary<string, double>? ExpertWeights { get; init; }
+
+    /// <summary>Which pairs a reward makes of a prompt's candidates in a rater's place. Default the best against the worst.</summary>
+    public RaterRule Rater { get; init; } = RaterRule.BestWorst;
+
+    /// <summary>How the parts of that reward come to one opinion. Default by their weighted sum.</summary>
+    public ExpertRule Experts { get; init; } = ExpertRule.Sum;
+
+    /// <summary>beta of d3po, dpo, ipo and kto, how strongly the reference holds, &gt; 0. Default 0.1 (dpo, ipo, kto: 2000).</summary>
+    public double Beta { get; init; } = 0.1;
+
+    /// <summary>What d3po holds the policy to. Default the base model.</summary>
+    public PreferenceReference Reference { get; init; } = PreferenceReference.Base;
+
+    /// <summary>Of rwr: an image one deviation better counts e^(1/temperature) times as much, &gt; 0. Default 0.5.</summary>
+    public double Temperature { get; init; } = 0.5;
 
     /// <summary>Members of a generation of es, even, a divisor of <see cref="Images"/>. Default 16.</summary>
     public int Population { get; init; } = 16;
@@ -198,6 +219,9 @@ public sealed record TuningOptions
         TuningMethod.FlowGrpo => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group, KlWeight = 0.04 },
         TuningMethod.Nft => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group },
         TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRate = 0.006, LearningRateDecay = LearningRateDecay.Constant },
+        TuningMethod.D3po => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, ClipRange = 0.1 },
+        TuningMethod.Dpo or TuningMethod.Ipo or TuningMethod.Kto => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, Beta = 2000, Passes = 4 },
+        TuningMethod.Sft or TuningMethod.Rwr => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, Passes = 4 },
         _ => new() { Method = method },
     };
 
@@ -253,6 +277,11 @@ public sealed record TuningOptions
         yield return (NoiseWindow >= 0 && NoiseWindow < Sampling.Steps, "noise-window", $"0, or fewer than the {Sampling.Steps} steps", NoiseWindow);
         yield return (NoiseWindowInterval >= 1, "noise-window-interval", "1 or more", NoiseWindowInterval);
         yield return (NftBeta > 0 && double.IsFinite(NftBeta), "nft-beta", "a number > 0", NftBeta);
+        yield return (!Method.LearnsFromPreferences() || Preferences is not null || ImagesPerPrompt > 1, "prompts-per-epoch", $"at most half of the {Images} images, so that each prompt has candidates to choose among", PromptsPerEpoch);
+        yield return (Preferences is null || Method.LearnsFromPreferences(), "preferences", "a method that learns from choices: d3po, dpo, ipo, kto, sft or rwr", Method);
+        yield return (ExpertWeights?.Values.All(w => w >= 0 && double.IsFinite(w)) != false, "expert-weights", "weights of 0 and more", string.Join(",", ExpertWeights?.Values ?? []));
+        yield return (Beta > 0 && double.IsFinite(Beta), "beta", "a number > 0", Beta);
+        yield return (Temperature > 0 && double.IsFinite(Temperature), "temperature", "a number > 0", Temperature);
         yield return (LoraRank is >= 1 and <= 4096, "lora-rank", "1 to 4096", LoraRank);
         yield return (LoraAlpha is null || (LoraAlpha > 0 && double.IsFinite(LoraAlpha.Value)), "lora-alpha", "a number > 0", LoraAlpha ?? 0);
         yield return (LoraTargets.Count > 0, "lora-targets", "at least one module path", "none");

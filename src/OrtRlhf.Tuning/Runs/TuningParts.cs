@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tuning.Preferences;
 using OrtRlhf.Tuning.Prompts;
 using OrtRlhf.Tuning.Rewards;
 using OrtRlhf.Tuning.Sampling;
@@ -33,6 +34,9 @@ internal sealed class TuningParts : IDisposable
 
     public Learner Learner { get; }
 
+    /// <summary>People's choices; null where there are none.</summary>
+    public PreferenceSelection? Selection { get; init; }
+
     /// <summary>Loads everything; the adapters are the base model's.</summary>
     /// <param name="model">The model that the options name.</param>
     /// <param name="options">What to do.</param>
@@ -40,8 +44,9 @@ internal sealed class TuningParts : IDisposable
     /// <param name="prompts">Prompts.</param>
     /// <param name="reward">What is raised.</param>
     /// <param name="initial">The adapter to go on from; null for new ones.</param>
+    /// <param name="selection">People's choices; null where there are none.</param>
     /// <exception cref="UserError">The model cannot be read or run, or nothing in it can be trained.</exception>
-    public static TuningParts Load(ImageModel model, TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, AdapterFile? initial)
+    public static TuningParts Load(ImageModel model, TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, AdapterFile? initial, PreferenceSelection? selection)
     {
         environment.Progress(new(TuningStage.Loading, 0, options.Epochs, 0, 0));
         options = options.ResolvedFor(model);
@@ -51,7 +56,7 @@ internal sealed class TuningParts : IDisposable
         {
             var pipeline = new Pipeline(policy, options.Sampling, options.Session);
             if (options.IsPolicyGradient) pipeline.Table.RequireDensity();
-            return new TuningParts(options, environment, prompts, reward, policy, pipeline);
+            return new TuningParts(options, environment, prompts, reward, policy, pipeline) { Selection = selection };
         }
         catch
         {

@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Preferences;
 using OrtRlhf.Tuning.Prompts;
 using OrtRlhf.Tuning.Rewards;
 using OrtRlhf.Tuning.Sampling;
@@ -24,14 +25,18 @@ public static class TuningRun
         var folder = new RunFolder(options.Output);
         if (File.Exists(folder.Options))
             throw new UserError($"--output {options.Output}: there is a run in this folder. Continue it with 'ortrlhf tune --resume {options.Output}', or give another folder.");
+        var selection = options.Preferences is null ? null : Selection(options.Preferences, options.ExpertWeights);
+        if (selection is not null) options = options with { Preferences = selection.Root };
         var (model, prompts) = Model(options, environment);
+        if (selection is not null) prompts = prompts.TrainedOn(selection.Prompts);
         var reward = ParseReward(options, environment, prompts);
         var initial = options.InitAdapter is null ? null : AdapterFile.Open(options.InitAdapter).NamedAs(model);
-        using var parts = TuningParts.Load(model, options, environment, prompts, reward, initial);
+        using var parts = TuningParts.Load(model, options, environment, prompts, reward, initial, selection);
         using var method = Method(parts);
         folder.Create();
         if (initial is not null) (initial with { Path = folder.InitialAdapter }).Write();
         JsonFile.Write(folder.Prompts, prompts);
+        if (selection is not null) JsonFile.Write(folder.Preferences, selection);
         JsonFile.Write(folder.Options, parts.Options);
         return TuningLoop.Run(folder, parts, method, from: null, cancellation);
     }
@@ -59,8 +64,9 @@ public static class TuningRun
         var prompts = JsonFile.Read<PromptPool>(folder.Prompts);
         // A run keeps what it began with: the file that was given may have gone.
         var initial = options.InitAdapter is null ? null : AdapterFile.Open(folder.InitialAdapter);
+        var selection = options.Preferences is null ? null : JsonFile.Read<PreferenceSelection>(folder.Preferences);
         using var parts = TuningParts.Load(
-            environment.OpenModel(options.Model, options.ModelOptions), options, environment, prompts, ParseReward(options, environment, prompts), initial);
+            environment.OpenModel(options.Model, options.ModelOptions), options, environment, prompts, ParseReward(options, environment, prompts), initial, selection);
         using var method = Method(parts);
         folder.Create();
         JsonFile.Write(folder.Options, options);
@@ -76,6 +82,12 @@ public static class TuningRun
         return given is null ? (model, PromptPool.WithoutText) : throw new UserError($"--prompts: model '{model.Name}' draws without prompts; leave them out");
     }
 
+    private static PreferenceSelection Selection(string place, IReadOnlyDictionary<string, double>? experts)
+    {
+        using var store = PreferenceStore.Open(place);
+        return PreferenceSelection.Read(store, experts);
+    }
+
     private static void Require(TuningOptions options)
     {
         if (options.Faults().ToArray() is { Length: > 0 } faults) throw new UserError(string.Join("; ", faults));
@@ -88,6 +100,7 @@ public static class TuningRun
     {
         TuningMethod.Es => new EvolutionMethod(parts),
         TuningMethod.Nft => new NftMethod(parts),
+        var method when method.LearnsFromPreferences() => new PreferenceMethod(parts),
         _ => new PolicyGradientMethod(parts),
     };
 }

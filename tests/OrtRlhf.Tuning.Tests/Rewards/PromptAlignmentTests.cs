@@ -26,7 +26,7 @@ public sealed class PromptAlignmentTests
     {
         Assert.True(PromptAlignment.Partial.Fits("a small red circle"));
         Assert.False(PromptAlignment.Partial.Fits("a photo of an astronaut"));
-        Assert.Equal(["prompt-accuracy", "prompt-alignment"], RewardRegistry.Default.Parse("jpeg-compressibility", ["a small red circle"]).Watched.Select(reward => reward.Name));
+        Assert.Equal(["drawing-quality", "prompt-accuracy", "prompt-alignment"], RewardRegistry.Default.Parse("jpeg-compressibility", ["a small red circle"]).Watched.Select(reward => reward.Name));
         Assert.Empty(RewardRegistry.Default.Parse("jpeg-compressibility", ["a photo of an astronaut"]).Watched);
     }
 

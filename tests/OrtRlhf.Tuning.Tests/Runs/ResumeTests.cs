@@ -13,6 +13,8 @@ public sealed class ResumeTests
     [InlineData(TuningMethod.Ddpo, TuningStage.EvaluatingBase, 0, 1)]
     [InlineData(TuningMethod.Reinforce, TuningStage.Scoring, 2, 2)]
     [InlineData(TuningMethod.Es, TuningStage.Sampling, 3, 2)]
+    [InlineData(TuningMethod.D3po, TuningStage.Updating, 3, 1)]
+    [InlineData(TuningMethod.Dpo, TuningStage.Updating, 4, 3)]
     public void Resume_AfterCancellation_GivesTheSameNumbers(TuningMethod method, TuningStage stage, int epoch, int checkpointEvery)
     {
         using var folder = new TempFolder();

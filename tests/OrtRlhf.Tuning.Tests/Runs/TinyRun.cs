@@ -22,6 +22,8 @@ internal static class TinyRun
         Rewards = RewardRegistry.Default.With(Reward("brightness", Brightness)).With(Reward("darkness", input => 1 - Brightness(input))),
     };
 
+    public static SamplingOptions Sampling { get; } = new() { Steps = 4, GuidanceScale = 2, BatchSize = 8 };
+
     // Everything that has a state takes part: warm-up, moving average, statistics of prompts, several passes, steps left out.
     public static TuningOptions Options(TempFolder folder, string output, TuningMethod method = TuningMethod.Ddpo) => Options(Model, folder.At(output), method);
 
@@ -44,9 +46,9 @@ internal static class TinyRun
             Epochs = 4,
             Seed = 7,
             Images = 8,
-            PromptsPerEpoch = method == TuningMethod.Es ? 1 : 8,
+            PromptsPerEpoch = method == TuningMethod.Es ? 1 : method.LearnsFromPreferences() ? 4 : 8,
             Population = 4,
-            Sampling = new SamplingOptions { Steps = 4, GuidanceScale = 2, BatchSize = 8 },
+            Sampling = Sampling,
             UpdatesPerPass = method == TuningMethod.Reinforce ? 1 : 2,
             Passes = method == TuningMethod.Ddpo ? 2 : 1,
             TimestepFraction = 0.7,

@@ -65,6 +65,7 @@ public sealed class TuningRunTests
     [InlineData(TuningMethod.Ddpo, "brightness")]
     [InlineData(TuningMethod.Reinforce, "brightness-2*darkness")]
     [InlineData(TuningMethod.Es, "brightness")]
+    [InlineData(TuningMethod.D3po, "brightness")]
     public void Execute_Learns(TuningMethod method, string reward)
     {
         using var folder = new TempFolder();
@@ -73,15 +74,17 @@ public sealed class TuningRunTests
             Reward = reward,
             Epochs = method == TuningMethod.Es ? 20 : 12,
             Images = 32,
-            PromptsPerEpoch = 2,
+            PromptsPerEpoch = method.LearnsFromPreferences() ? 8 : 2,
             Population = 8,
             Ema = 0,
             LearningRate = 0.03,
             ClipRange = 0.05,
+            Passes = method.LearnsFromPreferences() ? 4 : 1,
             Sigma = 0.1,
             EvaluationImages = 32,
         };
         var summary = TuningRun.Execute(options, TinyRun.Environment);
+        Assert.InRange(summary.Reward.WinRate!.Mean, 0.6, 1);
         Assert.InRange(summary.Reward.StandardErrors, 5, double.PositiveInfinity);
     }
 

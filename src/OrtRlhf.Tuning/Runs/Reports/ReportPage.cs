@@ -71,6 +71,7 @@ internal sealed class ReportPage
             <div class="hero"><dt>Held-out reward</dt><dd><span class="from">{Fixed(before.Mean, decimals)}</span><span class="arrow">→</span>{Fixed(after.Mean, decimals)}</dd><dd class="note">{Chip(errors)} standard errors on {Count(after.N)} images</dd></div>
 
             """);
+        if (summary.Reward.WinRate is { } wins) Tile("Wins against the base", $"{100 * wins.Mean:0.#}%", string.Create(CultureInfo.InvariantCulture, $"± {100 * wins.Stderr:0.#} of {wins.N} pairs, held out"));
         if (summary.Kl is { } kl) Tile("KL to the base", Short(kl), "nats, held out");
         if (report is { DiversityBefore: { } spreadBefore, DiversityAfter: { } spreadAfter })
         {

@@ -1,0 +1,125 @@
+using CommandLine;
+using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Cli.Screen;
+using OrtRlhf.Graph;
+using OrtRlhf.Tuning;
+using OrtRlhf.Tuning.Preferences;
+using OrtRlhf.Tuning.Prompts;
+using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Tuning.Rewards.Training;
+using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Scenes;
+
+namespace OrtRlhf.Cli.Commands;
+
+/// <summary>Fits a reward model to preferences.</summary>
+[Verb("reward train", HelpText = "Fits a reward model to preferences: a Bradley-Terry head on CLIP's features of image and prompt. Writes a folder that any --reward takes as onnx:FOLDER, "
+    + "and says how well it predicts choices that were held out and whether its probabilities are calibrated. Learns from people's choices (--preferences), or from those that a reward makes "
+    + "in their place among images that MODEL draws.")]
+[Example("from what people chose on the page of 'ortrlhf label'", "reward train --preferences artifacts/preferences --output artifacts/my-taste")]
+[Example("and tune towards it", "tune --reward onnx:artifacts/my-taste")]
+[Example("with a CLIP of your own, some experts counting more", "reward train --preferences artifacts/preferences --clip clip-vit-large-patch14 --expert-weights quality=1,taste=0.5 --output artifacts/my-taste")]
+[Example("try it without people", "reward train --reward jpeg-compressibility --choices 625 --output artifacts/learned-size")]
+internal sealed class RewardTrainCommand : ModelCommand
+{
+    private const int Bar = 20, Candidates = 4;
+
+    [Option("preferences", MetaValue = "STORE", HelpText = "People's choices: a folder that 'ortrlhf label' made, or a server. Images alone are enough.")]
+    public string? Preferences { get; set; }
+
+    [Option("expert-weights", Separator = ',', MetaValue = "A=X,B=Y", HelpText = "Factors on those choices by what was judged (quality=1,taste=0.5) or by rater; 0 leaves them out.")]
+    public IEnumerable<string> ExpertWeights { get; set; } = [];
+
+    [Option("reward", MetaValue = "SUM", HelpText = "Without --preferences: the reward that chooses in a person's place, see the list below.")]
+    public string? Reward { get; set; }
+
+    [Option("choices", MetaValue = "N", HelpText = "Choices that it makes, two among each four images of a prompt, the best against the worst and the second against the third. Default 625.")]
+    public int Choices { get; set; } = 625;
+
+    [Option("experts", MetaValue = "NAME", HelpText = "How the parts of that reward come to one opinion: sum, or vote, where each ranks the images and ranks are summed by weight. Default sum.")]
+    public string? Experts { get; set; }
+
+    [Option("prompts", MetaValue = "FILE", HelpText = "Prompts to draw for it. Default captions of drawn scenes.")]
+    public string? Prompts { get; set; }
+
+    [Option("adapter", MetaValue = "FILE", HelpText = "Adapter to draw them with.")]
+    public string? Adapter { get; set; }
+
+    [Option("clip", MetaValue = "DIR", HelpText = "CLIPModel whose features are looked at, as transformers writes it. Default models/shapes-clip, which ships.")]
+    public string? Clip { get; set; }
+
+    [Option("held-out", MetaValue = "X", HelpText = "Share of the prompts whose choices it is judged by. Default 0.2.")]
+    public double? HeldOut { get; set; }
+
+    [Option("ridge", MetaValue = "X", HelpText = "How strongly weights are held small. Default by cross-validation.")]
+    public double? Ridge { get; set; }
+
+    [Option("seed", MetaValue = "N", HelpText = "Seed of the images and of what is held out. Default 0.")]
+    public ulong Seed { get; set; }
+
+    [Option('o', "output", Required = true, MetaValue = "DIR", HelpText = "Folder for the reward: model.onnx, what prepares its inputs, reward.json.")]
+    public string Output { get; set; } = "";
+
+    /// <inheritdoc/>
+    public override int Run(CancellationToken cancellation)
+    {
+        if (Preferences is null == Reward is null) throw new UsageError("reward train: expected either --preferences STORE, or --reward SUM to choose in people's place");
+        var session = ToSession();
+        var clip = Clip ?? ShippedModel.Find("models/shapes-clip", "config.json") ?? throw new UserError("models/shapes-clip is not there; name a CLIP with --clip DIR");
+        var options = new RewardTrainingOptions { Clip = clip, Seed = Seed, Ridge = Ridge, Session = session };
+        if (HeldOut is { } share) options = options with { HeldOut = share };
+        Require("reward train", ToSampling(new()), session, [.. options.Faults(), .. Choices is < 10 or > 1_000_000 ? [$"--choices: expected 10 to 1000000, got {Choices}"] : Array.Empty<string>()]);
+        OutputPlace.RequireFolder("output", Output);
+        var judged = Preferences is null ? Drawn(cancellation) : Stored(Preferences, cancellation);
+        var summary = Work.Show("features", judged.Candidates.Count, done => RewardTraining.Run(judged, options, Output, done, cancellation));
+        Show(summary);
+        return ExitCode.Done;
+    }
+
+    private JudgedImages Stored(string place, CancellationToken cancellation)
+    {
+        using var store = PreferenceStore.Open(place);
+        return JudgedImages.Of(PreferenceSelection.Read(store, OrtRlhf.Cli.CommandLine.ExpertWeights.Parse(ExpertWeights)), cancellation);
+    }
+
+    private JudgedImages Drawn(CancellationToken cancellation)
+    {
+        var source = AdaptedModel.Find(Adapter);
+        using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
+        var pool = !policy.Model.IsConditional ? PromptPool.WithoutText : Prompts is null ? PromptPool.Scenes(Enum.GetValues<SceneKind>()) : PromptPool.Read(Prompts, null, Seed);
+        var experts = CommandLine.Choice.Of<ExpertRule>("experts", Experts) ?? ExpertRule.Sum;
+        using var pipeline = new Pipeline(policy, ToSampling(source.Options.Sampling), ToSession());
+        // Ties are no choices: prompts are drawn until there are enough.
+        var (inputs, pairs) = (new List<RewardInput>(), new List<RatedPair>());
+        Work.Show("choices", Choices, done =>
+        {
+            for (var round = 0u; pairs.Count < Choices; round++)
+            {
+                var prompts = Math.Max(1, pipeline.Options.BatchSize / Candidates);
+                SampleRequest[] requests = [.. Enumerable.Range(0, prompts * Candidates).Select(i => new SampleRequest(pool.Draw(Seed, round, (uint)(i / Candidates)), Seed, round, (uint)i))];
+                var reward = RewardRegistry.Default.Parse(Reward!, [.. requests.Select(r => r.Prompt).Distinct()], []);
+                RewardInput[] drawn = [.. pipeline.Sample(requests, cancellation: cancellation).Select((s, i) => new RewardInput(s.Image, s.Prompt, inputs.Count + i))];
+                var rated = SyntheticRater.Rate(reward, reward.ScoreParts(drawn, cancellation), Candidates, RaterRule.TopBottom, experts);
+                if (rated.Count == 0 && round > 10 && pairs.Count == 0) throw new UserError($"reward '{Reward}': gives all images of a prompt the same score, so there is nothing to choose");
+                pairs.AddRange(rated.Select(p => new RatedPair(p.Preferred + inputs.Count, p.Rejected + inputs.Count, p.Weight)));
+                inputs.AddRange(drawn);
+                done(Math.Min(Choices, pairs.Count));
+            }
+            return true;
+        });
+        return new(inputs, [.. pairs.Take(Choices)]);
+    }
+
+    private void Show(RewardModelSummary summary)
+    {
+        var (accuracy, trained) = (summary.Accuracy, summary.TrainedAccuracy);
+        Terminal.Line(FormattableString.Invariant($"predicts {100 * accuracy.Mean:0.0}% ± {100 * accuracy.Stderr:0.0} of {accuracy.N} held-out choices ({100 * trained.Mean:0.0}% of the {trained.N} it was fitted to, ridge {summary.Ridge})"));
+        Terminal.Line(FormattableString.Invariant($"calibration error {summary.Calibration.Error:0.000}; of held-out choices it was this sure of, so many came true:"));
+        foreach (var bin in summary.Calibration.Bins.Where(bin => bin.N > 0))
+        {
+            var bar = new string('#', (int)Math.Round(Bar * bin.Accuracy)).PadRight(Bar, '.');
+            Terminal.Line(FormattableString.Invariant($"  {100 * bin.From,3:0}-{100 * bin.To,3:0}%  {bar} {100 * bin.Accuracy,5:0.0}%  mean {100 * bin.Confidence:0.0}%, {bin.N} choices"));
+        }
+        Terminal.Line($"reward  {Output} (use it as --reward onnx:{Output})");
+    }
+}

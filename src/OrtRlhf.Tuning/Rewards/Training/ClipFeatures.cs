@@ -1,0 +1,119 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Expressions;
+using OrtRlhf.Graph.Formats;
+using OrtRlhf.Models;
+using OrtRlhf.Tuning.Images;
+using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Sessions;
+using static OrtRlhf.Graph.Expressions.Functions;
+
+namespace OrtRlhf.Tuning.Rewards.Training;
+
+/// <summary>
+/// What a reward model sees of an image and its prompt: CLIP's pooled state of the image, the mean of its patches' last states, and, with prompts, the product of
+/// both embeddings, number by number, whose sum is their cosine. As a graph from pixel_values (and input_ids), which a head may be put behind.
+/// </summary>
+internal sealed class ClipFeatures
+{
+    private const int Batch = 16;
+    private static readonly string[] TokenizerFiles = ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+    private readonly ComponentFolder _folder;
+    private readonly ClipConfig _config;
+    private readonly ImagePreprocessor _preprocessor;
+    private readonly ClipTokenizer? _tokenizer;
+
+    /// <summary>Opens a CLIPModel's folder.</summary>
+    /// <param name="folder">The folder, as transformers' save_pretrained writes it.</param>
+    /// <param name="withText">Whether prompts take part.</param>
+    /// <exception cref="UserError">A file is missing or not valid, or the model is not a CLIPModel.</exception>
+    public ClipFeatures(string folder, bool withText)
+    {
+        _folder = ComponentFolder.Open(folder, $"CLIP '{folder}'");
+        _folder.Expect("CLIPModel");
+        _config = ClipConfig.Parse(_folder.Config);
+        var side = (int)_config.Vision.ImageSize;
+        _preprocessor = new(ImageProcessorConfig.Find(folder) ?? new ImageProcessorConfig { ShortestEdge = side, CropHeight = side, CropWidth = side });
+        if (withText) _tokenizer = ClipTokenizer.Open(TokenizerFolder);
+    }
+
+    private string TokenizerFolder => Directory.Exists(Path.Combine(_folder.Path, "tokenizer")) ? Path.Combine(_folder.Path, "tokenizer") : _folder.Path;
+
+    /// <summary>The features of images and prompts, in order.</summary>
+    /// <param name="inputs">Images and prompts.</param>
+    /// <param name="settings">Device and threads.</param>
+    /// <param name="progress">Told the number of images done.</param>
+    /// <param name="cancellation">Stops between batches.</param>
+    public double[][] Of(IReadOnlyList<RewardInput> inputs, SessionSettings settings, Action<int>? progress = null, CancellationToken cancellation = default)
+    {
+        using var session = new GraphSession(Graph().Graph, settings);
+        var result = new List<double[]>(inputs.Count);
+        foreach (var part in inputs.Chunk(Batch))
+        {
+            cancellation.ThrowIfCancellationRequested();
+            var values = Run(session, part);
+            var width = values.Length / part.Length;
+            result.AddRange(Enumerable.Range(0, part.Length).Select(i => Array.ConvertAll(values[(i * width)..((i + 1) * width)], x => (double)x)));
+            progress?.Invoke(result.Count);
+        }
+        return [.. result];
+    }
+
+    /// <summary>Writes a reward that <c>onnx:FOLDER</c> takes: model.onnx with the score <c>f w + b</c>, and beside it what prepares images and prompts.</summary>
+    /// <param name="target">The folder, which is there.</param>
+    /// <param name="w">One a feature.</param>
+    /// <param name="b">Added to every score.</param>
+    /// <exception cref="UserError">The place cannot be written.</exception>
+    public void Write(string target, double[] w, double b)
+    {
+        var (graph, features) = Graph();
+        graph.Outputs.Clear();
+        var head = graph.Constant(Tensor.Of(Array.ConvertAll(w, x => (float)x), w.Length, 1), "head.weight");
+        graph.Output((MatMul(features, head) + b).Squeeze(1), "score");
+        OnnxFile.Write(graph, Path.Combine(target, "model.onnx"));
+        var side = _config.Vision.ImageSize;
+        Copy(_folder.Path, "preprocessor_config.json", $$"""{"size":{{side}},"crop_size":{{side}} }""");
+        if (_tokenizer is not null) foreach (var name in TokenizerFiles) Copy(TokenizerFolder, name, null);
+
+        void Copy(string from, string name, string? otherwise)
+        {
+            var (source, to) = (Path.Combine(from, name), Path.Combine(target, name));
+            if (File.Exists(source)) AtomicFile.Write(to, DiskFault.Guard(source, () => File.ReadAllBytes(source)));
+            else if (otherwise is not null) AtomicFile.Write(to, otherwise);
+        }
+    }
+
+    private (OnnxGraph Graph, Value Features) Graph()
+    {
+        var (graph, vision) = (new OnnxGraph("reward"), _config.Vision);
+        var m = new Module(graph, _folder.Weights());
+        var image = ClipModel.Encode(m, _config, graph.Input("pixel_values", ElementType.Float, "batch", vision.NumChannels, vision.ImageSize, vision.ImageSize));
+        var patches = Mean(image.LastHiddenState.Slice(1, 1, vision.Patches + 1), [1]);
+        List<Value> parts = [image.PoolerOutput, patches];
+        if (_tokenizer is not null)
+        {
+            var ids = graph.Input("input_ids", ElementType.Int64, "batch", _tokenizer.MaxLength);
+            var text = ClipTextModel.Project(m, _config.Text, ClipTextModel.Forward(m, _config.Text, ids));
+            parts.Add(Unit(image.Features) * Unit(text));
+        }
+        var features = Layout.Concat(1, [.. parts]);
+        graph.Output(features, "features");
+        return (graph, features);
+
+        static Value Unit(Value x) => x / Sqrt(Sum(Square(x), [-1], keepDims: true));
+    }
+
+    private float[] Run(GraphSession session, RewardInput[] part)
+    {
+        var side = (int)_config.Vision.ImageSize;
+        var length = 3 * side * side;
+        var pixels = new float[part.Length * length];
+        foreach (var input in part)
+            if (_preprocessor.SizeFor(input.Image.Width, input.Image.Height) != (side, side))
+                throw new UserError($"CLIP '{_folder.Path}': preprocessing an image of {input.Image.Width}x{input.Image.Height} does not give {side}x{side}; switch do_center_crop on in preprocessor_config.json");
+        Parallel.For(0, part.Length, i => _preprocessor.Process(part[i].Image, pixels.AsSpan(i * length, length)));
+        using var images = pixels.ToOrt(part.Length, 3, side, side);
+        if (_tokenizer is null) return session.Run(("pixel_values", images))["features"];
+        using var ids = part.SelectMany(input => _tokenizer.Encode(input.Prompt)).ToArray().ToOrt(part.Length, _tokenizer.MaxLength);
+        return session.Run(("pixel_values", images), ("input_ids", ids))["features"];
+    }
+}
