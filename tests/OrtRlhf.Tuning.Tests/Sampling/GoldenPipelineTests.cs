@@ -1,15 +1,64 @@
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Schedulers;
+using OrtRlhf.Models;
 using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Tuning.Tests.Sampling;
 
-/// <summary>A whole Stable Diffusion 1 pipeline, from prompt to image, against diffusers.</summary>
+/// <summary>A whole Stable Diffusion 1 pipeline, from prompt to image, and Stable Diffusion 3's from text states on, against diffusers.</summary>
 public class GoldenPipelineTests
 {
     private const string Set = "sd1-tiny";
+
+    [GoldenFact("sd3-tiny")]
+    public void StableDiffusion3_SixGuidedEulerSteps_MatchReference()
+    {
+        var folder = GoldenFile.Beside("sd3-tiny")!;
+        var golden = SafetensorsFile.Open(Path.Combine(folder, "golden.safetensors"));
+        var settings = new SessionSettings { Threads = 1 };
+        var states = new TextEncoder("text_encoder", prompt => new long[11].Select(_ => prompt.Length == 0 ? 0L : 1).ToArray(), Given, "states", "pooled");
+        var denoiser = DenoiserFolder.Open(ComponentFolder.Open(Path.Combine(folder, "transformer"), "transformer"), [new(states, 11, 40, 24)], isFlow: true, pixelsPerCell: 1, new() { ImageSize = new(16, 16) });
+        var model = new ImageModel
+        {
+            Name = "sd3-tiny",
+            Folder = folder,
+            Flow = new FlowSchedule(FlowSchedulerConfigJson.Read(Path.Combine(folder, "scheduler", "scheduler_config.json"))),
+            Latent = denoiser.Latent,
+            TextEncoders = [states],
+            PooledInput = denoiser.PooledInput,
+            Denoiser = denoiser.Graph,
+            Decoder = null,
+        };
+        using var text = new TextEmbeddings(model, settings);
+        using var guided = new GuidedDenoiser(model.Denoiser("batch"), null, model.Latent, text, 4.5, settings);
+        var latents = golden["euler.latents"].ToFloats();
+        var table = SamplerSteps.Of(model, new() { Sampler = SamplerKind.Euler, Steps = 6 }).Table!;
+        var length = model.Latent.Count;
+        float[] x = latents[..length], m = new float[length], noise = new float[length];
+        for (var s = 0; s < 6; s++)
+        {
+            guided.Run(x, [table.Steps[s].Time], ["a cat"], m);
+            GaussianLogProb.Advance(x, m, noise, table.Steps[s], x);
+            Numbers.Close(latents.AsSpan((s + 1) * length, length), x, 1e-4);
+        }
+
+        // The first row is what stands for no prompt.
+        OnnxGraph Given(Dim batch)
+        {
+            var graph = new OnnxGraph("text_encoder");
+            var row = graph.Input("input_ids", ElementType.Int64, batch, 11).Slice(1, 0, 1).Reshape(-1);
+            foreach (var (name, part) in (ReadOnlySpan<(string, string)>)[("states", "encoder_hidden_states"), ("pooled", "pooled_projections")])
+            {
+                var (none, some) = (golden["transformer.uncond_" + part], golden["transformer." + part].ToFloats());
+                graph.Output(graph.Constant(Tensor.Of([.. none.ToFloats(), .. some[..(int)none.Count]], [2, .. none.Dims[1..]])).Gather(row), name);
+            }
+            return graph;
+        }
+    }
 
     [Fact]
     public void StableDiffusion1_EightDdimSteps_MatchReference()
