@@ -73,7 +73,7 @@ public sealed record PreferenceFolder(string Root)
     public Candidate Write(SampledImage sample, Pipeline pipeline, string? source = null)
     {
         var candidate = Write(sample.Image, sample.Prompt, unchecked((long)sample.Trajectory.Request.Seed), source);
-        if (pipeline.Options.Sampler == SamplerKind.DpmSolver || pipeline.Table.StepsWithDensity.Count == 0) return candidate;
+        if (pipeline.Steps.Table is not { StepsWithDensity.Count: > 0 }) return candidate;
         candidate = candidate with { Trajectory = $"trajectories/{candidate.Id}.safetensors" };
         StoredTrajectory.Of(sample.Trajectory, pipeline).Write(At(candidate.Trajectory));
         return candidate;
