@@ -54,7 +54,7 @@ public sealed class RewardRegistry
         new("prompt-alignment", "how far an image of drawn scenes shows what its caption says, 0 to 1", () => PromptAlignment.Partial),
         new("prompt-accuracy", "1 when an image of drawn scenes shows exactly what its caption says, else 0", () => PromptAlignment.Accuracy),
         new("drawing-quality", "how well formed the objects of a drawn scene are, whatever was asked, 0 to 1", () => SceneRewards.Quality),
-        new("without", "minus the number of objects of forbidden colours and shapes in a drawn scene, even where the prompt asks for them: without:red, without:red,circle", SceneRewards.Without) { Argument = "LIST" },
+        new("without", "minus the percentage of a drawn scene that objects of forbidden colours and shapes cover, even where the prompt asks for them: without:red, without:red,circle", SceneRewards.Without) { Argument = "LIST" },
         new("clip-score", "100 times the cosine of CLIP's embeddings of image and prompt; FOLDER is a CLIPModel in transformers' layout, models/shapes-clip where it is left out", ClipReward.Score) { Argument = "[FOLDER]" },
         new("pick-score", "like clip-score, but times e^logit_scale, for preference models in CLIP's shape such as PickScore", ClipReward.Preference) { Argument = "FOLDER" },
         new("aesthetic", "LAION's aesthetic predictor: a linear or MLP head in safetensors on CLIP's image embedding; FILE#clip=FOLDER names the CLIP it was trained on where it does not lie beside it", AestheticReward.Create) { Argument = "FILE" },

@@ -21,7 +21,7 @@ public static class SceneRewards
     public static IReward Quality { get; } = new PerImageReward(
         "drawing-quality", input => Read(input, "drawing-quality") is { Count: > 0 } found ? found.Average(f => f.Fits.Max()) : 0, prompt => SceneCaption.Parse(prompt) is not null);
 
-    /// <summary><c>without:red</c>, <c>without:circle</c>, <c>without:red,circle</c>: minus the number of objects of these colours and shapes, even where the prompt asks for them.</summary>
+    /// <summary><c>without:red</c>, <c>without:circle</c>, <c>without:red,circle</c>: minus the percentage of the picture that objects of these colours and shapes cover, even where the prompt asks for them. Less of it is better, none is best: a rater sees a difference wherever there is some.</summary>
     /// <param name="name">The name with the list.</param>
     /// <exception cref="UserError">It is no list of colours and shapes.</exception>
     public static IReward Without(RewardName name)
@@ -33,7 +33,8 @@ public static class SceneRewards
             else if (Enum.TryParse<SceneShape>(word, ignoreCase: true, out var shape) && Enum.IsDefined(shape) && !char.IsDigit(word[0])) shapes.Add(shape);
             else throw new UserError($"reward '{name}': expected colours ({Listed<SceneColour>()}) and shapes ({Listed<SceneShape>()}) with commas between them, got '{word}'");
         }
-        return new PerImageReward($"{name}", input => -Read(input, $"{name}").Count(f => colours.Contains(f.Colour) || (f.Shape is { } shape && shapes.Contains(shape))));
+        return new PerImageReward($"{name}", input => -100f / (Scene.Side * Scene.Side)
+            * Read(input, $"{name}").Where(f => colours.Contains(f.Colour) || (f.Shape is { } shape && shapes.Contains(shape))).Sum(f => f.Area));
     }
 
     /// <summary>The objects of an image, which is read once.</summary>
