@@ -33,7 +33,7 @@ internal sealed class TuneCommand : ModelCommand
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
     public IEnumerable<string> Watch { get; set; } = [];
 
-    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 42 (es: 100; preferences: 10). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
+    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 42 (es: 100; d3po: 5, others that learn from choices: 10). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
     public int? Epochs { get; set; }
 
     [Option("seed", MetaValue = "N", HelpText = "Seed of the run; the same seed gives the same metrics. Default 0.")]
@@ -54,10 +54,10 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("prompt-kinds", Separator = ',', MetaValue = "A,B", HelpText = "Kinds of captions when there is no prompt file: single-object, two-objects, counting, colour-attribution. Default all.")]
     public IEnumerable<string> PromptKinds { get; set; } = [];
 
-    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 64 (preferences: 120).")]
+    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 64 (from choices: 120).")]
     public int? Images { get; set; }
 
-    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (flow-grpo and nft: an eighth; from choices: a quarter, four candidates each; es: 4).")]
+    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (flow-grpo and nft: an eighth; d3po: half, pairs; others that learn from choices: a quarter, four candidates each; es: 4).")]
     public int? PromptsPerEpoch { get; set; }
 
     [Section("Prompts and images"), Option("group-size", MetaValue = "N", HelpText = "The same said by the images of a prompt: a divisor of the images. Default 8 for flow-grpo and nft, else 1.")]
@@ -66,7 +66,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("shared-initial-noise", HelpText = "The images of a prompt begin from the same noise and differ by the steps' alone.")]
     public bool SharedInitialNoise { get; set; }
 
-    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.007 (es: 0.006).")]
+    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.007 (es: 0.006, d3po: 0.01).")]
     public double? LearningRate { get; set; }
 
     [Section("Learning"), Option("warmup-updates", MetaValue = "N", HelpText = "Updates over which the learning rate rises from 0. Default 0.")]
@@ -87,7 +87,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Learning"), Option("passes", MetaValue = "N", HelpText = "Times that an epoch's images are trained on. Default 1 (dpo, ipo, kto, sft, rwr: 4).")]
     public int? Passes { get; set; }
 
-    [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 0.5.")]
+    [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 0.5 (d3po: 0.3).")]
     public double? TimestepFraction { get; set; }
 
     [Section("Learning"), Option("step-weighting", MetaValue = "NAME", HelpText = "How much each step counts: uniform (DDPO), or noise, where the early steps, which decide what is in the picture, count as much as the late ones. Default uniform.")]

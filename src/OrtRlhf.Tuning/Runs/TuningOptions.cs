@@ -219,7 +219,7 @@ public sealed record TuningOptions
         TuningMethod.FlowGrpo => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group, KlWeight = 0.04 },
         TuningMethod.Nft => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group },
         TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRate = 0.006, LearningRateDecay = LearningRateDecay.Constant },
-        TuningMethod.D3po => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, ClipRange = 0.1 },
+        TuningMethod.D3po => new() { Method = method, Epochs = 5, Images = 120, PromptsPerEpoch = 60, ClipRange = 0.1, LearningRate = 0.01, TimestepFraction = 0.3 },
         TuningMethod.Dpo or TuningMethod.Ipo or TuningMethod.Kto => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, Beta = 2000, Passes = 4 },
         TuningMethod.Sft or TuningMethod.Rwr => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, Passes = 4 },
         _ => new() { Method = method },
