@@ -18,7 +18,7 @@ namespace OrtRlhf.Cli.Commands;
     + "in their place among images that MODEL draws.")]
 [Example("from what people chose on the page of 'ortrlhf label'", "reward train --preferences artifacts/preferences --output artifacts/my-taste")]
 [Example("and tune towards it", "tune --reward onnx:artifacts/my-taste")]
-[Example("with a CLIP of your own, some experts counting more", "reward train --preferences artifacts/preferences --clip clip-vit-large-patch14 --expert-weights quality=1,taste=0.5 --output artifacts/my-taste")]
+[Example("with a CLIP of your own, some experts counting more", "reward train --preferences artifacts/preferences --clip my-clip --expert-weights quality=1,taste=0.5 --output my-taste")]
 [Example("try it without people", "reward train --reward jpeg-compressibility --choices 625 --output artifacts/learned-size")]
 internal sealed class RewardTrainCommand : ModelCommand
 {

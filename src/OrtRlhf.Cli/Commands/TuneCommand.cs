@@ -5,6 +5,7 @@ using OrtRlhf.Cli.Screen;
 using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Scenes;
 using ExpertRule = OrtRlhf.Tuning.Preferences.ExpertRule;
 using RaterRule = OrtRlhf.Tuning.Preferences.RaterRule;
@@ -18,8 +19,8 @@ namespace OrtRlhf.Cli.Commands;
 [Example("one reward alone; the report shows what it costs", "tune --reward jpeg-compressibility --epochs 20 --seed 1 --output artifacts/runs/small")]
 [Example("your model and prompts, without gradients", "tune my-model --method es --reward prompt-alignment --prompts prompts.txt")]
 [Example("rewards of your own: a CLIP folder, an aesthetic head, a service", "tune my-model --prompts prompts.txt --reward \"clip-score:my-clip+0.2*http://localhost:8000/score#timeout=20\"")]
-[Example("a flow model, trained on few noisy steps, judged on more deterministic ones", "tune models/shapes-flow --method flow-grpo --reward prompt-alignment --group-size 8 --steps 10 --evaluation-steps 20")]
-[Example("the same without noise or log-probs", "tune models/shapes-flow --method nft --reward prompt-alignment")]
+[Example("a flow model, trained on few noisy steps, judged on more deterministic ones", "tune my-flow-model --method flow-grpo --reward prompt-alignment --group-size 8 --steps 10 --evaluation-steps 20")]
+[Example("the same without noise or log-probs", "tune my-flow-model --method nft --reward prompt-alignment")]
 [Example("go on from an adapter, of yours or of others", "tune my-model --init-adapter style.safetensors --reward jpeg-compressibility")]
 [Example("go on with a run that was stopped", "tune --resume artifacts/runs/small")]
 internal sealed class TuneCommand : ModelCommand
@@ -27,13 +28,13 @@ internal sealed class TuneCommand : ModelCommand
     [Option("method", MetaValue = "NAME", HelpText = "How to learn: ddpo (policy gradient with a clipped importance ratio), reinforce (plain policy gradient), flow-grpo (the same as ddpo in groups of a prompt's images, with a KL term), nft (DiffusionNFT: good images attract, bad ones repel; any sampler, no log-probs) or es (evolution strategies, no gradients, no training graph); from choices among candidates: d3po (every step of two trajectories), dpo, ipo (pairs of images), kto (likes and dislikes), sft (chosen images), rwr (reward-weighted images). All for flows and diffusion models. Default ddpo.")]
     public string? Method { get; set; }
 
-    [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below; an argument (NAME:ARGUMENT#OPTION=VALUE) ends at a blank, + or *, or stands in quotes. Default jpeg-compressibility+2.5*prompt-alignment.")]
+    [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below; an argument (NAME:ARGUMENT#OPTION=VALUE) ends at a blank, + or *, or stands in quotes. Default jpeg-compressibility+1.5*prompt-alignment.")]
     public string? Reward { get; set; }
 
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
     public IEnumerable<string> Watch { get; set; } = [];
 
-    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 42 (es: 100; d3po: 5, others that learn from choices: 10). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
+    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 20 (flow-grpo and nft: 42; d3po: 5, others that learn from choices: 10; es: 100). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
     public int? Epochs { get; set; }
 
     [Option("seed", MetaValue = "N", HelpText = "Seed of the run; the same seed gives the same metrics. Default 0.")]
@@ -54,19 +55,19 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("prompt-kinds", Separator = ',', MetaValue = "A,B", HelpText = "Kinds of captions when there is no prompt file: single-object, two-objects, counting, colour-attribution. Default all.")]
     public IEnumerable<string> PromptKinds { get; set; } = [];
 
-    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 64 (from choices: 120).")]
+    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 128 (flow-grpo, nft and es: 64; from choices: 120).")]
     public int? Images { get; set; }
 
-    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default as many as images (flow-grpo and nft: an eighth; d3po: half, pairs; others that learn from choices: a quarter, four candidates each; es: 4).")]
+    [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default a quarter, four images each (flow-grpo and nft: an eighth; d3po: half, pairs; es: 4).")]
     public int? PromptsPerEpoch { get; set; }
 
-    [Section("Prompts and images"), Option("group-size", MetaValue = "N", HelpText = "The same said by the images of a prompt: a divisor of the images. Default 8 for flow-grpo and nft, else 1.")]
+    [Section("Prompts and images"), Option("group-size", MetaValue = "N", HelpText = "The same said by the images of a prompt: a divisor of the images. Default 4 (flow-grpo and nft: 8, d3po: 2).")]
     public int? GroupSize { get; set; }
 
     [Section("Prompts and images"), Option("shared-initial-noise", HelpText = "The images of a prompt begin from the same noise and differ by the steps' alone.")]
     public bool SharedInitialNoise { get; set; }
 
-    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.007 (es: 0.006, d3po: 0.01).")]
+    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.006 (flow-grpo, nft and from choices: 0.007; d3po: 0.01).")]
     public double? LearningRate { get; set; }
 
     [Section("Learning"), Option("warmup-updates", MetaValue = "N", HelpText = "Updates over which the learning rate rises from 0. Default 0.")]
@@ -87,7 +88,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Learning"), Option("passes", MetaValue = "N", HelpText = "Times that an epoch's images are trained on. Default 1 (dpo, ipo, kto, sft, rwr: 4).")]
     public int? Passes { get; set; }
 
-    [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 0.5 (d3po: 0.3).")]
+    [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 1 (flow-grpo: 0.5, d3po: 0.3).")]
     public double? TimestepFraction { get; set; }
 
     [Section("Learning"), Option("step-weighting", MetaValue = "NAME", HelpText = "How much each step counts: uniform (DDPO), or noise, where the early steps, which decide what is in the picture, count as much as the late ones. Default uniform.")]
@@ -108,10 +109,10 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Learning"), Option("kl-weight", MetaValue = "X", HelpText = "Weight of the KL divergence to the base model (nft: of the squared distance to its output). Default 0 (flow-grpo: 0.04).")]
     public double? KlWeight { get; set; }
 
-    [Section("Learning"), Option("noise-window", MetaValue = "N", HelpText = "Only N steps are noisy and trained on, the others deterministic (DDIM and flows); the window slides from noise to image (MixGRPO). Default 0, all.")]
+    [Section("Learning"), Option("noise-window", MetaValue = "N", HelpText = "Only N steps are noisy and trained on, the others deterministic (DDIM and flows); the window slides from noise to image (MixGRPO). 0 for all. Default 4 (other methods than ddpo and reinforce: 0).")]
     public int? NoiseWindow { get; set; }
 
-    [Section("Learning"), Option("noise-window-interval", MetaValue = "N", HelpText = "Epochs between two moves of that window. Default 5.")]
+    [Section("Learning"), Option("noise-window-interval", MetaValue = "N", HelpText = "Epochs between two moves of that window; 0 for one that stays at the first steps, which decide what is in the picture. Default 0 (other methods than ddpo and reinforce: 5).")]
     public int? NoiseWindowInterval { get; set; }
 
     [Section("Learning"), Option("nft-beta", MetaValue = "X", HelpText = "nft: how far its two implicit policies lie from the old one; smaller is stronger. Default 1.")]
@@ -206,6 +207,7 @@ internal sealed class TuneCommand : ModelCommand
     private TuningOptions ToOptions()
     {
         var d = TuningOptions.For(Choice.Of<TuningMethod>("method", Method) ?? TuningMethod.Ddpo);
+        var sampling = ToSampling(d.Sampling);
         return d with
         {
             Model = Model ?? d.Model,
@@ -219,7 +221,7 @@ internal sealed class TuneCommand : ModelCommand
             PromptKinds = PromptKinds.Any() ? [.. PromptKinds.Select(kind => Choice.Of<SceneKind>("prompt-kinds", kind)!.Value)] : d.PromptKinds,
             Images = Images ?? d.Images,
             PromptsPerEpoch = GroupSize is null ? PromptsPerEpoch ?? DefaultPrompts(d) : DefaultPrompts(d),
-            Sampling = ToSampling(d.Sampling),
+            Sampling = sampling,
             ModelOptions = ToModel(d.ModelOptions),
             LearningRate = LearningRate ?? d.LearningRate,
             WarmupUpdates = WarmupUpdates ?? d.WarmupUpdates,
@@ -236,7 +238,7 @@ internal sealed class TuneCommand : ModelCommand
             AdvantageBaseline = Choice.Of<AdvantageBaseline>("advantage-baseline", AdvantageBaseline) ?? d.AdvantageBaseline,
             KlWeight = KlWeight ?? d.KlWeight,
             SharedInitialNoise = SharedInitialNoise,
-            NoiseWindow = NoiseWindow ?? d.NoiseWindow,
+            NoiseWindow = NoiseWindow ?? DefaultWindow(d, sampling),
             NoiseWindowInterval = NoiseWindowInterval ?? d.NoiseWindowInterval,
             NftBeta = NftBeta ?? d.NftBeta,
             Preferences = Preferences,
@@ -274,10 +276,14 @@ internal sealed class TuneCommand : ModelCommand
             if (PromptsPerEpoch is not null) throw new UsageError("tune: --group-size and --prompts-per-epoch say the same; leave one out");
             return size >= 1 && images % size == 0 ? images / size : throw new UsageError($"tune: --group-size: expected a divisor of {images}, the images, got {size}");
         }
-        if (defaults.Method != TuningMethod.Es) return Math.Max(1, images / (defaults.Images / defaults.PromptsPerEpoch));
+        if (defaults.Method != TuningMethod.Es) return Enumerable.Range(1, Math.Max(1, images / (defaults.Images / defaults.PromptsPerEpoch))).Last(n => images % n == 0);
         var each = Math.Max(1, images / Math.Max(1, Population ?? defaults.Population));
         return each % defaults.PromptsPerEpoch == 0 ? defaults.PromptsPerEpoch : each;
     }
+
+    // As wide as the method's, but no wider than the steps allow; none for a sampler whose steps are all noisy.
+    private static int DefaultWindow(TuningOptions defaults, SamplingOptions sampling) =>
+        sampling.Sampler == SamplerKind.Ddpm ? 0 : Math.Min(defaults.NoiseWindow, Math.Max(0, sampling.Steps - 1));
 
     private static string NewFolder(TuningMethod method)
     {

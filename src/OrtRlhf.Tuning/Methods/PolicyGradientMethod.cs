@@ -35,7 +35,7 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         this.parts = parts;
         parts.Pipeline.Table.RequireDensity();
         baseline = options.AdvantageBaseline != AdvantageBaseline.Auto ? options.AdvantageBaseline
-            : options.ImagesPerPrompt > 1 ? AdvantageBaseline.Group
+            : options.ImagesPerPrompt > 1 ? AdvantageBaseline.GroupMean
             : parts.Prompts.Training.Sum(list => list.Distinct().Count()) < options.Images ? AdvantageBaseline.Prompt
             : AdvantageBaseline.Batch;
         step = new PolicyGradientStep(

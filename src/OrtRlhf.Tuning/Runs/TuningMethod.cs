@@ -62,7 +62,7 @@ public enum PreferenceReference
 public enum AdvantageBaseline
 {
     /// <summary>
-    /// <see cref="Group"/> when a prompt has several images in an epoch; else <see cref="Prompt"/> when the list has fewer prompts than an
+    /// <see cref="GroupMean"/> when a prompt has several images in an epoch; else <see cref="Prompt"/> when the list has fewer prompts than an
     /// epoch has images; else <see cref="Batch"/>.
     /// </summary>
     Auto,

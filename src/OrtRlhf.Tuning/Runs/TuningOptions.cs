@@ -23,11 +23,11 @@ public sealed record TuningOptions
     /// <summary>How the model is read.</summary>
     public ModelOptions ModelOptions { get; init; } = new();
 
-    /// <summary>How to learn. Default DDPO.</summary>
+    /// <summary>How to learn. Default DDPO. Here are the defaults of most methods; <see cref="For"/> has those of each.</summary>
     public TuningMethod Method { get; init; } = TuningMethod.Ddpo;
 
     /// <summary>The reward: a weighted sum of names, see <see cref="RewardRegistry.Parse"/>.</summary>
-    public string Reward { get; init; } = "jpeg-compressibility+2.5*prompt-alignment";
+    public string Reward { get; init; } = "jpeg-compressibility+1.5*prompt-alignment";
 
     /// <summary>Rewards scored beside it but not trained on; null, the default, takes all that fit every prompt.</summary>
     public IReadOnlyList<string>? Watch { get; init; }
@@ -35,7 +35,7 @@ public sealed record TuningOptions
     /// <summary>Folder of the run. Default <c>runs/tune</c>.</summary>
     public string Output { get; init; } = "runs/tune";
 
-    /// <summary>Epochs of collecting, scoring and updating, at least 1. Default 42 (es: 100).</summary>
+    /// <summary>Epochs of collecting, scoring and updating, at least 1. Default 42.</summary>
     public int Epochs { get; init; } = 42;
 
     /// <summary>Seed of all random numbers but those of the evaluation. Default 0.</summary>
@@ -143,11 +143,12 @@ public sealed record TuningOptions
     /// <summary>Noisy steps of DDIM or a flow among deterministic ones, which slide from noise to image (MixGRPO); 0, the default, for all.</summary>
     public int NoiseWindow { get; init; }
 
-    /// <summary>Epochs between two moves of that window, at least 1. Default 5.</summary>
+    /// <summary>Epochs between two moves of that window; 0 for one that stays at the first steps. Default 5.</summary>
     public int NoiseWindowInterval { get; init; } = 5;
 
     /// <summary>How far nft's two implicit policies lie on either side of the old one, &gt; 0. Default 1.</summary>
     public double NftBeta { get; init; } = 1;
+
     /// <summary>Store of people's choices to learn from; null, the default, lets the reward choose in a person's place. A run keeps the folder of the images here.</summary>
     public string? Preferences { get; init; }
 
@@ -215,7 +216,12 @@ public sealed record TuningOptions
     /// <param name="method">The method.</param>
     public static TuningOptions For(TuningMethod method) => method switch
     {
-        TuningMethod.Reinforce => new() { Method = method, UpdatesPerPass = 1 },
+        // Groups to compare within, and noise in the early steps alone: what is in the picture is learnt, and how it is drawn stays.
+        TuningMethod.Ddpo or TuningMethod.Reinforce => new()
+        {
+            Method = method, Epochs = 20, Images = 128, PromptsPerEpoch = 32, LearningRate = 0.006, UpdatesPerPass = method == TuningMethod.Ddpo ? 4 : 1,
+            TimestepFraction = 1, NoiseWindow = 4, NoiseWindowInterval = 0,
+        },
         TuningMethod.FlowGrpo => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group, KlWeight = 0.04 },
         TuningMethod.Nft => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group },
         TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRate = 0.006, LearningRateDecay = LearningRateDecay.Constant },
@@ -275,7 +281,7 @@ public sealed record TuningOptions
         yield return (Method != TuningMethod.Nft || AdvantageBaseline is AdvantageBaseline.Group or AdvantageBaseline.GroupMean, "advantage-baseline", "group or group-mean, which nft compares by", AdvantageBaseline);
         yield return (KlWeight >= 0 && double.IsFinite(KlWeight), "kl-weight", "0 or more", KlWeight);
         yield return (NoiseWindow >= 0 && NoiseWindow < Sampling.Steps, "noise-window", $"0, or fewer than the {Sampling.Steps} steps", NoiseWindow);
-        yield return (NoiseWindowInterval >= 1, "noise-window-interval", "1 or more", NoiseWindowInterval);
+        yield return (NoiseWindowInterval >= 0, "noise-window-interval", "0 or more", NoiseWindowInterval);
         yield return (NftBeta > 0 && double.IsFinite(NftBeta), "nft-beta", "a number > 0", NftBeta);
         yield return (!Method.LearnsFromPreferences() || Preferences is not null || ImagesPerPrompt > 1, "prompts-per-epoch", $"at most half of the {Images} images, so that each prompt has candidates to choose among", PromptsPerEpoch);
         yield return (Preferences is null || Method.LearnsFromPreferences(), "preferences", "a method that learns from choices: d3po, dpo, ipo, kto, sft or rwr", Method);

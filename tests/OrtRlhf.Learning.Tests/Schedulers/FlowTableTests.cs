@@ -113,6 +113,7 @@ public sealed class FlowTableTests
     {
         Assert.Equal([0, 0, 1, 1, 2, 2, 3, 3, 0], Enumerable.Range(0, 9).Select(i => NoiseWindow.Slide(i, 6, 2, 2).First));
         Assert.Equal([0, 2, 3, 0], Enumerable.Range(0, 4).Select(i => NoiseWindow.Slide(i, 6, 2, 1, 2).First));
+        Assert.Equal(new NoiseWindow(0, 2), NoiseWindow.Slide(99, 6, 2, interval: 0));
         Assert.Contains("width", Assert.Throws<UserError>(() => NoiseWindow.Slide(0, 4)).Message);
     }
 
