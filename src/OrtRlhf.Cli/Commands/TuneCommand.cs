@@ -34,7 +34,7 @@ internal sealed class TuneCommand : ModelCommand
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
     public IEnumerable<string> Watch { get; set; } = [];
 
-    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 20 (flow-grpo and nft: 42; d3po: 5, others that learn from choices: 10; es: 100). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
+    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 20 (flow-grpo and nft: 42; d3po and dpo: 5, others that learn from choices: 10; es: 100). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
     public int? Epochs { get; set; }
 
     [Option("seed", MetaValue = "N", HelpText = "Seed of the run; the same seed gives the same metrics. Default 0.")]
@@ -55,7 +55,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("prompt-kinds", Separator = ',', MetaValue = "A,B", HelpText = "Kinds of captions when there is no prompt file: single-object, two-objects, counting, colour-attribution. Default all.")]
     public IEnumerable<string> PromptKinds { get; set; } = [];
 
-    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 128 (flow-grpo, nft and es: 64; from choices: 120).")]
+    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 128 (flow-grpo, nft and es: 64; from choices: 120, dpo: 240).")]
     public int? Images { get; set; }
 
     [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default a quarter, four images each (flow-grpo and nft: an eighth; d3po: half, pairs; es: 4).")]
@@ -67,7 +67,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("shared-initial-noise", HelpText = "The images of a prompt begin from the same noise and differ by the steps' alone.")]
     public bool SharedInitialNoise { get; set; }
 
-    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.006 (flow-grpo, nft and from choices: 0.007; d3po: 0.01).")]
+    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.006 (flow-grpo, nft and from choices: 0.007; d3po and dpo: 0.01).")]
     public double? LearningRate { get; set; }
 
     [Section("Learning"), Option("warmup-updates", MetaValue = "N", HelpText = "Updates over which the learning rate rises from 0. Default 0.")]
@@ -82,10 +82,10 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Learning"), Option("max-gradient-norm", MetaValue = "X", HelpText = "Longer gradients are cut to this norm. Default 1.")]
     public double? MaxGradientNorm { get; set; }
 
-    [Section("Learning"), Option("updates-per-pass", MetaValue = "N", HelpText = "Updates that an epoch's images are split over. Default 4 (reinforce: 1).")]
+    [Section("Learning"), Option("updates-per-pass", MetaValue = "N", HelpText = "Updates that an epoch's images are split over. Default 4 (reinforce, dpo: 1).")]
     public int? UpdatesPerPass { get; set; }
 
-    [Section("Learning"), Option("passes", MetaValue = "N", HelpText = "Times that an epoch's images are trained on. Default 1 (dpo, ipo, kto, sft, rwr: 4).")]
+    [Section("Learning"), Option("passes", MetaValue = "N", HelpText = "Times that an epoch's images are trained on. Default 1 (dpo: 8; ipo, kto, sft, rwr: 4).")]
     public int? Passes { get; set; }
 
     [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 1 (flow-grpo: 0.5, d3po: 0.3).")]
@@ -133,7 +133,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Preferences"), Option("experts", MetaValue = "NAME", HelpText = "How the parts of the reward come to one opinion: sum, or vote, where each ranks the candidates and ranks are summed by weight. Default sum.")]
     public string? Experts { get; set; }
 
-    [Section("Preferences"), Option("beta", MetaValue = "X", HelpText = "How strongly the reference holds. Default 0.1 (dpo, ipo, kto: 2000; the papers go to 5000).")]
+    [Section("Preferences"), Option("beta", MetaValue = "X", HelpText = "How strongly the reference holds. Default 0.1 (dpo: 200; ipo, kto: 2000; on large models the papers take 2000 to 5000).")]
     public double? Beta { get; set; }
 
     [Section("Preferences"), Option("reference", MetaValue = "NAME", HelpText = "d3po: what the policy is held to, base, the model without adapters, or round, the policy that drew the candidates. Default base.")]

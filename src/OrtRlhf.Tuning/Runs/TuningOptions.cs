@@ -161,7 +161,7 @@ public sealed record TuningOptions
     /// <summary>How the parts of that reward come to one opinion. Default by their weighted sum.</summary>
     public ExpertRule Experts { get; init; } = ExpertRule.Sum;
 
-    /// <summary>beta of d3po, dpo, ipo and kto, how strongly the reference holds, &gt; 0. Default 0.1 (dpo, ipo, kto: 2000).</summary>
+    /// <summary>beta of d3po, dpo, ipo and kto, how strongly the reference holds, &gt; 0. Default 0.1 (dpo: 200; ipo, kto: 2000).</summary>
     public double Beta { get; init; } = 0.1;
 
     /// <summary>What d3po holds the policy to. Default the base model.</summary>
@@ -226,7 +226,8 @@ public sealed record TuningOptions
         TuningMethod.Nft => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group },
         TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRate = 0.006, LearningRateDecay = LearningRateDecay.Constant },
         TuningMethod.D3po => new() { Method = method, Epochs = 5, Images = 120, PromptsPerEpoch = 60, ClipRange = 0.1, LearningRate = 0.01, TimestepFraction = 0.3 },
-        TuningMethod.Dpo or TuningMethod.Ipo or TuningMethod.Kto => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, Beta = 2000, Passes = 4 },
+        TuningMethod.Dpo => new() { Method = method, Epochs = 5, Images = 240, PromptsPerEpoch = 60, Beta = 200, Passes = 8, UpdatesPerPass = 1, LearningRate = 0.01 },
+        TuningMethod.Ipo or TuningMethod.Kto => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, Beta = 2000, Passes = 4 },
         TuningMethod.Sft or TuningMethod.Rwr => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, Passes = 4 },
         _ => new() { Method = method },
     };
