@@ -73,7 +73,9 @@ internal sealed class ShapesFlow : IDenoiser
 
     public IReadOnlyDictionary<string, string> Configs { get; } = new Dictionary<string, string>
     {
-        [Part] = TransformerJson, [TextParts[0]] = TextEncoderJson, [TextParts[1]] = TextEncoder2Json,
+        [Part] = TransformerJson,
+        [TextParts[0]] = TextEncoderJson,
+        [TextParts[1]] = TextEncoder2Json,
     };
 
     public IReadOnlyDictionary<string, Tensor> Buffers { get; } = new Dictionary<string, Tensor> { [$"{Part}.pos_embed.pos_embed"] = Places() };

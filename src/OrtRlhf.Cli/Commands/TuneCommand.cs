@@ -28,7 +28,7 @@ internal sealed class TuneCommand : ModelCommand
     [Option("method", MetaValue = "NAME", HelpText = "How to learn: ddpo (policy gradient with a clipped importance ratio), reinforce (plain policy gradient), flow-grpo (the same as ddpo in groups of a prompt's images, with a KL term), nft (DiffusionNFT: good images attract, bad ones repel; any sampler, no log-probs) or es (evolution strategies, no gradients, no training graph); from choices among candidates: d3po (every step of two trajectories), dpo, ipo (pairs of images), kto (likes and dislikes), sft (chosen images), rwr (reward-weighted images). All for flows and diffusion models. Default ddpo.")]
     public string? Method { get; set; }
 
-    [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below; an argument (NAME:ARGUMENT#OPTION=VALUE) ends at a blank, + or *, or stands in quotes. Default jpeg-compressibility+1.5*prompt-alignment.")]
+    [Option("reward", MetaValue = "SUM", HelpText = "What to raise: a weighted sum of rewards, see the list below; an argument (NAME:ARGUMENT#OPTION=VALUE) ends at a blank, + or *, or stands in quotes. Default jpeg-compressibility+2*prompt-alignment.")]
     public string? Reward { get; set; }
 
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
@@ -67,7 +67,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("shared-initial-noise", HelpText = "The images of a prompt begin from the same noise and differ by the steps' alone.")]
     public bool SharedInitialNoise { get; set; }
 
-    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.006 (flow-grpo, nft and from choices: 0.007; d3po and dpo: 0.01).")]
+    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.0056 (es: 0.006; flow-grpo, nft and from choices: 0.007; d3po and dpo: 0.01).")]
     public double? LearningRate { get; set; }
 
     [Section("Learning"), Option("warmup-updates", MetaValue = "N", HelpText = "Updates over which the learning rate rises from 0. Default 0.")]

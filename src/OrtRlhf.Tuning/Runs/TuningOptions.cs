@@ -27,7 +27,7 @@ public sealed record TuningOptions
     public TuningMethod Method { get; init; } = TuningMethod.Ddpo;
 
     /// <summary>The reward: a weighted sum of names, see <see cref="RewardRegistry.Parse"/>.</summary>
-    public string Reward { get; init; } = "jpeg-compressibility+1.5*prompt-alignment";
+    public string Reward { get; init; } = "jpeg-compressibility+2*prompt-alignment";
 
     /// <summary>Rewards scored beside it but not trained on; null, the default, takes all that fit every prompt.</summary>
     public IReadOnlyList<string>? Watch { get; init; }
@@ -219,8 +219,15 @@ public sealed record TuningOptions
         // Groups to compare within, and noise in the early steps alone: what is in the picture is learnt, and how it is drawn stays.
         TuningMethod.Ddpo or TuningMethod.Reinforce => new()
         {
-            Method = method, Epochs = 20, Images = 128, PromptsPerEpoch = 32, LearningRate = 0.006, UpdatesPerPass = method == TuningMethod.Ddpo ? 4 : 1,
-            TimestepFraction = 1, NoiseWindow = 4, NoiseWindowInterval = 0,
+            Method = method,
+            Epochs = 20,
+            Images = 128,
+            PromptsPerEpoch = 32,
+            LearningRate = 0.0056,
+            UpdatesPerPass = method == TuningMethod.Ddpo ? 4 : 1,
+            TimestepFraction = 1,
+            NoiseWindow = 4,
+            NoiseWindowInterval = 0,
         },
         TuningMethod.FlowGrpo => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group, KlWeight = 0.04 },
         TuningMethod.Nft => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group },

@@ -52,6 +52,7 @@ internal static class TinyRun
             UpdatesPerPass = method == TuningMethod.Reinforce ? 1 : 2,
             Passes = method == TuningMethod.Ddpo ? 2 : 1,
             TimestepFraction = 0.7,
+            NoiseWindow = 0,
             MicroBatch = 4,
             WarmupUpdates = 3,
             LearningRate = 0.01,
