@@ -77,11 +77,11 @@ public sealed class TuningRunTests
             PromptsPerEpoch = method.LearnsFromPreferences() ? 8 : 2,
             Population = 8,
             Ema = 0,
-            LearningRate = 0.03,
+            LearningRate = method == TuningMethod.D3po ? 0.01 : 0.03,
             ClipRange = 0.05,
-            Passes = method.LearnsFromPreferences() ? 4 : 1,
+            Passes = 1,
             Sigma = 0.1,
-            EvaluationImages = 32,
+            EvaluationImages = method == TuningMethod.D3po ? 128 : 32,
         };
         var summary = TuningRun.Execute(options, TinyRun.Environment);
         Assert.InRange(summary.Reward.WinRate!.Mean, 0.6, 1);
