@@ -54,7 +54,7 @@ public class CommandLineTests
     [InlineData("sample", "expected --prompt TEXT or --prompts FILE")]
     [InlineData("sample --prompt a --sampler heun", "--sampler: expected ddim, dpm-solver++, ddpm, euler, adams-bashforth, flow-grpo, dance-grpo, cps or noisy-euler, got 'heun'")]
     [InlineData("sample --prompt a --device tpu --steps 0", "--steps: expected 1 to 1000, got 0; --device: expected cpu, cuda or webgpu, got tpu")]
-    [InlineData("tune --method dpo --prompts-per-epoch 120", "--prompts-per-epoch: expected at most half of the 120 images, so that each prompt has candidates to choose among")]
+    [InlineData("tune --method dpo --prompts-per-epoch 240", "--prompts-per-epoch: expected at most half of the 240 images, so that each prompt has candidates to choose among")]
     [InlineData("tune --preferences store", "--preferences: expected a method that learns from choices")]
     [InlineData("tune --method dpo --expert-weights taste", "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
     [InlineData("reward train --output x", "expected either --preferences STORE, or --reward SUM")]
