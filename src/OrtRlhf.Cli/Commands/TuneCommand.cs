@@ -267,7 +267,7 @@ internal sealed class TuneCommand : ModelCommand
         };
     }
 
-    // One image of each prompt, or groups of the method's size; with es a few prompts, the same for every member of a generation.
+    // Groups of the method's size, or of the next larger one that divides the images; with es a few prompts, the same for every member of a generation.
     private int DefaultPrompts(TuningOptions defaults)
     {
         var images = Images ?? defaults.Images;

@@ -59,19 +59,17 @@ internal sealed class NftMethod : ITuningMethod
             Images = (long)epoch * options.Images,
             Reward = RewardSpread.Of(collected.Scores.Total),
             Rewards = collected.Means(),
-            Loss = Mean("loss"),
-            GradientNorm = updates.Count > 0 ? updates.Average(u => u.Norm) : null,
-            LearningRate = updates.Count > 0 ? updates[^1].Rate : null,
+            Loss = updates.Mean("loss"),
+            GradientNorm = updates.GradientNorm,
+            LearningRate = updates.LearningRate,
             Diversity = ImageDiversity.Of(collected.Images.Select(i => (i.Prompt, i.Image))),
             Other = new Dictionary<string, double>
             {
                 ["zeroSpreadGroups"] = Groups.ZeroSpread(collected),
-                ["oldDeviation"] = Mean("old_deviation") ?? 0,
-                ["referenceDeviation"] = Mean("kl") ?? 0,
+                ["oldDeviation"] = updates.Mean("old_deviation") ?? 0,
+                ["referenceDeviation"] = updates.Mean("kl") ?? 0,
             },
         };
-
-        double? Mean(string name) => updates.Count > 0 && updates[0].Metrics.Means.ContainsKey(name) ? updates.Average(u => u.Metrics.Means[name]) : null;
     }
 
     /// <inheritdoc/>
@@ -154,21 +152,10 @@ internal sealed class NftMethod : ITuningMethod
         return shuffled[..count];
     }
 
-    private List<(StepMetrics Metrics, double Norm, double Rate)> Update(int epoch, TrainingRow[][] rows, CancellationToken cancellation)
-    {
-        var options = parts.Options;
-        var results = new List<(StepMetrics, double, double)>();
-        foreach (var (part, of, chosen) in UpdateParts.Of(options, epoch, rows.Length))
+    private EpochUpdates Update(int epoch, TrainingRow[][] rows, CancellationToken cancellation) =>
+        EpochUpdates.Run(parts, epoch, rows.Length, fresh: false, (_, chosen) =>
         {
-            parts.Report(TuningStage.Updating, epoch, part, of);
             TrainingRow[][] signal = [.. chosen.Select(i => rows[i]).Where(r => r.Length > 0)];
-            if (signal.Length == 0) continue;
-            parts.Learner.Gradient.Clear();
-            var metrics = step.Accumulate([.. signal.SelectMany(r => r)], parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
-            var (norm, rate) = parts.Learner.Step();
-            results.Add((metrics, norm, rate));
-        }
-        parts.Report(TuningStage.Updating, epoch, options.UpdatesPerEpoch, options.UpdatesPerEpoch);
-        return results;
-    }
+            return signal.Length == 0 ? null : step.Accumulate([.. signal.SelectMany(r => r)], parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
+        });
 }

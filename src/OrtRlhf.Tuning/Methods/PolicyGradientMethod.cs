@@ -1,4 +1,3 @@
-using System.Globalization;
 using OrtRlhf.Graph;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Advantages;
@@ -16,12 +15,6 @@ namespace OrtRlhf.Tuning.Methods;
 /// </summary>
 internal sealed class PolicyGradientMethod : ITuningMethod
 {
-    /// <summary>How far the importance ratio may be from 1 where the policy is still the one that sampled.</summary>
-    public const double RatioTolerance = 1e-4;
-
-    /// <summary>The same for a model that computes in halves, where the rows that share a batch may change the last digit of an activation.</summary>
-    public const double HalfRatioTolerance = 1e-3;
-
     private readonly TuningParts parts;
     private readonly PolicyGradientStep step;
     private readonly PromptStatistics statistics = new(new());
@@ -58,16 +51,14 @@ internal sealed class PolicyGradientMethod : ITuningMethod
             Images = (long)epoch * options.Images,
             Reward = RewardSpread.Of(collected.Scores.Total),
             Rewards = collected.Means(),
-            Loss = Mean("loss"),
-            RatioFirstMaxDeviation = updates.Count > 0 ? updates[0].Metrics.RatioDeviation : null,
-            ClipFraction = Mean("clip_fraction"),
-            GradientNorm = updates.Count > 0 ? updates.Average(u => u.Norm) : null,
-            LearningRate = updates.Count > 0 ? updates[^1].Rate : null,
+            Loss = updates.Mean("loss"),
+            RatioFirstMaxDeviation = updates.RatioFirstMaxDeviation,
+            ClipFraction = updates.Mean("clip_fraction"),
+            GradientNorm = updates.GradientNorm,
+            LearningRate = updates.LearningRate,
             Diversity = ImageDiversity.Of(collected.Images.Select(i => (i.Prompt, i.Image))),
-            Other = Others(("approxKl", Mean("approx_kl")), ("trainingKl", Mean("kl")), ("zeroSpreadGroups", options.ImagesPerPrompt > 1 ? Groups.ZeroSpread(collected) : null)),
+            Other = Others(("approxKl", updates.Mean("approx_kl")), ("trainingKl", updates.Mean("kl")), ("zeroSpreadGroups", options.ImagesPerPrompt > 1 ? Groups.ZeroSpread(collected) : null)),
         };
-
-        double? Mean(string name) => updates.Count > 0 && updates[0].Metrics.Means.ContainsKey(name) ? updates.Average(u => u.Metrics.Means[name]) : null;
     }
 
     /// <inheritdoc/>
@@ -110,28 +101,20 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         return Advantage.PerGroup(rewards, Groups.Of(collected), name, batchDeviation: baseline == AdvantageBaseline.GroupMean);
     }
 
-    private List<(StepMetrics Metrics, double Norm, double Rate)> Update(int epoch, SampledImage[] images, float[] advantages, CancellationToken cancellation)
+    private EpochUpdates Update(int epoch, SampledImage[] images, float[] advantages, CancellationToken cancellation)
     {
         var options = parts.Options;
-        var results = new List<(StepMetrics, double, double)>();
         var weights = StepWeights.Of(images[0].Trajectory.Table!, options.StepWeighting);
         if (parts.Policy.Model.Dtype == Precision.Fp16)
             step.Rescore([.. images.SelectMany(image => Steps(options, image.Trajectory, epoch).Select(s => new Transition(image.Trajectory, s, 0)))], cancellation);
-        foreach (var (part, of, chosen) in UpdateParts.Of(options, epoch, images.Length))
+        return EpochUpdates.Run(parts, epoch, images.Length, fresh: true, (_, chosen) =>
         {
-            parts.Report(TuningStage.Updating, epoch, part, of);
             // An advantage of 0 gives a gradient of 0: such images count in the mean, but need not be run.
             var signal = chosen.Where(i => advantages[i] != 0).ToArray();
-            if (signal.Length == 0) continue;
+            if (signal.Length == 0) return null;
             var transitions = signal.SelectMany(i => Steps(options, images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
-            parts.Learner.Gradient.Clear();
-            var metrics = step.Accumulate(transitions, parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
-            if (results.Count == 0) RequireRatioOne(parts, metrics.RatioDeviation);
-            var (norm, rate) = parts.Learner.Step();
-            results.Add((metrics, norm, rate));
-        }
-        parts.Report(TuningStage.Updating, epoch, options.UpdatesPerEpoch, options.UpdatesPerEpoch);
-        return results;
+            return step.Accumulate(transitions, parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
+        });
     }
 
     /// <summary>A share of the steps with a density of a trajectory, drawn anew each epoch.</summary>
@@ -146,17 +129,5 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         var shuffled = steps.ToArray();
         new Philox(options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps).Shuffle<int>(shuffled);
         return shuffled.Take(count).Order();
-    }
-
-    /// <summary>Refuses to go on where sampler and trainer disagree.</summary>
-    /// <param name="parts">The run.</param>
-    /// <param name="deviation">Largest |ratio - 1| of the policy's own samples.</param>
-    /// <exception cref="UserError">It is too large.</exception>
-    internal static void RequireRatioOne(TuningParts parts, double deviation)
-    {
-        var tolerance = parts.Policy.Model.Dtype == Precision.Fp16 ? HalfRatioTolerance : RatioTolerance;
-        if (deviation <= tolerance) return;
-        throw new UserError(string.Create(CultureInfo.InvariantCulture,
-            $"ratio.first: expected the importance ratio within {tolerance} of 1 on fresh samples, got {deviation:g3} off: sampler and training graph of '{parts.Policy.Model.Name}' compute different outputs. Use --device cpu, or a larger --eta; the last checkpoint is intact."));
     }
 }

@@ -34,23 +34,21 @@ internal sealed class PreferenceMethod : ITuningMethod
             Images = (long)epoch * round.Candidates.Count,
             Reward = RewardSpread.Of(collected.Scores.Total),
             Rewards = collected.Means(),
-            Loss = Mean("loss"),
-            Kl = Mean("kl"),
-            RatioFirstMaxDeviation = options.Method == TuningMethod.D3po && parts.Selection is null && updates.Count > 0 ? updates[0].Metrics.RatioDeviation : null,
-            ClipFraction = Mean("clip_fraction"),
-            GradientNorm = updates.Count > 0 ? updates.Average(u => u.Norm) : null,
-            LearningRate = updates.Count > 0 ? updates[^1].Rate : null,
+            Loss = updates.Mean("loss"),
+            Kl = updates.Mean("kl"),
+            RatioFirstMaxDeviation = options.Method == TuningMethod.D3po && parts.Selection is null ? updates.RatioFirstMaxDeviation : null,
+            ClipFraction = updates.Mean("clip_fraction"),
+            GradientNorm = updates.GradientNorm,
+            LearningRate = updates.LearningRate,
             Diversity = collected.Images.Length == 0 ? null : ImageDiversity.Of(collected.Images.Select(i => (i.Prompt, i.Image))),
             Other = Others(),
         };
-
-        double? Mean(string name) => updates.Count > 0 && updates[0].Metrics.Means.ContainsKey(name) ? updates.Average(u => u.Metrics.Means[name]) : null;
 
         Dictionary<string, double> Others()
         {
             var others = new Dictionary<string, double> { ["choices"] = round.Pairs.Count };
             foreach (var (name, written) in (ReadOnlySpan<(string, string)>)[("accuracy", "implicitAccuracy"), ("margin", "margin"), ("mse", "mse"), ("approx_kl", "approxKl")])
-                if (Mean(name) is { } mean) others[written] = mean;
+                if (updates.Mean(name) is { } mean) others[written] = mean;
             return others;
         }
     }
@@ -73,22 +71,12 @@ internal sealed class PreferenceMethod : ITuningMethod
         return (new([.. collected.Images.Select((image, i) => new RatedCandidate(image.Prompt, image.Image, image.Trajectory, collected.Scores.Total[i]))], pairs), collected);
     }
 
-    private List<(StepMetrics Metrics, double Norm, double Rate)> Update(int epoch, PreferenceRound round, CancellationToken cancellation)
+    private EpochUpdates Update(int epoch, PreferenceRound round, CancellationToken cancellation)
     {
-        var (options, results) = (parts.Options, new List<(StepMetrics, double, double)>());
-        var examples = round.Examples(options);
+        var examples = round.Examples(parts.Options);
         trainer.Begin(epoch, examples, cancellation);
-        foreach (var (part, of, numbers) in UpdateParts.Of(options, epoch, examples.Length))
-        {
-            parts.Report(TuningStage.Updating, epoch, part, of);
-            if (numbers.Length == 0) continue;
-            parts.Learner.Gradient.Clear();
-            var metrics = trainer.Accumulate(epoch, part / options.UpdatesPerPass, [.. numbers.Select(i => examples[i])], parts.Learner.Gradient, cancellation);
-            if (results.Count == 0 && parts.Selection is null) PolicyGradientMethod.RequireRatioOne(parts, metrics.RatioDeviation);
-            var (norm, rate) = parts.Learner.Step();
-            results.Add((metrics, norm, rate));
-        }
-        parts.Report(TuningStage.Updating, epoch, options.UpdatesPerEpoch, options.UpdatesPerEpoch);
-        return results;
+        return EpochUpdates.Run(
+            parts, epoch, examples.Length, fresh: parts.Selection is null,
+            (pass, chosen) => trainer.Accumulate(epoch, pass, [.. chosen.Select(i => examples[i])], parts.Learner.Gradient, cancellation));
     }
 }

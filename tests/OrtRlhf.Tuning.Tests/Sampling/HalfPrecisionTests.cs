@@ -55,7 +55,7 @@ public class HalfPrecisionTests
         var half = single with { Output = folder.At("half"), ModelOptions = Half };
         TuningRun.Execute(single, TinyRun.Environment);
         var summary = TuningRun.Execute(half, TinyRun.Environment);
-        Assert.InRange(summary.Ratio!.FirstMaxDeviation, 0, PolicyGradientMethod.HalfRatioTolerance / 4);
+        Assert.InRange(summary.Ratio!.FirstMaxDeviation, 0, EpochUpdates.HalfRatioTolerance / 4);
         var (a, b) = (Metrics(single), Metrics(half));
         Assert.InRange(b.GradientNorm!.Value / a.GradientNorm!.Value, 0.9, 1.1);
         Assert.Equal(Precision.Fp16, JsonFile.Read<TuningOptions>(new RunFolder(half.Output).Options).ModelOptions.Dtype);
