@@ -31,19 +31,19 @@ internal sealed class ArtifactsCommand : ICommand
     [Section(Files), Option("format", MetaValue = "NAME", HelpText = "onnx: training_model.onnx for any ONNX Runtime. ort-training: training_model.onnx, eval_model.onnx, optimizer_model.onnx (AdamW) and checkpoint for its training API, which sets the learning rate. Default onnx.")]
     public string? Format { get; set; }
 
-    [Section(Method), Option("method", MetaValue = "NAME", HelpText = "mse (denoising), ddpo, flow-grpo or reinforce (policy gradients), nft, dpo or ipo (preference pairs), kto (likes and dislikes). Default mse.")]
+    [Section(Method), Option("method", MetaValue = "NAME", HelpText = "mse (denoising), ddpo, flow-grpo or reinforce (policy gradients), nft, d3po (pairs of steps), dpo or ipo (pairs of samples), kto (likes and dislikes). Default mse.")]
     public string? MethodName { get; set; }
 
     [Section(Method), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance of policy gradients, with the gradient through both branches; 1 for none. Default 5, as DDPO; without text, and of FLUX, 1.")]
     public double? GuidanceScale { get; set; }
 
-    [Section(Method), Option("clip-range", MetaValue = "X", HelpText = "Clip range of ddpo's and flow-grpo's ratio. Default 0.0001.")]
+    [Section(Method), Option("clip-range", MetaValue = "X", HelpText = "Clip range of ddpo's, flow-grpo's and d3po's ratio. Default 0.0001, of d3po 0.1.")]
     public double? ClipRange { get; set; }
 
     [Section(Method), Option("kl-weight", MetaValue = "X", HelpText = "Weight of the KL divergence to the model without adapters, for policy gradients. Default 0, of flow-grpo 0.04.")]
     public double? KlWeight { get; set; }
 
-    [Section(Method), Option("beta", MetaValue = "X", HelpText = "beta of dpo, ipo and kto. Default 2000.")]
+    [Section(Method), Option("beta", MetaValue = "X", HelpText = "beta of d3po, dpo, ipo and kto. Default 2000, of d3po 0.1.")]
     public double? Beta { get; set; }
 
     [Section(Files), Option("dtype", MetaValue = "NAME", HelpText = "fp32, or fp16: the weights lie in the file as halves, half its size, and are made fp32 where they are used. Default fp32.")]
@@ -121,9 +121,9 @@ internal sealed class ArtifactsCommand : ICommand
             BatchSize = BatchSize ?? (method is { IsPaired: true } ? 2 : 1),
             AllWeights = AllWeights,
             GuidanceScale = GuidanceScale,
-            ClipRange = ClipRange ?? options.ClipRange,
+            ClipRange = ClipRange,
             KlWeight = KlWeight ?? (method?.Name == "flow-grpo" ? new FlowGrpoOptions().KlWeight : options.KlWeight),
-            Beta = Beta ?? options.Beta,
+            Beta = Beta,
             Sizes = new DenoiserSizes(Height, Width, TextTokens),
             Seed = Seed ?? 0,
             Dtype = Choice.Of<Precision>("dtype", Dtype) ?? Precision.Fp32,

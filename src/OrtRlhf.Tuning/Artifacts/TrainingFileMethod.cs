@@ -40,13 +40,13 @@ public sealed class TrainingFileMethod
         {
             IsPolicyGradient = true,
             Fields = TransitionFields,
-            Write = (f, o) => Ddpo.Loss(Transition(f), new() { ClipRange = o.ClipRange, KlWeight = o.KlWeight }),
+            Write = (f, o) => Ddpo.Loss(Transition(f), new() { ClipRange = o.ResolvedClipRange, KlWeight = o.KlWeight }),
         },
         new("flow-grpo", "mean_i max(-A r, -A clip(r, 1-c, 1+c)) + w*KL, r = exp(log_prob - old_log_prob), KL = mean_i mean (mu - mu_ref)^2 / (2 sigma^2)")
         {
             IsPolicyGradient = true,
             Fields = TransitionFields,
-            Write = (f, o) => FlowGrpo.Loss(Transition(f), new() { ClipRange = o.ClipRange, KlWeight = o.KlWeight }),
+            Write = (f, o) => FlowGrpo.Loss(Transition(f), new() { ClipRange = o.ResolvedClipRange, KlWeight = o.KlWeight }),
         },
         new("nft", "mean_i r e(v+) + (1-r) e(v-), v+- = v_old +- b (m - v_old), e the squared error of the clean sample over its mean absolute error")
         {
@@ -65,19 +65,31 @@ public sealed class TrainingFileMethod
             Fields = TransitionFields,
             Write = (f, o) => Reinforce.Loss(Transition(f), new() { KlWeight = o.KlWeight }),
         },
+        new("d3po", "mean_pairs -A ln sigmoid(beta (ln r_w - ln r_l)), r = clip(exp(log_prob - log_prob_ref), 1-c, 1+c); rows: steps of preferred trajectories w first, then the same of rejected ones l")
+        {
+            IsPolicyGradient = true,
+            IsPaired = true,
+            NeedsReference = true,
+            Fields = new Dictionary<string, string>(TransitionFields, StringComparer.Ordinal)
+            {
+                ["old_log_prob"] = "log p(x'|x) when x' was drawn, which the metrics ratio and approx_kl compare with; the loss takes no notice of it",
+                ["advantage"] = "A, how much the pair counts, in both of its rows; 1 where all count the same",
+            },
+            Write = (f, o) => D3po.Loss(Transition(f), new() { Beta = o.ResolvedBeta, ClipRange = o.ResolvedClipRange }),
+        },
         new("dpo", "mean_pairs -ln sigmoid(-beta/2 ((L_w - L_l) - (L_ref_w - L_ref_l))), L = mean (m - target)^2; rows: preferred w first, then rejected l")
         {
             IsPaired = true,
             NeedsReference = true,
             Fields = new Dictionary<string, string> { ["target"] = PairTarget },
-            Write = (f, o) => Dpo.Loss(DenoisingErrors.Inputs(f.Output, f.Reference), new() { Beta = o.Beta }),
+            Write = (f, o) => Dpo.Loss(DenoisingErrors.Inputs(f.Output, f.Reference), new() { Beta = o.ResolvedBeta }),
         },
         new("ipo", "mean_pairs (2 beta h - 1)^2, h = -((L_w - L_l) - (L_ref_w - L_ref_l))/2; rows: preferred w first, then rejected l")
         {
             IsPaired = true,
             NeedsReference = true,
             Fields = new Dictionary<string, string> { ["target"] = PairTarget },
-            Write = (f, o) => Ipo.Loss(DenoisingErrors.Inputs(f.Output, f.Reference), new() { Beta = o.Beta }),
+            Write = (f, o) => Ipo.Loss(DenoisingErrors.Inputs(f.Output, f.Reference), new() { Beta = o.ResolvedBeta }),
         },
         new("kto", "mean_i 1 - sigmoid(label (r - z)), r = beta/2 (L_ref - L), z = max(0, mean r)")
         {
@@ -86,7 +98,7 @@ public sealed class TrainingFileMethod
             Write = (f, o) =>
             {
                 var errors = DenoisingErrors.Inputs(f.Output, f.Reference);
-                return Kto.Loss(errors, Kto.Labels(errors), new() { Beta = o.Beta });
+                return Kto.Loss(errors, Kto.Labels(errors), new() { Beta = o.ResolvedBeta });
             },
         },
     ];
@@ -119,14 +131,14 @@ public sealed class TrainingFileMethod
         ["ratio"] = "mean of r = exp(log_prob - old_log_prob)",
         ["ratio_deviation"] = "max |r - 1|; 0 in the first pass over fresh samples",
         ["approx_kl"] = "mean (log_prob - old_log_prob)^2 / 2",
-        ["clip_fraction"] = "share of |r - 1| > clip range",
+        ["clip_fraction"] = "share of ratios outside the clip range",
         ["kl"] = "mean KL divergence to the model without adapters, nats an element",
         ["mse"] = "mean error L of the model",
         ["reference_mse"] = "mean error L_ref of the model without adapters",
         ["positive_error"] = "mean of e(v+)",
         ["negative_error"] = "mean of e(v-)",
         ["old_deviation"] = "mean (m - v_old)^2",
-        ["margin"] = "mean of h = -((L_w - L_l) - (L_ref_w - L_ref_l))/2",
+        ["margin"] = "mean over pairs of h = -((L_w - L_l) - (L_ref_w - L_ref_l))/2; of d3po h = beta (ln r_w - ln r_l)",
         ["accuracy"] = "share of pairs with h > 0",
         ["implicit_reward"] = "r = beta/2 (L_ref - L)",
         ["baseline"] = "z = max(0, mean r)",

@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Learning.Algorithms;
 using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Artifacts;
@@ -25,14 +26,14 @@ public sealed record TrainingFileOptions
     /// </summary>
     public double? GuidanceScale { get; init; }
 
-    /// <summary>Half width of the ratio's trust region of ddpo, (0, 1); default 1e-4.</summary>
-    public double ClipRange { get; init; } = 1e-4;
+    /// <summary>Half width of the ratio's trust region, (0, 1). Null for the method's default: 1e-4 of ddpo and flow-grpo, 0.1 of d3po.</summary>
+    public double? ClipRange { get; init; }
 
     /// <summary>Weight of the KL divergence to the reference of policy gradients, at least 0; default 0.</summary>
     public double KlWeight { get; init; }
 
-    /// <summary>beta of dpo, ipo and kto, &gt; 0; default 2000.</summary>
-    public double Beta { get; init; } = 2000;
+    /// <summary>beta of d3po, dpo, ipo and kto, &gt; 0. Null for the method's default: 0.1 of d3po, 2000 of the others.</summary>
+    public double? Beta { get; init; }
 
     /// <summary>Sizes of the inputs, where they are not the model's own.</summary>
     public DenoiserSizes Sizes { get; init; } = new();
@@ -42,6 +43,10 @@ public sealed record TrainingFileOptions
 
     /// <summary>Precision that the model's weights lie in; all is computed in single precision whatever it is. Default single.</summary>
     public Precision Dtype { get; init; }
+
+    internal double ResolvedClipRange => ClipRange ?? (Method == "d3po" ? new D3poOptions().ClipRange : new DdpoOptions().ClipRange);
+
+    internal double ResolvedBeta => Beta ?? (Method == "d3po" ? new D3poOptions().Beta : 2000);
 
     /// <summary>Checks what no other record checks.</summary>
     /// <exception cref="UserError">One line that names every fault.</exception>
@@ -55,7 +60,7 @@ public sealed record TrainingFileOptions
             faults.Add($"batch size: {Method} compares pairs, the preferred samples first and then the rejected ones; expected an even number, got {BatchSize}");
         if (GuidanceScale is { } scale && !(scale >= 1 && double.IsFinite(scale))) faults.Add(FormattableString.Invariant($"guidance scale: expected at least 1, got {scale}"));
         if (GuidanceScale is > 1 && method is { IsPolicyGradient: false }) faults.Add($"guidance scale: {Method} trains without guidance; leave it out");
-        if (KlWeight != 0 && method is { IsPolicyGradient: false }) faults.Add($"KL weight: {Method} has none; leave it out");
+        if (KlWeight != 0 && method is { IsPolicyGradient: false } or { IsPaired: true }) faults.Add($"KL weight: {Method} has none; leave it out");
         if (AllWeights && (method is { NeedsReference: true } || KlWeight != 0))
             faults.Add($"all weights: {Method} compares with the model without adapters, which is gone when every weight is trained; train adapters");
         if (AllWeights && Dtype != Precision.Fp32) faults.Add("dtype: weights that are trained are single precision, halves lose small steps; train adapters, or take fp32");

@@ -18,7 +18,7 @@ public class TrainingFileTests
 {
     private const string Sd2 = "sd2-tiny/unet/diffusion_pytorch_model.safetensors", Ddpm = "ddpm-tiny/unet/diffusion_pytorch_model.safetensors",
         Sdxl = "sdxl-tiny/unet/diffusion_pytorch_model.safetensors";
-    private static readonly LoraOptions Lora = new() { Rank = 4, Alpha = 8 };
+    internal static readonly LoraOptions Lora = new() { Rank = 4, Alpha = 8 };
 
     [Theory]
     [InlineData("mse")]
@@ -104,6 +104,7 @@ public class TrainingFileTests
     [GoldenTheory(Sdxl)]
     [InlineData("mse")]
     [InlineData("ddpo")]
+    [InlineData("d3po")]
     [InlineData("dpo")]
     public void StableDiffusionXl_LossMatchesReference_GradientsMatchDifferences(string method)
     {
@@ -115,7 +116,7 @@ public class TrainingFileTests
         [
             ("sample", golden["unet.sample"]), ("timestep", golden["unet.mixed.timestep"]), ("encoder_hidden_states", golden["unet.encoder_hidden_states"]),
             ("text_embeds", golden["unet.text_embeds"]), ("time_ids", golden["unet.time_ids"]),
-            .. method == "ddpo"
+            .. method is "ddpo" or "d3po"
                 ? new[] { ("next_sample", target), ("c_x", Two(0)), ("c_m", Two(1)), ("sigma", Two(1)), ("old_log_prob", Two((float)(-(0.5 * Math.Log(2 * Math.PI)) - (error / 2)))), ("advantage", Two(0.7f)) }
                 : [("target", target)],
         ];
@@ -127,6 +128,7 @@ public class TrainingFileTests
         var start = Ort.Run(session, [.. fields, .. file.Parameters]);
         if (method == "mse") Assert.Equal(error, start["loss"].ToFloats()[0], 1e-4 * error);
         else if (method == "dpo") Assert.Equal(Math.Log(2), start["loss"].ToFloats()[0], 1e-5);
+        else if (method == "d3po") Assert.Equal(0.7 * Math.Log(2), start["loss"].ToFloats()[0], 1e-5);
         else Assert.Equal(-(0.5 * Math.Log(2 * Math.PI)) - (error / 2), start["log_prob"].ToFloats().Average(), 1e-4 * error);
 
         // At a place where B is not zero, along a random direction.
@@ -186,7 +188,7 @@ public class TrainingFileTests
 
     [Theory]
     [InlineData("dpo", 3, "expected an even number, got 3")]
-    [InlineData("ppo", 2, "expected mse, ddpo, flow-grpo, nft, reinforce, dpo, ipo, kto, got 'ppo'")]
+    [InlineData("ppo", 2, "expected mse, ddpo, flow-grpo, nft, reinforce, d3po, dpo, ipo, kto, got 'ppo'")]
     [InlineData("mse", 0, "batch size: expected 1 to 65536, got 0")]
     public void BadOptions_ThrowAndNameTheFault(string method, int batch, string message) =>
         Assert.Contains(message, Assert.Throws<UserError>(() => new TrainingFileOptions { Method = method, BatchSize = batch }.Validate()).Message);
@@ -256,7 +258,7 @@ public class TrainingFileTests
         }
     }
 
-    private static (string, Tensor)[] Fields(string set, string method, SafetensorsFile golden)
+    internal static (string, Tensor)[] Fields(string set, string method, SafetensorsFile golden)
     {
         if (method == "mse")
             return [("sample", golden["forward.sample"]), ("timestep", golden["forward.timestep"]), ("encoder_hidden_states", golden["forward.encoder_hidden_states"]), ("target", golden["mse.target"])];
@@ -280,7 +282,7 @@ public class TrainingFileTests
     private static IEnumerable<(string, Tensor)> Named(SafetensorsFile file) => file.Tensors.Select(t => (t.Key, t.Value));
 
     /// <summary>Writes the file, loads it and runs it once.</summary>
-    private static Dictionary<string, Tensor> Run(string model, TrainingFileOptions options, (string, Tensor)[] inputs)
+    internal static Dictionary<string, Tensor> Run(string model, TrainingFileOptions options, (string, Tensor)[] inputs)
     {
         using var folder = new TempFolder();
         OnnxFile.Write(TrainingFile.Build(TrainingDenoiser.Open(model), options).Graph, folder.At("training_model.onnx"));

@@ -69,6 +69,36 @@ public sealed class PolicyGradientStepTests : IDisposable
     public void Accumulate_Reinforce_MatchesFiniteDifference()
     {
         var (gradient, _) = Run(4, 2, Reinforce);
+        DirectionalDifference(gradient, () => Run(4, 2, Reinforce).Metrics.Means["loss"]);
+    }
+
+    // Two pairs of a prompt's trajectories, of which the second counts four times as much; a micro-batch of six is filled up with a pair that does not count.
+    [Fact]
+    public void Accumulate_D3po_MatchesFiniteDifference_HoweverPairsAreBatched()
+    {
+        Transition[] pairs = [.. new[] { (2, 0, 0.5f), (1, 3, 2f) }.SelectMany(pair => Of(pair.Item1).Zip(Of(pair.Item2)).SelectMany(both => new[] { both.First with { Advantage = pair.Item3 }, both.Second with { Advantage = pair.Item3 } }))];
+        var (gradient, metrics) = Run(2);
+        Assert.InRange(metrics.RatioDeviation, 0, 1e-5); // to the policy that drew them; the loss compares with the base
+        Assert.NotEqual(0, metrics.Means["margin"]);
+        foreach (var (batch, workers) in new[] { (6, 1), (8, 1), (6, 2) }) Assert.InRange(Relative(Run(batch, workers).Gradient, gradient), 0, 1e-4);
+        var turned = Run(2, transitions: [.. pairs.Chunk(2).SelectMany(pair => pair.Reverse())]);
+        Assert.True(turned.Metrics.Means["margin"] * metrics.Means["margin"] < 0);
+        DirectionalDifference(gradient, () => Run(2).Metrics.Means["loss"]);
+
+        Transition[] Of(int image) => [.. transitions.Where(t => t.Trajectory.Request.Sample == image)];
+
+        (float[] Gradient, StepMetrics Metrics) Run(int batch, int workers = 1, Transition[]? transitions = null)
+        {
+            using var step = new PolicyGradientStep(
+                policy, pipeline.Text, 2, batch, t => D3po.Loss(t, new() { Beta = 20, ClipRange = 0.99 }), new() { Threads = workers, Workers = workers }, withReference: true, paired: true);
+            var sum = new Gradients(policy.Adapters.All.Length);
+            var metrics = step.Accumulate(transitions ?? pairs, sum);
+            return (sum.Values.ToArray(), metrics);
+        }
+    }
+
+    private void DirectionalDifference(float[] gradient, Func<double> value)
+    {
         var theta = policy.Adapters.All.ToArray();
         var direction = Array.ConvertAll(gradient, g => (float)(g / Gradients.Norm(gradient)));
         const float h = 0.01f;
@@ -78,7 +108,7 @@ public sealed class PolicyGradientStepTests : IDisposable
         double Loss(float step)
         {
             for (var i = 0; i < theta.Length; i++) policy.Adapters.All[i] = theta[i] + (step * direction[i]);
-            var loss = Run(4, 2, Reinforce).Metrics.Means["loss"];
+            var loss = value();
             theta.CopyTo(policy.Adapters.All);
             return loss;
         }
