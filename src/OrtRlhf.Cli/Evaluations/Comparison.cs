@@ -8,7 +8,8 @@ namespace OrtRlhf.Cli.Evaluations;
 /// <param name="Base">The base model.</param>
 /// <param name="Adapter">The adapter; null without one.</param>
 /// <param name="Difference">Adapter less base, image by image: its standard error is smaller than that of two independent means.</param>
-internal sealed record Compared(MeanEstimate Base, MeanEstimate? Adapter, MeanEstimate? Difference);
+/// <param name="WinRate">Share of the images that score higher than the base model's of the same prompt and seed, ties half; null without an adapter.</param>
+internal sealed record Compared(MeanEstimate Base, MeanEstimate? Adapter, MeanEstimate? Difference, MeanEstimate? WinRate = null);
 
 /// <summary>What eval finds out; as JSON, what scripts read.</summary>
 internal sealed record Comparison
@@ -87,7 +88,10 @@ internal sealed record Comparison
         return left.ToDictionary(task => task.Key, task => new Compared(task.Value, right?[task.Key], difference?[task.Key]));
     }
 
-    private static Compared Compare(float[] bare, float[]? tuned) => tuned is null
-        ? new(MeanEstimate.Of(bare), null, null)
-        : new(MeanEstimate.Of(bare), MeanEstimate.Of(tuned), MeanEstimate.Of([.. tuned.Zip(bare, (after, before) => after - before)]));
+    private static Compared Compare(float[] bare, float[]? tuned)
+    {
+        if (tuned is null) return new(MeanEstimate.Of(bare), null, null);
+        var both = BeforeAfter.Of(bare, tuned);
+        return new(both.Before, both.After, both.Change, both.WinRate);
+    }
 }

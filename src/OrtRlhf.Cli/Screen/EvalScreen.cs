@@ -11,7 +11,7 @@ internal static class EvalScreen
         Terminal.Line($"model   {comparison.Model}{(comparison.Adapter is null ? "" : $" with {comparison.Adapter}")}");
         Terminal.Line($"drawn   {comparison.Images} images of {comparison.Prompts} prompts, seeds from {comparison.Seed}, {comparison.Sampler}, guidance {comparison.GuidanceScale}");
         Terminal.Line();
-        var table = comparison.Adapter is null ? ScoreTable.New("reward", "base") : ScoreTable.New("reward", "base", "adapter", "difference, paired");
+        var table = comparison.Adapter is null ? ScoreTable.New("reward", "base") : ScoreTable.New("reward", "base", "adapter", "difference, paired", "wins");
         foreach (var (name, compared) in comparison.Rewards)
         {
             Add(table, name, compared);
@@ -31,7 +31,7 @@ internal static class EvalScreen
         if (compared is { Adapter: { } adapter, Difference: { } difference })
         {
             var errors = difference.Stderr > 0 ? $" ({difference.Mean / difference.Stderr:+0.0;-0.0;0} se)" : "";
-            table.Row(name, Numbers.Write(compared.Base), Numbers.Write(adapter), Numbers.Write(difference.Mean, difference.Stderr, signed: true) + errors);
+            table.Row(name, Numbers.Write(compared.Base), Numbers.Write(adapter), Numbers.Write(difference.Mean, difference.Stderr, signed: true) + errors, compared.WinRate is { } wins ? Numbers.Percent(wins) : "");
         }
         else table.Row(name, Numbers.Write(compared.Base));
     }

@@ -21,6 +21,9 @@ internal static class Numbers
     /// <summary>A mean and its standard error, with as many decimals as the error's two digits need.</summary>
     public static string Write(MeanEstimate estimate) => Write(estimate.Mean, estimate.Stderr);
 
+    /// <summary>A share and its standard error, in percent.</summary>
+    public static string Percent(MeanEstimate share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share.Mean:F1}% ± {100 * share.Stderr:F1}");
+
     /// <inheritdoc cref="Write(MeanEstimate)"/>
     public static string Write(double mean, double error, bool signed = false)
     {

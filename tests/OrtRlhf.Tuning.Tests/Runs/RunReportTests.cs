@@ -39,6 +39,16 @@ public sealed class RunReportTests
     }
 
     [Fact]
+    public void ToHtml_Wins_AreToldForEachReward_WhereTheyAreKnown()
+    {
+        var report = Report(alignmentAfter: 0.62);
+        Assert.Contains("<th class=\"n\">Wins", report.ToHtml());
+        Assert.DoesNotContain("62.5% <small>", report.ToHtml());
+        var wins = new Dictionary<string, BeforeAfter>(report.Summary.Rewards) { ["prompt-alignment"] = BeforeAfter.Of([1, 2, 3, 4], [2, 2, 2, 5]) };
+        Assert.Contains("<td class=\"n\">62.5% <small>± 23.9</small>", (report with { Summary = report.Summary with { Rewards = wins } }).ToHtml());
+    }
+
+    [Fact]
     public void ToHtml_WatchedRewardFell_SaysWhatItCost()
     {
         var hacked = Report(alignmentAfter: 0.3).ToHtml();

@@ -147,7 +147,7 @@ internal sealed class ReportPage
             <section>
             <h2>Held-out rewards</h2>
             <div class="scroll"><table>
-            <thead><tr><th>Reward<th class="n">Before<th class="n">After<th class="n">Change<th class="n">Standard errors<th aria-label="in a picture"></tr></thead>
+            <thead><tr><th>Reward<th class="n">Before<th class="n">After<th class="n">Change<th class="n">Standard errors<th class="n">Wins<th aria-label="in a picture"></tr></thead>
             <tbody>
 
             """);
@@ -160,7 +160,7 @@ internal sealed class ReportPage
         }
         html.Append("</tbody></table></div>\n");
         Cost();
-        html.Append($"<p class=\"about\">Both columns are means over the same {summary.Reward.After.N} held-out prompts and seeds, ± their standard errors. The last columns divide the change by the standard error of the difference, taken image by image.</p>\n</section>\n");
+        html.Append($"<p class=\"about\">Both columns are means over the same {summary.Reward.After.N} held-out prompts and seeds, ± their standard errors. Standard errors are the change over the standard error of the difference, taken image by image; wins the share of images that score higher than the base model's of the same prompt and seed, ties half.</p>\n</section>\n");
     }
 
     private void Row(string name, string role, BeforeAfter change, string kind, int sign)
@@ -169,7 +169,7 @@ internal sealed class ReportPage
         var (decimals, errors) = (Decimals(before, after), change.StandardErrors);
         var width = Math.Min(50, 50 * Math.Log(1 + Math.Abs(errors)) / Math.Log(51));
         html.Append($"<tr class=\"{kind}\"><th>{Html(name)} <span class=\"role\">{role}</span><td class=\"n\">{Estimate(before, decimals)}<td class=\"n\">{Estimate(after, decimals)}");
-        html.Append($"<td class=\"n\">{Signed(after.Mean - before.Mean, decimals)} <small>{Percent(before.Mean, after.Mean)}</small><td class=\"n\">{Chip(errors, sign)}");
+        html.Append($"<td class=\"n\">{Signed(after.Mean - before.Mean, decimals)} <small>{Percent(before.Mean, after.Mean)}</small><td class=\"n\">{Chip(errors, sign)}<td class=\"n\">{(change.WinRate is { } wins ? Share(wins) : "")}");
         html.Append(CultureInfo.InvariantCulture, $"<td class=\"bar\"><i class=\"{Tone(sign * errors)}\" style=\"width:{width:0.#}%;{(errors < 0 ? "right" : "left")}:50%\"></i></tr>\n");
     }
 
@@ -302,6 +302,8 @@ internal sealed class ReportPage
     private static string Tone(double errors) => errors >= 2 ? "good" : errors <= -2 ? "bad" : "even";
 
     private static string Estimate(MeanEstimate estimate, int decimals) => $"{Fixed(estimate.Mean, decimals)} <small>± {Fixed(estimate.Stderr, decimals)}</small>";
+
+    private static string Share(MeanEstimate share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share.Mean:0.0}% <small>± {100 * share.Stderr:0.0}</small>");
 
     private static string Percent(double before, double after) =>
         before == 0 ? "" : $"{((after - before) / Math.Abs(before) > 0 ? "+" : "")}{Fixed(100 * (after - before) / Math.Abs(before), 0)}%";
