@@ -18,7 +18,8 @@ namespace OrtRlhf.Cli.Commands;
 [Verb("label", HelpText = "Serves a page on which people choose between images: pairs, the best of several, or a ranking. A model draws them ahead in the background, "
     + "or they come from a folder. Every choice is on the disk before the page says so; start it again and it goes on where it was. Ctrl-C ends it; 'ortrlhf preferences' says what was chosen.")]
 [Example("pairs of the model that ships", "label")]
-[Example("what a run has learned, the best of four, your prompts", "label --adapter artifacts/runs/small/adapter/adapter.onnx_adapter --prompts prompts.txt --mode best --candidates 4")]
+[Example("the next round: what a run has learned from the choices of the last one, into the same store", "label --adapter artifacts/runs/round1/adapter/adapter.safetensors")]
+[Example("the best of four, your prompts", "label --prompts prompts.txt --mode best --candidates 4")]
 [Example("images of a folder with metadata.jsonl, each pair judged by two raters", "label --images photos --store photos/choices --overlap 2")]
 [Example("for a team on the network; prints a link with a token", "label --host 0.0.0.0 --overlap 3")]
 [Example("a team's server for the choices", "label --store \"postgresql://ada:secret@db/preferences#images=/srv/images\" --count 0")]
@@ -39,7 +40,7 @@ internal sealed class LabelCommand : ModelCommand
     [Option("prompts", MetaValue = "FILE", HelpText = "Prompt file, one prompt or template a line. Default captions of drawn scenes.")]
     public string? Prompts { get; set; }
 
-    [Option("count", MetaValue = "N", HelpText = "Questions to draw for, those that the store has among them; 0 draws nothing. Default 200; with --images 0.")]
+    [Option("count", MetaValue = "N", HelpText = "Questions to draw for, those that the store has of this model and adapter among them; 0 draws nothing and asks about all that the store has. Default 200; with --images 0.")]
     public int? Count { get; set; }
 
     [Option("seed", MetaValue = "N", HelpText = "Seed of the first image; the next one has the next seed. Default 0.")]
@@ -79,12 +80,16 @@ internal sealed class LabelCommand : ModelCommand
     public override int Run(CancellationToken cancellation)
     {
         var mode = Choice.Of<ChoiceMode>("mode", Mode) ?? ChoiceMode.Pair;
-        var options = new LabelOptions { Mode = mode, Candidates = Candidates ?? (mode == ChoiceMode.Pair ? 2 : 4), Overlap = Overlap, CheckEvery = CheckEvery, Aspect = Aspect };
         var source = AdaptedModel.Find(Adapter);
-        var (sampling, session) = (ToSampling(source.Options.Sampling), ToSession());
+        var drawn = source.Options.Sampling;
+        // As d3po samples: only steps that are not clamped can be trained on.
+        var (sampling, session) = (ToSampling(drawn with { ClipSample = drawn.ClipSample ?? false }), ToSession());
         // A core is left to those who label.
         if (session.Threads == 0) session = session with { Threads = Math.Max(1, Environment.ProcessorCount - 1) };
         var count = Count ?? (Images is null ? 200 : 0);
+        var name = Adapter is null ? Model ?? ModelName ?? ModelFolder.Default : $"{Model ?? ModelName ?? source.Options.Model} with {Adapter}";
+        if (name.Length > Candidate.LongestName) name = "..." + name[^(Candidate.LongestName - 3)..];
+        var options = new LabelOptions { Mode = mode, Candidates = Candidates ?? (mode == ChoiceMode.Pair ? 2 : 4), Overlap = Overlap, CheckEvery = CheckEvery, Aspect = Aspect, Source = count == 0 ? null : name };
         Require("label", sampling, session, [.. options.Faults(), .. PageFaults(count)]);
         if (Model is not null && ModelName is not null) throw new UsageError("label: --model and MODEL are the same; give one");
         var address = Address();
@@ -95,7 +100,7 @@ internal sealed class LabelCommand : ModelCommand
         using var store = PreferenceStore.Open(Store, create: true);
         if (Images is not null) Terminal.Line($"{ImageFolder.AddTo(store, Images, cancellation: cancellation)} new images from {Images}");
         using var queue = new LabelQueue(store, options);
-        var name = Adapter is null ? Model ?? ModelName ?? ModelFolder.Default : $"{Model ?? ModelName ?? source.Options.Model} with {Adapter}";
+        if (queue.Resting > 0) Terminal.Line($"{queue.Resting} open questions of other models or adapters rest; --count 0 asks them");
         Policy? policy = null;
         Func<Pipeline>? open = count == 0 ? null : () => new Pipeline(policy = source.Open(Model ?? ModelName, ToModel(source.Options.ModelOptions)), sampling, session);
         try

@@ -39,7 +39,7 @@ internal static class StoredRound
     private static Trajectory Trajectory(PreferenceFolder folder, Candidate candidate, Pipeline pipeline)
     {
         var stored = folder.Trajectory(candidate)
-            ?? throw new UserError($"candidate '{candidate.Id}' ({candidate.Image}): has no trajectory, which d3po trains on; label pictures of the model itself with 'ortrlhf label', or use --method dpo, which needs images alone");
+            ?? throw new UserError($"candidate '{candidate.Id}' ({candidate.Image}): has no trajectory, which d3po trains on: it came as a picture, or from a sampler whose steps have no density (of flows label with --sampler flow-grpo). Use --method dpo, which needs images alone");
         // The table is deterministic, so equal times of one sampler are equal steps.
         var same = stored.Sampler == pipeline.SamplerName && stored.GuidanceScale == pipeline.GuidanceScale && stored.Trajectory.LatentLength == pipeline.Latent.Count;
         return same ? stored.Trajectory with { Table = pipeline.Table } : throw new UserError(FormattableString.Invariant(

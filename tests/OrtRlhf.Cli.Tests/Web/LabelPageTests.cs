@@ -15,10 +15,10 @@ public sealed class ChromiumFactAttribute : FactAttribute
 
 public class LabelPageTests
 {
-    private const string Settled = "n => !busy && view && view.saved === n && ((document.body.dataset.screen === 'choose' && current && current.id === view.questions[0].id && cards.className === '') || document.body.dataset.screen === 'done')";
+    internal const string Settled = "n => !busy && view && view.saved === n && ((document.body.dataset.screen === 'choose' && current && current.id === view.questions[0].id && cards.className === '') || document.body.dataset.screen === 'done')";
     private const string Html = "<img src=x onerror=\"document.title='broken'\"> & a <b>disc</b>";
 
-    private sealed record Given(string[] Candidates, int[] Ranks, string? Comment = null);
+    internal sealed record Given(string[] Candidates, int[] Ranks, string? Comment = null);
 
     [ChromiumFact]
     public async Task ThirtyPairs_TwoRatersUndoTieReload_EndsWithExactlyThoseChoices()
@@ -69,8 +69,6 @@ public class LabelPageTests
         {
             server.Dispose();
         }
-
-        static string Write(IEnumerable<Given> given) => string.Join('\n', given.Select(one => JsonSerializer.Serialize(one)));
     }
 
     [ChromiumFact]
@@ -131,14 +129,16 @@ public class LabelPageTests
         }
     }
 
-    private static Task<IBrowser> Launch(IPlaywright playwright) => playwright.Chromium.LaunchAsync(new() { ExecutablePath = ChromiumFactAttribute.Program, Args = ["--no-sandbox", "--disable-dev-shm-usage"] });
+    internal static string Write(IEnumerable<Given> given) => string.Join('\n', given.Select(one => JsonSerializer.Serialize(one)));
 
-    private static async Task<IPage> Enter(IBrowser browser, LabelProcess server, string rater, List<string> faults, bool phone = false, Func<IPage, string, Task>? shot = null)
+    internal static Task<IBrowser> Launch(IPlaywright playwright) => playwright.Chromium.LaunchAsync(new() { ExecutablePath = ChromiumFactAttribute.Program, Args = ["--no-sandbox", "--disable-dev-shm-usage"] });
+
+    internal static async Task<IPage> Enter(IBrowser browser, LabelProcess server, string rater, List<string> faults, bool phone = false, Func<IPage, string, Task>? shot = null)
     {
         var context = await browser.NewContextAsync(phone
             ? new() { ViewportSize = new() { Width = 390, Height = 844 }, DeviceScaleFactor = 1, HasTouch = true, IsMobile = true, ColorScheme = ColorScheme.Dark }
             : new() { ViewportSize = new() { Width = 1280, Height = 800 } });
-        context.SetDefaultTimeout(60_000);
+        context.SetDefaultTimeout(180_000); // of a busy machine: drawing gives way to everything else
         var page = await context.NewPageAsync();
         page.PageError += (_, fault) => faults.Add(fault);
         await page.GotoAsync(server.Url);
@@ -194,5 +194,5 @@ public class LabelPageTests
         return given;
     }
 
-    private static async Task<string[]> Shown(IPage page) => await page.EvaluateAsync<string[]>("() => [...document.querySelectorAll('.card')].map(card => card.dataset.candidate)");
+    internal static async Task<string[]> Shown(IPage page) => await page.EvaluateAsync<string[]>("() => [...document.querySelectorAll('.card')].map(card => card.dataset.candidate)");
 }

@@ -18,7 +18,7 @@ internal sealed class LabelProcess : IDisposable
 {
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
     private readonly Process _process;
-    private readonly Task<string> _error;
+    private readonly Task<string> _error, _output;
 
     public LabelProcess(params string[] arguments)
     {
@@ -31,7 +31,7 @@ internal sealed class LabelProcess : IDisposable
             Link = new Uri(line["label at ".Length..]);
             break;
         }
-        _ = _process.StandardOutput.ReadToEndAsync();
+        _output = _process.StandardOutput.ReadToEndAsync();
         Url = $"http://localhost:{Link.Port}";
         Client = Browser();
     }
@@ -68,6 +68,16 @@ internal sealed class LabelProcess : IDisposable
     {
         _process.Kill();
         _process.WaitForExit();
+    }
+
+    /// <summary>Ctrl-C.</summary>
+    /// <returns>What it said when it ended.</returns>
+    public async Task<string> Stop()
+    {
+        using (var kill = Process.Start("kill", ["-INT", $"{_process.Id}"])) await kill.WaitForExitAsync();
+        await _process.WaitForExitAsync();
+        Assert.True(_process.ExitCode == 0, $"exit code {_process.ExitCode}: {await _error}");
+        return await _output;
     }
 
     public void Dispose()

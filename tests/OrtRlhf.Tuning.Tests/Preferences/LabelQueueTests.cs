@@ -91,6 +91,31 @@ public class LabelQueueTests
     }
 
     [Fact]
+    public async Task Source_AsksWhatThisModelDrew_TheOthersRest()
+    {
+        using var folder = new TempFolder();
+        using var store = PreferenceStore.Open(folder.At("store"), create: true);
+        Candidate Drawn(string id, string prompt, string source) => Of(id, prompt) with { Source = source, Trajectory = $"trajectories/{id}.safetensors" };
+        store.Add((Candidate[])[Drawn("a", "p", "base"), Drawn("b", "p", "base"), Drawn("c", "p", "base"), Drawn("d", "p", "base"), Of("e", "q") with { Source = "photos" }, Of("f", "q"), Drawn("g", "p", "tuned"), Drawn("h", "p", "tuned")]);
+        using (var queue = new LabelQueue(store, NoChecks with { Source = "base" }))
+        {
+            Assert.Equal((3, 1), (queue.Questions, queue.Resting));
+            Assert.True(await queue.Answer("ada", "one", Question.IdOf(["a", "b"]), ["a", "b"], [0, 1], null));
+        }
+        using (var queue = new LabelQueue(store, NoChecks with { Source = "tuned" }))
+        {
+            Assert.Equal((2, 1), (queue.Questions, queue.Resting)); // of the base one is answered
+            Assert.Equal(["e f", "g h"], queue.View("ada").Questions.Select(question => string.Join(' ', question.Candidates)));
+            Assert.Equal((1, "one"), (queue.View("ada").Saved, queue.View("ada").Last));
+            Assert.NotNull(queue.Find("a"));
+            Assert.True(await queue.Undo("ada", "one"));
+            Assert.Equal("a b", string.Join(' ', queue.View("ada").Questions[0].Candidates));
+        }
+        using var all = new LabelQueue(store, NoChecks);
+        Assert.Equal((4, 0), (all.Questions, all.Resting));
+    }
+
+    [Fact]
     public async Task Checks_ComeNowAndThen_AndAreReported()
     {
         using var folder = new TempFolder();

@@ -8,7 +8,7 @@ namespace OrtRlhf.Tuning.Tests.Preferences;
 public sealed class PostgresServer : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("ortrlhf-postgres-").FullName;
-    private readonly Process? _server;
+    private Process? _server;
 
     public PostgresServer()
     {
@@ -22,10 +22,28 @@ public sealed class PostgresServer : IDisposable
             probe.Start();
             Port = ((IPEndPoint)probe.LocalEndpoint).Port;
         }
-        _server = Start([.. Account, Path.Combine(Binaries, "postgres"), "-D", data, "-k", _folder, "-p", $"{Port}", "-c", "listen_addresses=127.0.0.1"]);
+        Start();
+    }
+
+    /// <summary>Where a store on it is, with images in a folder.</summary>
+    public string Store(string images) => $"postgresql://rater:{Uri.EscapeDataString(Password)}@127.0.0.1:{Port}/postgres#images={images}";
+
+    /// <summary>kill -9 of the server and all its processes.</summary>
+    public void Kill()
+    {
+        _server!.Kill(entireProcessTree: true);
+        _server.WaitForExit();
+        _server.Dispose();
+        _server = null;
+    }
+
+    /// <summary>Starts the server, again after <see cref="Kill"/>, and waits until it answers.</summary>
+    public void Start()
+    {
+        _server = Start([.. Account, Path.Combine(Binaries!, "postgres"), "-D", Path.Combine(_folder, "data"), "-k", _folder, "-p", $"{Port}", "-c", "listen_addresses=127.0.0.1"]);
         for (var i = 0; i < 300; i++)
         {
-            using var ready = Start(Path.Combine(Binaries, "pg_isready"), "-h", "127.0.0.1", "-p", $"{Port}", "-q");
+            using var ready = Start(Path.Combine(Binaries!, "pg_isready"), "-h", "127.0.0.1", "-p", $"{Port}", "-q");
             ready.WaitForExit();
             if (ready.ExitCode == 0) return;
             Thread.Sleep(100);
@@ -48,9 +66,7 @@ public sealed class PostgresServer : IDisposable
 
     public void Dispose()
     {
-        _server?.Kill(entireProcessTree: true);
-        _server?.WaitForExit();
-        _server?.Dispose();
+        if (_server is not null) Kill();
         Directory.Delete(_folder, recursive: true);
     }
 

@@ -9,7 +9,7 @@ public class PostgresStoreTests(PostgresServer server) : IClassFixture<PostgresS
     public void Store_KeepsEverything()
     {
         using var folder = new TempFolder();
-        StoreContract.Holds(() => PreferenceStore.Open($"postgresql://rater:{Uri.EscapeDataString(PostgresServer.Password)}@127.0.0.1:{server.Port}/postgres#images={folder.Path}"));
+        StoreContract.Holds(() => PreferenceStore.Open(server.Store(folder.Path)));
 
         using var again = PreferenceStore.Open($"Host=127.0.0.1;Port={server.Port};Database=postgres;Username=rater;Password={PostgresServer.Password}#images={folder.Path}");
         Assert.Equal(5, again.Candidates().Count);

@@ -5,7 +5,7 @@ using OrtRlhf.Tuning.Sampling;
 namespace OrtRlhf.Tuning.Preferences.Labelling;
 
 /// <summary>What to draw for raters.</summary>
-/// <param name="Prompt">The prompt of question n.</param>
+/// <param name="Prompt">The prompt of question n; those of earlier rounds count.</param>
 /// <param name="Seed">Seed of the first candidate; the next has the next one.</param>
 /// <param name="Questions">Questions in all; those that the store has count.</param>
 /// <param name="Ahead">Rests while so many questions wait for answers.</param>
@@ -93,7 +93,7 @@ public sealed partial class CandidateMaker : IDisposable
         {
             while (_queue.Open >= options.Ahead) _stop.Token.WaitHandle.WaitOne(200);
             _stop.Token.ThrowIfCancellationRequested();
-            var prompt = options.Prompt((uint)n);
+            var prompt = options.Prompt((uint)(number / each));
             var requests = Enumerable.Range(number, each).Select(i => new SampleRequest(prompt, options.Seed + (ulong)i, 0, 0)).ToArray();
             Candidate[] candidates = [.. pipeline.Sample(requests, cancellation: _stop.Token).Select(sample => _store.Folder.Write(sample, pipeline, options.Source))];
             _store.Add(candidates);

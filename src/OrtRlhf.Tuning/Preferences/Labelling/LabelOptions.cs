@@ -18,6 +18,16 @@ public sealed record LabelOptions
     /// <summary>Stored with each choice: what was judged; null, the default, for the whole.</summary>
     public string? Aspect { get; init; }
 
+    /// <summary>
+    /// What draws, as <see cref="Candidate.Source"/> has it; null, the default, where nothing is drawn. Pictures with paths that something else drew then rest: raters of a
+    /// round judge the model as it is now. Their choices stay.
+    /// </summary>
+    public string? Source { get; init; }
+
+    /// <summary>Whether raters are asked about a candidate.</summary>
+    /// <param name="candidate">The candidate.</param>
+    internal bool Asks(Candidate candidate) => Source is null || candidate.Trajectory is null || candidate.Source is null || candidate.Source == Source;
+
     /// <summary>All faults, in the words of the command line; none when all is well.</summary>
     public IEnumerable<string> Faults()
     {

@@ -34,13 +34,17 @@ public sealed class LabelQueue : IDisposable
     public LabelQueue(IPreferenceStore store, LabelOptions options)
     {
         (_store, Options, _writer) = (store, options, new ChoiceWriter(store));
-        Add(store.Candidates());
+        var all = store.Candidates();
+        Add(all);
+        var resting = Question.All(all.Where(candidate => !options.Asks(candidate)), options.Candidates).Select(question => question.Id).ToHashSet(StringComparer.Ordinal);
         foreach (var choice in store.Choices().Where(choice => choice.Aspect == options.Aspect))
         {
             var id = Question.IdOf(choice.Candidates);
+            if (!choice.IsSkipped) resting.Remove(id);
             var item = _byId.TryGetValue(id, out var known) ? known : new Item(new(id, choice.Prompt, choice.Candidates, choice.Mode == ChoiceMode.Check));
             RaterOf(choice.Rater).Record(choice.Id, item, choice.IsSkipped);
         }
+        Resting = resting.Count;
     }
 
     /// <summary>How long a question is kept for a rater who does not ask again.</summary>
@@ -48,6 +52,9 @@ public sealed class LabelQueue : IDisposable
 
     /// <summary>What is asked.</summary>
     public LabelOptions Options { get; }
+
+    /// <summary>Questions that nobody has answered and nobody is asked, see <see cref="LabelOptions.Source"/>.</summary>
+    public int Resting { get; }
 
     /// <summary>Whether more questions will come; the maker of candidates says so.</summary>
     public bool IsGrowing { get; set; }
@@ -71,7 +78,7 @@ public sealed class LabelQueue : IDisposable
         lock (_gate)
         {
             foreach (var candidate in candidates) _candidates[candidate.Id] = candidate;
-            foreach (var question in Question.All(candidates, Options.Candidates))
+            foreach (var question in Question.All(candidates.Where(Options.Asks), Options.Candidates))
                 if (_byId.TryAdd(question.Id, new Item(question))) _items.Add(_byId[question.Id]);
             foreach (var spoiled in candidates.Where(candidate => candidate.IsCheck))
             {
