@@ -2,7 +2,6 @@ using OrtRlhf.Graph;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Algorithms;
-using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Tuning.Rewards;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Sampling;
@@ -41,7 +40,7 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         var options = parts.Options;
         step.Reset();
         var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
-        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, Windowed(epoch));
+        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, parts.Sampler(epoch));
         var advantages = Advantages(collected);
         Advantage.Clip(advantages, options.AdvantageClip);
         var updates = clock.Time(TuningStage.Updating, () => Update(epoch, collected.Images, advantages, cancellation));
@@ -74,14 +73,6 @@ internal sealed class PolicyGradientMethod : ITuningMethod
     {
         var known = others.Where(o => o.Value is not null).ToDictionary(o => o.Name, o => o.Value!.Value);
         return known.Count > 0 ? known : null;
-    }
-
-    // MixGRPO: a few noisy steps among deterministic ones, from noise to image as epochs pass.
-    private Pipeline Windowed(int epoch)
-    {
-        var options = parts.Options;
-        return options.NoiseWindow == 0 ? parts.Pipeline
-            : parts.Pipeline.With(options.Sampling with { NoiseWindow = NoiseWindow.Slide(epoch - 1, options.Sampling.Steps, options.NoiseWindow, options.NoiseWindowInterval) });
     }
 
     private static Func<PolicyTransition, TrainingLoss> Loss(TuningOptions options) => options.Method switch

@@ -66,7 +66,8 @@ internal sealed class PreferenceMethod : ITuningMethod
     {
         var options = parts.Options;
         var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
-        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, keepSteps: options.Method.TrainsOnSteps());
+        var steps = options.Method.TrainsOnSteps();
+        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, steps ? parts.Sampler(epoch) : null, steps);
         var pairs = SyntheticRater.Rate(parts.Reward, collected.Scores, options.ImagesPerPrompt, options.Rater, options.Experts);
         return (new([.. collected.Images.Select((image, i) => new RatedCandidate(image.Prompt, image.Image, image.Trajectory, collected.Scores.Total[i]))], pairs), collected);
     }

@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Tuning.Preferences;
 using OrtRlhf.Tuning.Prompts;
 using OrtRlhf.Tuning.Rewards;
@@ -28,6 +29,10 @@ internal sealed class TuningParts : IDisposable
     public Policy Policy { get; }
 
     public Pipeline Pipeline { get; }
+
+    /// <summary>The same as it samples in an epoch: with a noise window a few noisy steps among deterministic ones, from noise to image as epochs pass (MixGRPO).</summary>
+    public Pipeline Sampler(int epoch) => Options.NoiseWindow == 0 ? Pipeline
+        : Pipeline.With(Options.Sampling with { NoiseWindow = NoiseWindow.Slide(epoch - 1, Options.Sampling.Steps, Options.NoiseWindow, Options.NoiseWindowInterval) });
 
     /// <summary>The same, as it samples for evaluation.</summary>
     public Pipeline Judged { get; }
