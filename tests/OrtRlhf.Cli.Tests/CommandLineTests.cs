@@ -57,6 +57,7 @@ public class CommandLineTests
     [InlineData("tune --method dpo --prompts-per-epoch 240", "--prompts-per-epoch: expected at most half of the 240 images, so that each prompt has candidates to choose among")]
     [InlineData("tune --preferences store", "--preferences: expected a method that learns from choices")]
     [InlineData("tune --method dpo --expert-weights taste", "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
+    [InlineData("reward train --output x --preferences store --expert-weights taste=NaN", "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
     [InlineData("reward train --output x", "expected either --preferences STORE, or --reward SUM")]
     [InlineData("reward", "unknown command 'reward', did you mean")]
     [InlineData("doctor now", "expected options only, got 'now' as well")]

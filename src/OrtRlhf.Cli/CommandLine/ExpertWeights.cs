@@ -13,7 +13,7 @@ internal static class ExpertWeights
         foreach (var text in given)
         {
             var at = text.LastIndexOf('=');
-            if (at < 1 || !double.TryParse(text[(at + 1)..], NumberStyles.Float, CultureInfo.InvariantCulture, out var weight) || !weights.TryAdd(text[..at], weight))
+            if (at < 1 || !double.TryParse(text[(at + 1)..], NumberStyles.Float, CultureInfo.InvariantCulture, out var weight) || !double.IsFinite(weight) || !weights.TryAdd(text[..at], weight))
                 throw new UsageError($"--expert-weights: expected names and numbers such as quality=1,taste=0.5, each name once, got '{text}'");
         }
         return weights.Count == 0 ? null : weights;

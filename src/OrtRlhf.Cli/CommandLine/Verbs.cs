@@ -10,7 +10,7 @@ internal static class Verbs
 {
     /// <summary>The classes of all commands, in the order in which help lists them.</summary>
     public static Type[] All { get; } =
-        [typeof(TuneCommand), typeof(SampleCommand), typeof(EvalCommand), typeof(LabelCommand), typeof(PreferencesCommand), typeof(RewardTrainCommand), typeof(ImportCommand), typeof(PackCommand), typeof(ArtifactsCommand), typeof(InspectCommand), typeof(BenchCommand), typeof(DoctorCommand)];
+        [typeof(TuneCommand), typeof(SampleCommand), typeof(EvalCommand), typeof(CompareCommand), typeof(LabelCommand), typeof(PreferencesCommand), typeof(RewardTrainCommand), typeof(ImportCommand), typeof(PackCommand), typeof(ArtifactsCommand), typeof(InspectCommand), typeof(BenchCommand), typeof(DoctorCommand)];
 
     /// <summary>The verb of a command's class.</summary>
     public static VerbAttribute VerbOf(Type command) => command.GetCustomAttribute<VerbAttribute>()!;

@@ -113,7 +113,7 @@ internal sealed class RewardTrainCommand : ModelCommand
     private void Show(RewardModelSummary summary)
     {
         var (accuracy, trained) = (summary.Accuracy, summary.TrainedAccuracy);
-        Terminal.Line(FormattableString.Invariant($"predicts {100 * accuracy.Mean:0.0}% ± {100 * accuracy.Stderr:0.0} of {accuracy.N} held-out choices ({100 * trained.Mean:0.0}% of the {trained.N} it was fitted to, ridge {summary.Ridge})"));
+        Terminal.Line(FormattableString.Invariant($"predicts {100 * accuracy.Mean:0.0}% ± {100 * accuracy.Stderr:0.0} of {accuracy.N} held-out choices ({100 * trained.Mean:0.0}% of the {trained.N} it was fitted to; ridge {summary.Ridge}, temperature {summary.Temperature:0.00})"));
         Terminal.Line(FormattableString.Invariant($"calibration error {summary.Calibration.Error:0.000}; of held-out choices it was this sure of, so many came true:"));
         foreach (var bin in summary.Calibration.Bins.Where(bin => bin.N > 0))
         {

@@ -5,10 +5,14 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Models;
 
 /// <summary>What CLIP's image encoder gives.</summary>
-/// <param name="LastHiddenState">States [B,1+N,D] of the image and its N patches, before the last layer normalisation.</param>
+/// <param name="HiddenStates">States [B,1+N,D] of the image and its N patches, as the first layer takes them and behind each layer; before the last layer normalisation.</param>
 /// <param name="PoolerOutput">The normalised state of the image [B,D].</param>
 /// <param name="Features">The projected image [B,P], of any length.</param>
-public sealed record ClipVisionOutput(Value LastHiddenState, Value PoolerOutput, Value Features);
+public sealed record ClipVisionOutput(IReadOnlyList<Value> HiddenStates, Value PoolerOutput, Value Features)
+{
+    /// <summary>The states [B,1+N,D] behind the last layer.</summary>
+    public Value LastHiddenState => HiddenStates[^1];
+}
 
 /// <summary>
 /// CLIP: a text and an image encoder (a vision transformer) whose embeddings are compared by their angle. Source: Radford et al., 2021; Dosovitskiy et al.,
@@ -88,9 +92,9 @@ public static class ClipModel
             x = Layout.Concat(1, image, patches) + embeddings["position_embedding"].Parameter("weight", o.Patches + 1, o.HiddenSize);
         }
         x = vision["pre_layrnorm"].LayerNorm(x, o.LayerNormEps); // spelt so in every file
-        var last = ClipEncoder.Forward(vision["encoder"], x, o.NumHiddenLayers, o.NumAttentionHeads, o.IntermediateSize, o.HiddenAct, o.LayerNormEps, null)[^1];
-        var pooled = vision["post_layernorm"].LayerNorm(last.Slice(1, 0, 1).Squeeze(1), o.LayerNormEps);
-        return new ClipVisionOutput(last, pooled, m["visual_projection"].Linear(pooled, config.ProjectionDim, bias: false));
+        var states = ClipEncoder.Forward(vision["encoder"], x, o.NumHiddenLayers, o.NumAttentionHeads, o.IntermediateSize, o.HiddenAct, o.LayerNormEps, null);
+        var pooled = vision["post_layernorm"].LayerNorm(states[^1].Slice(1, 0, 1).Squeeze(1), o.LayerNormEps);
+        return new ClipVisionOutput(states, pooled, m["visual_projection"].Linear(pooled, config.ProjectionDim, bias: false));
     }
 
     private static Value Pixels(OnnxGraph graph, ClipConfig config, Weights weights, Dim batch) =>

@@ -13,11 +13,15 @@ public sealed record PreferenceSelection(string Root, IReadOnlyList<Candidate> C
 
     /// <summary>Reads a store. Skips and attention checks are left out.</summary>
     /// <param name="store">The store.</param>
-    /// <param name="experts">Factors on the weights of choices by aspect (quality, taste) or rater; null and names that are not there count 1, 0 leaves out.</param>
-    /// <exception cref="UserError">No choice says that one candidate is better than another.</exception>
+    /// <param name="experts">Factors on the weights of choices by aspect (quality, taste) or rater; null and experts not named count 1, 0 leaves out.</param>
+    /// <exception cref="UserError">No choice says that one candidate is better than another, or a named expert made none.</exception>
     public static PreferenceSelection Read(IPreferenceStore store, IReadOnlyDictionary<string, double>? experts = null)
     {
-        var pairs = Combine(store.Choices(), experts);
+        var choices = store.Choices();
+        var known = choices.SelectMany(c => new[] { c.Aspect, c.Rater }).OfType<string>().ToHashSet(StringComparer.Ordinal);
+        if (experts?.Keys.FirstOrDefault(name => !known.Contains(name)) is { } stranger)
+            throw new UserError($"preferences '{store.Folder.Root}': --expert-weights: no choice was made by or about '{stranger}'; there are {string.Join(", ", known.Order(StringComparer.Ordinal).Take(20))}");
+        var pairs = Combine(choices, experts);
         if (pairs.Count == 0) throw new UserError($"preferences '{store.Folder.Root}': nobody preferred one picture to another yet; choose some with 'ortrlhf label'");
         var named = pairs.SelectMany(p => new[] { p.Winner, p.Loser }).ToHashSet(StringComparer.Ordinal);
         return new(store.Folder.Root, [.. store.Candidates().Where(c => named.Contains(c.Id))], pairs);

@@ -50,6 +50,26 @@ public sealed class BradleyTerryTests
     }
 
     [Fact]
+    public void Fit_AnyStart_SameMinimum()
+    {
+        var (d, c) = Data(100, 200, new(8, 0, 0, 0));
+        var (plain, far) = (BradleyTerry.Fit(d, c, 1e-3), BradleyTerry.Fit(d, c, 1e-3, [.. Enumerable.Repeat(3.0, 200)]));
+        Assert.All(plain.Zip(far), x => Assert.Equal(x.First, x.Second, 1e-4));
+    }
+
+    [Fact]
+    public void Temperature_IsTheMostLikely_AndFinite()
+    {
+        // Five of six come true at a difference of 4, and one more each way: ln 3 is what it should be.
+        double[] logits = [4, 4, 4, 4, 4, -4];
+        Assert.Equal(4 / Math.Log(3), TemperatureScaling.Fit(logits, [1, 1, 1, 1, 1, 1]), 1e-9);
+        Assert.Equal(4 / Math.Log(3), TemperatureScaling.Fit([4, -4], [5, 1]), 1e-9); // weights count like repetitions
+        Assert.Equal(0.01 * TemperatureScaling.Fit(logits, [1, 1, 1, 1, 1, 1]), TemperatureScaling.Fit([.. logits.Select(z => z / 100)], [1, 1, 1, 1, 1, 1]), 1e-9);
+        Assert.Equal(2 / Math.Log(3), TemperatureScaling.Fit([2, 2], [1, 1]), 1e-9); // no mistake
+        Assert.Equal(TemperatureScaling.Highest, TemperatureScaling.Fit([1, -2], [1, 1]), 1e-9);
+    }
+
+    [Fact]
     public void Calibration_MatchesItsFormula()
     {
         // Ten predictions of 0.9 of which eight came true, and ten of 0.6 of which six did.

@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Learning;
+using OrtRlhf.Learning.Algorithms;
 using OrtRlhf.Tuning.Images;
 using OrtRlhf.Tuning.Preferences;
 using OrtRlhf.Tuning.Rewards;
@@ -26,8 +27,95 @@ public sealed class RewardTrainingTests
         var reward = RewardRegistry.Default.Parse($"onnx:{folder.At("reward")}");
         var scores = reward.Score(judged.Candidates);
         Assert.InRange(judged.Pairs.Average(p => scores[p.Preferred] > scores[p.Rejected] ? 1.0 : 0), 0.8, 1);
-        Assert.Equal(0, scores.Average(), 1e-2); // standardised features have the mean 0
         Assert.NotEqual(scores[0], reward.Score([judged.Candidates[0] with { Prompt = "zzz" }])[0]); // the prompt takes part
+    }
+
+    // Patches are brighter and darker in turn, the average picture is always the same: what varies from patch to patch tells.
+    [Fact]
+    public void Run_ContrastBetweenPatches_IsLearned()
+    {
+        using var folder = new TempFolder();
+        var judged = Judged(80, (noise, strength, x, y) => 118 + (20 * noise) + (((x / 8) + (y / 8)) % 2 == 0 ? 80 * strength : -80 * strength));
+        var summary = RewardTraining.Run(judged, new() { Clip = TinyModel.WriteClip(folder.At("clip")), Session = new() { Threads = 1 } }, folder.At("reward"));
+        Assert.InRange(summary.Accuracy.Mean, 0.8, 1);
+    }
+
+    [Fact]
+    public void Features_AreSpreadOfFourDepthsPooledStateAndProducts_OfTheirBlocks()
+    {
+        using var folder = new TempFolder();
+        var clip = new ClipFeatures(TinyModel.WriteClip(folder.At("clip")), withText: true);
+        var rows = clip.Of([.. Judged(2).Candidates], new() { Threads = 1 });
+        Assert.All(rows, row => Assert.Equal(clip.Blocks.Sum(), row.Length));
+        var (products, cosine) = (rows[0][clip.Blocks[0]..^1], rows[0][^1]);
+        Assert.Equal(products.Sum(), cosine, 1e-5);
+        Assert.InRange(cosine, -1, 1);
+    }
+
+    [Fact]
+    public void Head_ExportedScores_AreItsOwn()
+    {
+        using var folder = new TempFolder();
+        var judged = Judged(60);
+        var clip = new ClipFeatures(TinyModel.WriteClip(folder.At("clip")), withText: true);
+        var features = clip.Of(judged.Candidates, new() { Threads = 1 });
+        var head = RewardHead.Fit([.. judged.Pairs], features, clip.Blocks, null);
+        Directory.CreateDirectory(folder.At("reward"));
+        clip.Write(folder.At("reward"), head);
+        var scores = RewardRegistry.Default.Parse($"onnx:{folder.At("reward")}").Score(judged.Candidates);
+        Assert.InRange(scores.Max() - scores.Min(), 1, 1000);
+        foreach (var (i, row) in features.Index()) Assert.Equal(head.Score(row), scores[i], 1e-5 * Math.Max(1, Math.Abs(scores[i])));
+    }
+
+    [Fact]
+    public void Head_TakesTheRidgeAndTemperatureThatLeftOutChoicesAskFor()
+    {
+        // One feature decides, with many mistakes; nine say nothing.
+        var numbers = new float[10 * 800];
+        new Philox(22, 0, 0, 0).FillGaussian(numbers);
+        var features = numbers.Chunk(10).ToArray();
+        var chances = new float[400];
+        new Philox(23, 0, 0, 0).FillUniform(chances);
+        RatedPair[] pairs = [.. chances.Select((c, k) => c < BradleyTerry.Probability(features[2 * k][0] - features[(2 * k) + 1][0]) ? new RatedPair(2 * k, (2 * k) + 1) : new((2 * k) + 1, 2 * k))];
+        var head = RewardHead.Fit(pairs, features, [10], null);
+        Assert.Equal(1, head.Weight[0] * head.Scale[0], 0.3); // the true model's
+        Assert.All(head.Weight.Skip(1).Zip(head.Scale.Skip(1)), w => Assert.InRange(w.First * w.Second, -0.2, 0.2));
+        Assert.InRange(head.Temperature, 0.8, 1.25);
+        // Held far too small, its scores are brought back by the temperature.
+        var small = RewardHead.Fit(pairs, features, [10], 10);
+        Assert.InRange(small.Temperature, 1e-4, 0.02);
+        Assert.Equal(1, small.Weight[0] * small.Scale[0], 0.3);
+        // A feature of a block of one is held by less than one of many.
+        var (alone, among) = (RewardHead.Fit(pairs, features, [1, 9], 0.1), RewardHead.Fit(pairs, features, [10], 0.1));
+        Assert.Equal(among.Scale[0] * Math.Sqrt(10), alone.Scale[0], 1e-4);
+    }
+
+    // Three experts of the same pictures: quality and compatibility find the brighter one better, taste the darker. Which way the one preference goes is a matter of weights.
+    [Fact]
+    public void Run_ExpertsOfOneStore_BecomeOnePreferenceByTheirWeights()
+    {
+        using var folder = new TempFolder();
+        using var store = PreferenceStore.Open(folder.At("store"), create: true);
+        var judged = Judged(40);
+        Candidate[] candidates = [.. judged.Candidates.Select(c => store.Folder.Write(c.Image, c.Prompt))];
+        store.Add(candidates);
+        (string Aspect, double Weight)[] experts = [("quality", 1), ("compatibility", 1), ("taste", 1)];
+        store.Add([.. judged.Pairs.SelectMany((p, k) => experts.Select(e => new Choice($"{e.Aspect}{k}", candidates[p.Preferred].Prompt,
+            [candidates[p.Preferred].Id, candidates[p.Rejected].Id], e.Aspect == "taste" ? [1, 0] : [0, 1], "ann", ChoiceMode.Pair, DateTimeOffset.UnixEpoch, null, e.Weight, e.Aspect)))]);
+        var clip = TinyModel.WriteClip(folder.At("clip"));
+
+        Assert.InRange(Right("all", null), 0.8, 1); // two to one
+        Assert.InRange(Right("taste", new() { ["taste"] = 3 }), 0, 0.2);
+        Assert.InRange(Right("alone", new() { ["quality"] = 0, ["compatibility"] = 0 }), 0, 0.2);
+        var unknown = Assert.Throws<UserError>(() => Right("unknown", new() { ["tast"] = 1 }));
+        Assert.Contains("by or about 'tast'; there are ann, compatibility, quality, taste", unknown.Message);
+
+        double Right(string name, Dictionary<string, double>? weights)
+        {
+            RewardTraining.Run(JudgedImages.Of(PreferenceSelection.Read(store, weights)), new() { Clip = clip, Ridge = 0.01, Session = new() { Threads = 1 } }, folder.At(name));
+            var scores = RewardRegistry.Default.Parse($"onnx:{folder.At(name)}").Score(judged.Candidates);
+            return judged.Pairs.Average(p => scores[p.Preferred] > scores[p.Rejected] ? 1.0 : 0);
+        }
     }
 
     [Fact]
@@ -48,17 +136,18 @@ public sealed class RewardTrainingTests
         Assert.Contains("expected at least 10 choices, got 4", error.Message);
     }
 
-    // The brighter of two noisy images of a prompt is preferred.
-    private static JudgedImages Judged(int pairs)
+    // The brighter, or otherwise stronger, of two noisy images of a prompt is preferred.
+    private static JudgedImages Judged(int pairs, Func<float, float, int, int, float>? draw = null)
     {
-        var candidates = Enumerable.Range(0, 2 * pairs).Select(i =>
+        draw ??= (noise, strength, x, y) => (90 * noise) + (160 * strength);
+        var strengths = new float[2 * pairs];
+        new Philox(1, 1, 0, 0).FillUniform(strengths);
+        var candidates = strengths.Select((strength, i) =>
         {
-            var numbers = new float[16 * 16 * 3 + 1];
-            new Philox(1, 0, (uint)i, 0).FillUniform(numbers);
-            return new RewardInput(new RgbImage(16, 16, [.. numbers.Skip(1).Select(x => (byte)((90 * x) + (160 * numbers[0])))]), $"prompt {(char)('a' + (i / 2 % 26))}{(char)('a' + (i / 52))}", i);
+            var noise = new float[16 * 16 * 3];
+            new Philox(1, 0, (uint)i, 0).FillUniform(noise);
+            return new RewardInput(new RgbImage(16, 16, [.. noise.Select((value, k) => (byte)draw(value, strength, k / 3 % 16, k / 48))]), $"prompt {(char)('a' + (i / 2 % 26))}{(char)('a' + (i / 52))}", i);
         }).ToArray();
-        return new(candidates, [.. Enumerable.Range(0, pairs).Select(k => Sum(2 * k) > Sum((2 * k) + 1) ? new RatedPair(2 * k, (2 * k) + 1) : new((2 * k) + 1, 2 * k))]);
-
-        long Sum(int i) => candidates[i].Image.Pixels.ToArray().Sum(x => (long)x);
+        return new(candidates, [.. Enumerable.Range(0, pairs).Select(k => strengths[2 * k] > strengths[(2 * k) + 1] ? new RatedPair(2 * k, (2 * k) + 1) : new((2 * k) + 1, 2 * k))]);
     }
 }

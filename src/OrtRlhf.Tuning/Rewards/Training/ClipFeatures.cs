@@ -10,12 +10,13 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Tuning.Rewards.Training;
 
 /// <summary>
-/// What a reward model sees of an image and its prompt: CLIP's pooled state of the image, the mean of its patches' last states, and, with prompts, the product of
-/// both embeddings, number by number, whose sum is their cosine. As a graph from pixel_values (and input_ids), which a head may be put behind.
+/// What a reward model sees of an image and its prompt. Of the image: the mean and the deviation over its patches of the states at four depths of CLIP's image tower,
+/// from the embedded pixels (edges, noise, colours) to the last layer (objects), and the pooled state. Of both, with prompts: the product of their embeddings, number
+/// by number, and its sum, their cosine. As a graph from pixel_values (and input_ids), which a head may be put behind.
 /// </summary>
 internal sealed class ClipFeatures
 {
-    private const int Batch = 16;
+    private const int Batch = 16, Depths = 4;
     private static readonly string[] TokenizerFiles = ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
     private readonly ComponentFolder _folder;
     private readonly ClipConfig _config;
@@ -38,37 +39,41 @@ internal sealed class ClipFeatures
 
     private string TokenizerFolder => Directory.Exists(Path.Combine(_folder.Path, "tokenizer")) ? Path.Combine(_folder.Path, "tokenizer") : _folder.Path;
 
+    /// <summary>Sizes of the blocks that the features consist of: those of the image; with prompts the products, and the cosine.</summary>
+    public IReadOnlyList<int> Blocks => [(int)(_config.Vision.HiddenSize * ((2 * States.Length) + 1)), .. _tokenizer is null ? Array.Empty<int>() : [(int)_config.ProjectionDim, 1]];
+
+    private int[] States => [.. Enumerable.Range(0, Depths).Select(i => (int)Math.Round(i * _config.Vision.NumHiddenLayers / (Depths - 1.0))).Distinct()];
+
     /// <summary>The features of images and prompts, in order.</summary>
     /// <param name="inputs">Images and prompts.</param>
     /// <param name="settings">Device and threads.</param>
     /// <param name="progress">Told the number of images done.</param>
     /// <param name="cancellation">Stops between batches.</param>
-    public double[][] Of(IReadOnlyList<RewardInput> inputs, SessionSettings settings, Action<int>? progress = null, CancellationToken cancellation = default)
+    public float[][] Of(IReadOnlyList<RewardInput> inputs, SessionSettings settings, Action<int>? progress = null, CancellationToken cancellation = default)
     {
         using var session = new GraphSession(Graph().Graph, settings);
-        var result = new List<double[]>(inputs.Count);
+        var result = new List<float[]>(inputs.Count);
         foreach (var part in inputs.Chunk(Batch))
         {
             cancellation.ThrowIfCancellationRequested();
             var values = Run(session, part);
             var width = values.Length / part.Length;
-            result.AddRange(Enumerable.Range(0, part.Length).Select(i => Array.ConvertAll(values[(i * width)..((i + 1) * width)], x => (double)x)));
+            result.AddRange(values.Chunk(width));
             progress?.Invoke(result.Count);
         }
         return [.. result];
     }
 
-    /// <summary>Writes a reward that <c>onnx:FOLDER</c> takes: model.onnx with the score <c>f w + b</c>, and beside it what prepares images and prompts.</summary>
+    /// <summary>Writes a reward that <c>onnx:FOLDER</c> takes: model.onnx with the score, and beside it what prepares images and prompts.</summary>
     /// <param name="target">The folder, which is there.</param>
-    /// <param name="w">One a feature.</param>
-    /// <param name="b">Added to every score.</param>
+    /// <param name="head">What scores the features.</param>
     /// <exception cref="UserError">The place cannot be written.</exception>
-    public void Write(string target, double[] w, double b)
+    public void Write(string target, RewardHead head)
     {
         var (graph, features) = Graph();
         graph.Outputs.Clear();
-        var head = graph.Constant(Tensor.Of(Array.ConvertAll(w, x => (float)x), w.Length, 1), "head.weight");
-        graph.Output((MatMul(features, head) + b).Squeeze(1), "score");
+        var standardised = (features - graph.Constant(Tensor.Of(head.Mean, head.Mean.Length), "head.mean")) * graph.Constant(Tensor.Of(head.Scale, head.Scale.Length), "head.scale");
+        graph.Output(MatMul(standardised, graph.Constant(Tensor.Of(head.Weight, head.Weight.Length, 1), "head.weight")).Squeeze(1), "score");
         OnnxFile.Write(graph, Path.Combine(target, "model.onnx"));
         var side = _config.Vision.ImageSize;
         Copy(_folder.Path, "preprocessor_config.json", $$"""{"size":{{side}},"crop_size":{{side}} }""");
@@ -87,17 +92,23 @@ internal sealed class ClipFeatures
         var (graph, vision) = (new OnnxGraph("reward"), _config.Vision);
         var m = new Module(graph, _folder.Weights());
         var image = ClipModel.Encode(m, _config, graph.Input("pixel_values", ElementType.Float, "batch", vision.NumChannels, vision.ImageSize, vision.ImageSize));
-        var patches = Mean(image.LastHiddenState.Slice(1, 1, vision.Patches + 1), [1]);
-        List<Value> parts = [image.PoolerOutput, patches];
+        List<Value> parts = [.. States.SelectMany(depth => Spread(image.HiddenStates[depth].Slice(1, 1, vision.Patches + 1))), image.PoolerOutput];
         if (_tokenizer is not null)
         {
             var ids = graph.Input("input_ids", ElementType.Int64, "batch", _tokenizer.MaxLength);
             var text = ClipTextModel.Project(m, _config.Text, ClipTextModel.Forward(m, _config.Text, ids));
-            parts.Add(Unit(image.Features) * Unit(text));
+            var products = Unit(image.Features) * Unit(text);
+            parts.AddRange([products, Sum(products, [1], keepDims: true)]);
         }
         var features = Layout.Concat(1, [.. parts]);
         graph.Output(features, "features");
         return (graph, features);
+
+        static Value[] Spread(Value patches)
+        {
+            var mean = Mean(patches, [1], keepDims: true);
+            return [mean.Squeeze(1), Sqrt(Mean(Square(patches - mean), [1]) + 1e-6)];
+        }
 
         static Value Unit(Value x) => x / Sqrt(Sum(Square(x), [-1], keepDims: true));
     }

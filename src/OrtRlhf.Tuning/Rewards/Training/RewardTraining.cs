@@ -59,19 +59,19 @@ public sealed record RewardTrainingOptions
 /// <summary>A fitted reward model in numbers; what reward.json beside it holds.</summary>
 /// <param name="Trained">Choices it was fitted to.</param>
 /// <param name="Ridge">The ridge.</param>
+/// <param name="Temperature">What the scores were divided by, so that probabilities of choices left out came true as often as they said; 1 where they did already.</param>
 /// <param name="Accuracy">Share of the held-out choices that it predicts, ties half.</param>
 /// <param name="TrainedAccuracy">The same of those it was fitted to.</param>
 /// <param name="Calibration">Of its probabilities of the held-out choices.</param>
-public sealed record RewardModelSummary(int Trained, double Ridge, MeanEstimate Accuracy, MeanEstimate TrainedAccuracy, Calibration Calibration);
+public sealed record RewardModelSummary(int Trained, double Ridge, double Temperature, MeanEstimate Accuracy, MeanEstimate TrainedAccuracy, Calibration Calibration);
 
 /// <summary>
 /// A reward model from preferences: a linear Bradley-Terry head on the features of a CLIP, which stays as it is. Its score is a logit: of two images the one
-/// that scores x more is preferred with the probability sigmoid(x).
+/// that scores x more is preferred with the probability sigmoid(x), and as often in choices that it was not fitted to.
 /// </summary>
 public static class RewardTraining
 {
     private const int Folds = 5;
-    private static readonly double[] Ridges = [1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 3];
 
     /// <summary>Fits a model and writes it into a folder: <c>onnx:FOLDER</c> is then a reward, reward.json says how good it is.</summary>
     /// <param name="judged">Images and preferences; those of a prompt are held out together.</param>
@@ -85,14 +85,13 @@ public static class RewardTraining
         var (training, heldOut) = Split(judged, options);
         var clip = new ClipFeatures(options.Clip, withText: judged.Candidates.Any(c => c.Prompt.Length > 0));
         var features = clip.Of(judged.Candidates, options.Session, progress, cancellation);
-        var scale = Standardize(features);
-        var ridge = options.Ridge ?? Ridges.MaxBy(r => CrossValidated(training, features, r));
-        var w = Fit(training, features, ridge);
+        var head = RewardHead.Fit(training, features, clip.Blocks, options.Ridge);
 
         DiskFault.Guard(output, () => Directory.CreateDirectory(output));
-        var raw = w.Zip(scale, (x, s) => x / s.Deviation).ToArray();
-        clip.Write(output, raw, -raw.Zip(scale, (x, s) => x * s.Mean).Sum());
-        var summary = new RewardModelSummary(training.Length, ridge, Accuracy(heldOut, features, w), Accuracy(training, features, w), Calibration.Of(Probabilities(heldOut, features, w)));
+        clip.Write(output, head);
+        var scores = Array.ConvertAll(features, head.Score);
+        var summary = new RewardModelSummary(
+            training.Length, head.Ridge, head.Temperature, Accuracy(heldOut, scores), Accuracy(training, scores), Calibration.Of(Array.ConvertAll(heldOut, p => Probability(p, scores))));
         JsonFile.Write(Path.Combine(output, "reward.json"), summary);
         return summary;
     }
@@ -110,38 +109,8 @@ public static class RewardTraining
         return ([.. groups.Skip(aside).SelectMany(g => g)], [.. groups.Take(aside).SelectMany(g => g)]);
     }
 
-    private static (double Mean, double Deviation)[] Standardize(double[][] features)
-    {
-        var scale = new (double Mean, double Deviation)[features[0].Length];
-        for (var j = 0; j < scale.Length; j++)
-        {
-            var mean = features.Average(f => f[j]);
-            var deviation = Math.Sqrt(features.Average(f => (f[j] - mean) * (f[j] - mean)));
-            scale[j] = (mean, deviation > 1e-9 ? deviation : 1);
-            foreach (var f in features) f[j] = (f[j] - mean) / scale[j].Deviation;
-        }
-        return scale;
-    }
+    private static double Probability(RatedPair pair, double[] scores) => BradleyTerry.Probability(scores[pair.Preferred] - scores[pair.Rejected]);
 
-    // Mean log-likelihood of each fold under what is fitted to the others.
-    private static double CrossValidated(RatedPair[] pairs, double[][] features, double ridge)
-    {
-        var sum = 0.0;
-        for (var fold = 0; fold < Folds; fold++)
-        {
-            var (first, last) = (pairs.Length * fold / Folds, pairs.Length * (fold + 1) / Folds);
-            var w = Fit([.. pairs[..first], .. pairs[last..]], features, ridge);
-            sum += Probabilities(pairs[first..last], features, w).Sum(p => Math.Log(Math.Max(p, 1e-12)));
-        }
-        return sum;
-    }
-
-    private static double[] Fit(RatedPair[] pairs, double[][] features, double ridge) => BradleyTerry.Fit(
-        [.. pairs.Select(p => features[p.Preferred].Zip(features[p.Rejected], (a, b) => a - b).ToArray())], [.. pairs.Select(p => (double)p.Weight)], ridge);
-
-    private static double[] Probabilities(RatedPair[] pairs, double[][] features, double[] w) =>
-        Array.ConvertAll(pairs, p => BradleyTerry.Probability(w.Zip(features[p.Preferred].Zip(features[p.Rejected]), (x, f) => x * (f.First - f.Second)).Sum()));
-
-    private static MeanEstimate Accuracy(RatedPair[] pairs, double[][] features, double[] w) =>
-        MeanEstimate.Of([.. Probabilities(pairs, features, w).Select(p => p > 0.5 ? 1 : p < 0.5 ? 0 : 0.5f)]);
+    private static MeanEstimate Accuracy(RatedPair[] pairs, double[] scores) =>
+        MeanEstimate.Of([.. pairs.Select(p => scores[p.Preferred] > scores[p.Rejected] ? 1 : scores[p.Preferred] < scores[p.Rejected] ? 0 : 0.5f)]);
 }

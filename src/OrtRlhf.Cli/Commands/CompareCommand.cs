@@ -1,0 +1,60 @@
+using CommandLine;
+using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Cli.Screen;
+using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Runs.Comparisons;
+
+namespace OrtRlhf.Cli.Commands;
+
+/// <summary>Sets finished runs side by side.</summary>
+[Verb("compare", HelpText = "Sets finished runs side by side: what each raised on held-out images, and what it cost. Runs that differ by their seed alone are one line, "
+    + "with mean and standard deviation over seeds. With --output a table, a picture of the curves and the numbers as files.")]
+[Example("two methods, three seeds each", "compare runs/ddpo-0 runs/ddpo-1 runs/ddpo-2 runs/nft-0 runs/nft-1 runs/nft-2")]
+[Example("files for a page", "compare runs/* --output docs/comparison")]
+[Example("how much the counting got better", "compare runs/* --show \"GenEval counting,prompt-alignment\"")]
+internal sealed class CompareCommand : ICommand
+{
+    private static readonly string[] ShownByDefault = [RunGroup.Reward, "GenEval overall", "diversity"];
+
+    [Value(0, MetaName = "RUN", HelpText = "Folders of finished runs.")]
+    public IEnumerable<string> Runs { get; set; } = [];
+
+    [Option("show", Separator = ',', MetaValue = "A,B", HelpText = "Columns: reward (the trained one), names of rewards, 'GenEval overall' or another task, diversity. Default reward, GenEval overall and diversity, as far as all runs have them.")]
+    public IEnumerable<string> Show { get; set; } = [];
+
+    [Option("title", Default = "Training reward, mean and standard deviation over seeds", MetaValue = "TEXT", HelpText = "Title of the picture.")]
+    public string Title { get; set; } = "";
+
+    [Option("output", MetaValue = "FOLDER", HelpText = "Write comparison.md, comparison.svg and comparison.json there, too.")]
+    public string? Output { get; set; }
+
+    /// <inheritdoc/>
+    public IEnumerable<string> Rest => [];
+
+    /// <inheritdoc/>
+    public int Run(CancellationToken cancellation)
+    {
+        if (!Runs.Any()) throw new UsageError("compare: expected the folders of finished runs, 'ortrlhf compare runs/*' for instance");
+        if (Output is not null) OutputPlace.RequireFolder("output", Output);
+        var comparison = RunComparison.Read([.. Runs]);
+        var shared = comparison.Shared;
+        if (Show.FirstOrDefault(name => !shared.Contains(name)) is { } unknown)
+            throw new UsageError($"--show: '{unknown}' is not what all of these runs measured; they have {string.Join(", ", shared)}");
+        string[] shown = Show.Any() ? [.. Show] : [.. ShownByDefault.Where(shared.Contains)];
+        var headings = RunComparison.Headings(shown);
+        var table = ScoreTable.New(headings[0], headings.AsSpan(1));
+        foreach (var group in comparison.Groups)
+        {
+            var cells = RunComparison.Cells(group, shown);
+            table.Row(cells[0], cells.AsSpan(1));
+        }
+        table.Write();
+        if (Output is null) return ExitCode.Done;
+        DiskFault.Guard(Output, () => Directory.CreateDirectory(Output));
+        AtomicFile.Write(Path.Combine(Output, "comparison.md"), comparison.ToMarkdown(shown));
+        AtomicFile.Write(Path.Combine(Output, "comparison.svg"), comparison.ToSvg(Title));
+        JsonFile.Write(Path.Combine(Output, "comparison.json"), comparison.Groups);
+        Terminal.Line($"written {Output}");
+        return ExitCode.Done;
+    }
+}

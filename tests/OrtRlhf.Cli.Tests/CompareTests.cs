@@ -1,0 +1,52 @@
+using System.Text.Json.Nodes;
+using System.Xml.Linq;
+using OrtRlhf.Tuning.Tests;
+
+namespace OrtRlhf.Cli.Tests;
+
+public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
+{
+    [Fact]
+    public void Runs_OfEqualOptionsButTheSeed_AreOneLineWithTheirMeanAndSpread()
+    {
+        using var folder = new TempFolder();
+        Tune("a", "3");
+        Tune("b", "4");
+        Tune("other", "3", "--method", "es", "--population", "2", "--prompts-per-epoch", "2");
+        var output = Cli.Run("compare", folder.At("a"), folder.At("other"), folder.At("b"), "--output", folder.At("out")).Succeeds().Out;
+        Assert.Contains("± ", output);
+
+        var groups = JsonNode.Parse(File.ReadAllText(folder.At("out/comparison.json")))!.AsArray();
+        Assert.Equal(["ddpo", "es"], groups.Select(g => (string)g!["name"]!));
+        Assert.Equal([folder.At("a"), folder.At("b")], groups[0]!["runs"]!.AsArray().Select(r => (string)r!));
+        var (a, b) = (Summary("a"), Summary("b"));
+        var change = groups[0]!["quantities"]!["reward"]!["change"]!;
+        Assert.NotEqual(a, b);
+        Assert.Equal((a + b) / 2, (double)change["mean"]!, 5);
+        Assert.Equal(Math.Abs(a - b) / Math.Sqrt(2), (double)change["stddev"]!, 5);
+        Assert.Equal([4L, 8L], groups[0]!["curve"]!.AsArray().Select(p => (long)p!["images"]!));
+
+        var table = File.ReadAllLines(folder.At("out/comparison.md"));
+        Assert.Equal(4, table.Length);
+        Assert.StartsWith("| ddpo | 2 | 8 | ", table[2]);
+        Assert.StartsWith("| es | 1 | 8 | ", table[3]);
+        Assert.Equal(["ddpo", "es"], XDocument.Load(folder.At("out/comparison.svg")).Descendants().Where(e => e.Name.LocalName == "text").Select(e => e.Value).TakeLast(2));
+
+        // What cannot be compared, in one line.
+        Cli.Run("compare", folder.At("a"), folder.At("a") + "/").FailsWith(1, "is there twice");
+        Cli.Run("compare", folder.At("a"), folder.At("none")).FailsWith(1, "expected the folder of a run");
+        Cli.Run("compare", folder.At("a"), "--show", "beauty").FailsWith(2, "--show: 'beauty' is not what all of these runs measured; they have reward, jpeg-compressibility");
+        Cli.Run("compare").FailsWith(2, "expected the folders of finished runs");
+        File.Delete(folder.At("b/summary.json"));
+        Cli.Run("compare", folder.At("a"), folder.At("b")).FailsWith(1, "is not finished", "tune --resume");
+
+        void Tune(string run, string seed, params string[] more) =>
+            Cli.Run([.. TinyTune.Arguments(model.Path, folder, run).TakeWhile(argument => argument != "--seed"), "--seed", seed, .. more]).Succeeds();
+
+        double Summary(string run)
+        {
+            var reward = JsonNode.Parse(File.ReadAllText(folder.At(run + "/summary.json")))!["reward"]!;
+            return (double)reward["after"]!["mean"]! - (double)reward["before"]!["mean"]!;
+        }
+    }
+}
