@@ -11,7 +11,7 @@ internal static class EvalScreen
         Terminal.Line($"model   {comparison.Model}{(comparison.Adapter is null ? "" : $" with {comparison.Adapter}")}");
         Terminal.Line($"drawn   {comparison.Images} images of {comparison.Prompts} prompts, seeds from {comparison.Seed}, {comparison.Sampler}, guidance {comparison.GuidanceScale}");
         Terminal.Line();
-        var table = comparison.Adapter is null ? ScoreTable.New("reward", "base") : ScoreTable.New("reward", "base", "adapter", "difference, paired", "wins");
+        var table = comparison.Adapter is null ? ScoreTable.New("reward", "base") : ScoreTable.New("reward", "base", "adapter", "difference, paired", "wins, %");
         foreach (var (name, compared) in comparison.Rewards)
         {
             Add(table, name, compared);

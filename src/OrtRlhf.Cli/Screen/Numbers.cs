@@ -22,7 +22,7 @@ internal static class Numbers
     public static string Write(MeanEstimate estimate) => Write(estimate.Mean, estimate.Stderr);
 
     /// <summary>A share and its standard error, in percent.</summary>
-    public static string Percent(MeanEstimate share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share.Mean:F1}% ± {100 * share.Stderr:F1}");
+    public static string Percent(MeanEstimate share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share.Mean:F1} ± {100 * share.Stderr:F1}");
 
     /// <inheritdoc cref="Write(MeanEstimate)"/>
     public static string Write(double mean, double error, bool signed = false)

@@ -88,7 +88,7 @@ internal static class TuneScreen
 
     private static void Summary(RunSummary summary, RunFolder folder)
     {
-        var table = ScoreTable.New("held-out images", "before", "after", "change", "wins");
+        var table = ScoreTable.New("held-out images", "before", "after", "change", "wins, %");
         table.Add(summary.Reward.Name, summary.Reward);
         foreach (var (name, change) in summary.Rewards.Where(reward => reward.Key != summary.Reward.Name)) table.Add(name, change);
         if (summary.GenEval is { } tasks) foreach (var (task, change) in tasks) table.Add($"GenEval {task} ({change.Before.N})", change);

@@ -157,6 +157,7 @@ public class LabelPageTests
         {
             await page.WaitForFunctionAsync(Settled, given.Count);
             if (await page.EvaluateAsync<string>("() => document.body.dataset.screen") == "done") return given;
+            Assert.Contains(" to go", await page.TextContentAsync("#left"));
             var shown = await Shown(page);
             await between(page, n);
             if (n == 12 && shift == 1)
