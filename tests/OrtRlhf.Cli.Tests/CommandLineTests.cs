@@ -58,6 +58,8 @@ public class CommandLineTests
     [InlineData("tune --preferences store", "--preferences: expected a method that learns from choices")]
     [InlineData("tune --method dpo --expert-weights taste", "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
     [InlineData("reward train --output x --preferences store --expert-weights taste=NaN", "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
+    [InlineData("reward train --output x --reward drawing-quality --lora-rank -1", "--lora-rank: expected 0 to 1024, got -1")]
+    [InlineData("reward train --output x --reward drawing-quality --epochs 3", "--epochs and --learning-rate are of adapters; add --lora-rank N")]
     [InlineData("reward train --output x", "expected either --preferences STORE, or --reward SUM")]
     [InlineData("reward", "unknown command 'reward', did you mean")]
     [InlineData("doctor now", "expected options only, got 'now' as well")]

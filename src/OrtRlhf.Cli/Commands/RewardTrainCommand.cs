@@ -54,6 +54,15 @@ internal sealed class RewardTrainCommand : ModelCommand
     [Option("ridge", MetaValue = "X", HelpText = "How strongly weights are held small. Default by cross-validation.")]
     public double? Ridge { get; set; }
 
+    [Option("lora-rank", MetaValue = "N", HelpText = "Train low-rank adapters on CLIP's image tower, too; those of the epoch that makes a fifth of the choices, left out, most likely are kept, if any. Default 0, none: some hundreds of choices seldom gain by them.")]
+    public int? LoraRank { get; set; }
+
+    [Option("epochs", MetaValue = "N", HelpText = "With --lora-rank: times that all choices are trained on. Default 4.")]
+    public int? Epochs { get; set; }
+
+    [Option("learning-rate", MetaValue = "X", HelpText = "With --lora-rank: peak learning rate. Default 0.0005.")]
+    public double? LearningRate { get; set; }
+
     [Option("seed", MetaValue = "N", HelpText = "Seed of the images and of what is held out. Default 0.")]
     public ulong Seed { get; set; }
 
@@ -67,19 +76,27 @@ internal sealed class RewardTrainCommand : ModelCommand
         var session = ToSession();
         var clip = Clip ?? ShippedModel.Find("models/shapes-clip", "config.json") ?? throw new UserError("models/shapes-clip is not there; name a CLIP with --clip DIR");
         var options = new RewardTrainingOptions { Clip = clip, Seed = Seed, Ridge = Ridge, Session = session };
-        if (HeldOut is { } share) options = options with { HeldOut = share };
+        options = options with
+        {
+            HeldOut = HeldOut ?? options.HeldOut,
+            LoraRank = LoraRank ?? options.LoraRank,
+            Epochs = Epochs ?? options.Epochs,
+            LearningRate = LearningRate ?? options.LearningRate,
+        };
+        if (options.LoraRank == 0 && (Epochs is not null || LearningRate is not null)) throw new UsageError("reward train: --epochs and --learning-rate are of adapters; add --lora-rank N");
         Require("reward train", ToSampling(new()), session, [.. options.Faults(), .. Choices is < 10 or > 1_000_000 ? [$"--choices: expected 10 to 1000000, got {Choices}"] : Array.Empty<string>()]);
         OutputPlace.RequireFolder("output", Output);
         var judged = Preferences is null ? Drawn(cancellation) : Stored(Preferences, cancellation);
-        var summary = Work.Show("features", judged.Candidates.Count, done => RewardTraining.Run(judged, options, Output, done, cancellation));
+        var summary = Work.Show("looking", RewardTraining.Work(judged, options), done => RewardTraining.Run(judged, options, Output, done, cancellation));
         Show(summary);
         return ExitCode.Done;
     }
 
     private JudgedImages Stored(string place, CancellationToken cancellation)
     {
+        var experts = OrtRlhf.Cli.CommandLine.ExpertWeights.Parse(ExpertWeights);
         using var store = PreferenceStore.Open(place);
-        return JudgedImages.Of(PreferenceSelection.Read(store, OrtRlhf.Cli.CommandLine.ExpertWeights.Parse(ExpertWeights)), cancellation);
+        return JudgedImages.Of(PreferenceSelection.Read(store, experts), cancellation);
     }
 
     private JudgedImages Drawn(CancellationToken cancellation)
@@ -113,7 +130,7 @@ internal sealed class RewardTrainCommand : ModelCommand
     private void Show(RewardModelSummary summary)
     {
         var (accuracy, trained) = (summary.Accuracy, summary.TrainedAccuracy);
-        Terminal.Line(FormattableString.Invariant($"predicts {100 * accuracy.Mean:0.0}% ± {100 * accuracy.Stderr:0.0} of {accuracy.N} held-out choices ({100 * trained.Mean:0.0}% of the {trained.N} it was fitted to; ridge {summary.Ridge}, temperature {summary.Temperature:0.00})"));
+        Terminal.Line(FormattableString.Invariant($"predicts {100 * accuracy.Mean:0.0}% ± {100 * accuracy.Stderr:0.0} of {accuracy.N} held-out choices ({100 * trained.Mean:0.0}% of the {trained.N} it was fitted to; ridge {summary.Ridge}, temperature {summary.Temperature:0.00}{Adapters(summary.Epoch)})"));
         Terminal.Line(FormattableString.Invariant($"calibration error {summary.Calibration.Error:0.000}; of held-out choices it was this sure of, so many came true:"));
         foreach (var bin in summary.Calibration.Bins.Where(bin => bin.N > 0))
         {
@@ -122,4 +139,6 @@ internal sealed class RewardTrainCommand : ModelCommand
         }
         Terminal.Line($"reward  {Output} (use it as --reward onnx:{Output})");
     }
+
+    private string Adapters(int epoch) => LoraRank is null or 0 ? "" : epoch == 0 ? "; no adapters, choices left out were no likelier with them" : $"; adapters of epoch {epoch}";
 }

@@ -35,7 +35,7 @@ public sealed class RewardTrainingTests
     public void Run_ContrastBetweenPatches_IsLearned()
     {
         using var folder = new TempFolder();
-        var judged = Judged(80, (noise, strength, x, y) => 118 + (20 * noise) + (((x / 8) + (y / 8)) % 2 == 0 ? 80 * strength : -80 * strength));
+        var judged = Judged(80, Contrast);
         var summary = RewardTraining.Run(judged, new() { Clip = TinyModel.WriteClip(folder.At("clip")), Session = new() { Threads = 1 } }, folder.At("reward"));
         Assert.InRange(summary.Accuracy.Mean, 0.8, 1);
     }
@@ -65,6 +65,44 @@ public sealed class RewardTrainingTests
         var scores = RewardRegistry.Default.Parse($"onnx:{folder.At("reward")}").Score(judged.Candidates);
         Assert.InRange(scores.Max() - scores.Min(), 1, 1000);
         foreach (var (i, row) in features.Index()) Assert.Equal(head.Score(row), scores[i], 1e-5 * Math.Max(1, Math.Abs(scores[i])));
+    }
+
+    // A head that is held back leaves something to the adapters.
+    [Fact]
+    public void Run_LoraRank_AdaptersOfTheBestEpochAreInTheFile()
+    {
+        using var folder = new TempFolder();
+        var judged = Judged(60, Contrast);
+        RewardTrainingOptions options = new() { Clip = TinyModel.WriteClip(folder.At("clip")), LoraRank = 2, LearningRate = 0.05, Ridge = 0.3, Session = new() { Threads = 1 } };
+        var seen = 0;
+        var summary = RewardTraining.Run(judged, options, folder.At("reward"), done => seen = Math.Max(seen, done));
+        Assert.InRange(summary.Epoch, 1, 4);
+        Assert.InRange(seen, judged.Candidates.Count + 1, 1.1 * RewardTraining.Work(judged, options));
+        var scores = RewardRegistry.Default.Parse($"onnx:{folder.At("reward")}").Score(judged.Candidates);
+        var plain = RewardTraining.Run(judged, options with { LoraRank = 0 }, folder.At("plain"));
+        Assert.Equal(0, plain.Epoch);
+        Assert.InRange(summary.TrainedAccuracy.Mean, plain.TrainedAccuracy.Mean + 0.05, 1);
+        Assert.True(Math.Abs(scores[0] - RewardRegistry.Default.Parse($"onnx:{folder.At("plain")}").Score(judged.Candidates)[0]) > 1e-3);
+        Assert.Equal(summary.Accuracy.N + summary.Trained, judged.Pairs.Count);
+        // The file's scores are those that were judged, adapters and all.
+        var right = judged.Pairs.Sum(p => scores[p.Preferred] > scores[p.Rejected] ? 1 : 0);
+        Assert.Equal((summary.Accuracy.Mean * summary.Accuracy.N) + (summary.TrainedAccuracy.Mean * summary.Trained), right, 1e-3);
+    }
+
+    [Fact]
+    public void Adapters_AreTrainedTowardsThePreferred_ByTheFormulaOfBradleyAndTerry()
+    {
+        using var folder = new TempFolder();
+        var judged = Judged(40);
+        var clip = new ClipFeatures(TinyModel.WriteClip(folder.At("clip")), withText: true);
+        RewardTrainingOptions options = new() { Clip = "", LoraRank = 2, Epochs = 4, LearningRate = 0.01, Session = new() { Threads = 1 } };
+        var features = clip.Of(judged.Candidates, options.Session);
+        var head = RewardHead.Fit([.. judged.Pairs], features, clip.Blocks, 1);
+        var before = judged.Pairs.Average(p => Math.Log(BradleyTerry.Probability(head.Score(features[p.Preferred]) - head.Score(features[p.Rejected]))));
+        var (epoch, temperature) = ClipAdapters.Train(clip, head, judged.Candidates, [.. judged.Pairs], [.. judged.Pairs], options, null, default);
+        Assert.InRange(epoch, 1, 4);
+        var (adapted, cooled) = (clip.Of(judged.Candidates, options.Session), head.Cooled(temperature));
+        Assert.InRange(judged.Pairs.Average(p => Math.Log(BradleyTerry.Probability(cooled.Score(adapted[p.Preferred]) - cooled.Score(adapted[p.Rejected])))), before + 0.01, 0);
     }
 
     [Fact]
@@ -135,6 +173,8 @@ public sealed class RewardTrainingTests
         var error = Assert.Throws<UserError>(() => RewardTraining.Run(Judged(4), new() { Clip = "none" }, folder.At("reward")));
         Assert.Contains("expected at least 10 choices, got 4", error.Message);
     }
+
+    private static float Contrast(float noise, float strength, int x, int y) => 118 + (20 * noise) + (((x / 8) + (y / 8)) % 2 == 0 ? 80 * strength : -80 * strength);
 
     // The brighter, or otherwise stronger, of two noisy images of a prompt is preferred.
     private static JudgedImages Judged(int pairs, Func<float, float, int, int, float>? draw = null)

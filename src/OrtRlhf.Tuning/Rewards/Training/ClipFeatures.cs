@@ -1,6 +1,8 @@
+using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Formats;
+using OrtRlhf.Graph.Passes;
 using OrtRlhf.Models;
 using OrtRlhf.Tuning.Images;
 using OrtRlhf.Tuning.Runs;
@@ -42,6 +44,9 @@ internal sealed class ClipFeatures
     /// <summary>Sizes of the blocks that the features consist of: those of the image; with prompts the products, and the cosine.</summary>
     public IReadOnlyList<int> Blocks => [(int)(_config.Vision.HiddenSize * ((2 * States.Length) + 1)), .. _tokenizer is null ? Array.Empty<int>() : [(int)_config.ProjectionDim, 1]];
 
+    /// <summary>Adapters of the image tower by module path, the factor alpha/r in B, merged into its weights; none at first.</summary>
+    public IReadOnlyDictionary<string, (Tensor A, Tensor B)> Adapters { get; set; } = new Dictionary<string, (Tensor, Tensor)>();
+
     private int[] States => [.. Enumerable.Range(0, Depths).Select(i => (int)Math.Round(i * _config.Vision.NumHiddenLayers / (Depths - 1.0))).Distinct()];
 
     /// <summary>The features of images and prompts, in order.</summary>
@@ -51,12 +56,12 @@ internal sealed class ClipFeatures
     /// <param name="cancellation">Stops between batches.</param>
     public float[][] Of(IReadOnlyList<RewardInput> inputs, SessionSettings settings, Action<int>? progress = null, CancellationToken cancellation = default)
     {
-        using var session = new GraphSession(Graph().Graph, settings);
+        using var session = new GraphSession(Graph("batch").Graph, settings);
         var result = new List<float[]>(inputs.Count);
         foreach (var part in inputs.Chunk(Batch))
         {
             cancellation.ThrowIfCancellationRequested();
-            var values = Run(session, part);
+            var values = Run(session, part)["features"];
             var width = values.Length / part.Length;
             result.AddRange(values.Chunk(width));
             progress?.Invoke(result.Count);
@@ -70,10 +75,9 @@ internal sealed class ClipFeatures
     /// <exception cref="UserError">The place cannot be written.</exception>
     public void Write(string target, RewardHead head)
     {
-        var (graph, features) = Graph();
+        var (graph, features) = Graph("batch");
         graph.Outputs.Clear();
-        var standardised = (features - graph.Constant(Tensor.Of(head.Mean, head.Mean.Length), "head.mean")) * graph.Constant(Tensor.Of(head.Scale, head.Scale.Length), "head.scale");
-        graph.Output(MatMul(standardised, graph.Constant(Tensor.Of(head.Weight, head.Weight.Length, 1), "head.weight")).Squeeze(1), "score");
+        graph.Output(head.Score(features), "score");
         OnnxFile.Write(graph, Path.Combine(target, "model.onnx"));
         var side = _config.Vision.ImageSize;
         Copy(_folder.Path, "preprocessor_config.json", $$"""{"size":{{side}},"crop_size":{{side}} }""");
@@ -87,21 +91,24 @@ internal sealed class ClipFeatures
         }
     }
 
-    private (OnnxGraph Graph, Value Features) Graph()
+    /// <summary>The features as a graph, with <see cref="Adapters"/>.</summary>
+    /// <param name="batch">Images; a number for training.</param>
+    public (OnnxGraph Graph, Value Features) Graph(Dim batch)
     {
         var (graph, vision) = (new OnnxGraph("reward"), _config.Vision);
         var m = new Module(graph, _folder.Weights());
-        var image = ClipModel.Encode(m, _config, graph.Input("pixel_values", ElementType.Float, "batch", vision.NumChannels, vision.ImageSize, vision.ImageSize));
+        var image = ClipModel.Encode(m, _config, graph.Input("pixel_values", ElementType.Float, batch, vision.NumChannels, vision.ImageSize, vision.ImageSize));
         List<Value> parts = [.. States.SelectMany(depth => Spread(image.HiddenStates[depth].Slice(1, 1, vision.Patches + 1))), image.PoolerOutput];
         if (_tokenizer is not null)
         {
-            var ids = graph.Input("input_ids", ElementType.Int64, "batch", _tokenizer.MaxLength);
+            var ids = graph.Input("input_ids", ElementType.Int64, batch, _tokenizer.MaxLength);
             var text = ClipTextModel.Project(m, _config.Text, ClipTextModel.Forward(m, _config.Text, ids));
             var products = Unit(image.Features) * Unit(text);
             parts.AddRange([products, Sum(products, [1], keepDims: true)]);
         }
         var features = Layout.Concat(1, [.. parts]);
         graph.Output(features, "features");
+        if (Adapters.Count > 0) MergeLora.Apply(graph, Adapters);
         return (graph, features);
 
         static Value[] Spread(Value patches)
@@ -113,7 +120,11 @@ internal sealed class ClipFeatures
         static Value Unit(Value x) => x / Sqrt(Sum(Square(x), [-1], keepDims: true));
     }
 
-    private float[] Run(GraphSession session, RewardInput[] part)
+    /// <summary>Runs a session whose graph takes what <see cref="Graph"/> does.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="part">Its images and prompts.</param>
+    /// <param name="others">What else it takes.</param>
+    public Dictionary<string, float[]> Run(GraphSession session, RewardInput[] part, params ReadOnlySpan<(string Name, OrtValue Value)> others)
     {
         var side = (int)_config.Vision.ImageSize;
         var length = 3 * side * side;
@@ -123,8 +134,8 @@ internal sealed class ClipFeatures
                 throw new UserError($"CLIP '{_folder.Path}': preprocessing an image of {input.Image.Width}x{input.Image.Height} does not give {side}x{side}; switch do_center_crop on in preprocessor_config.json");
         Parallel.For(0, part.Length, i => _preprocessor.Process(part[i].Image, pixels.AsSpan(i * length, length)));
         using var images = pixels.ToOrt(part.Length, 3, side, side);
-        if (_tokenizer is null) return session.Run(("pixel_values", images))["features"];
+        if (_tokenizer is null) return session.Run([("pixel_values", images), .. others]);
         using var ids = part.SelectMany(input => _tokenizer.Encode(input.Prompt)).ToArray().ToOrt(part.Length, _tokenizer.MaxLength);
-        return session.Run(("pixel_values", images), ("input_ids", ids))["features"];
+        return session.Run([("pixel_values", images), ("input_ids", ids), .. others]);
     }
 }

@@ -1,7 +1,11 @@
 using System.Numerics.Tensors;
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Algorithms;
 using OrtRlhf.Tuning.Preferences;
+using static OrtRlhf.Graph.Expressions.Functions;
+using Tensor = OrtRlhf.Graph.Tensor;
 
 namespace OrtRlhf.Tuning.Rewards.Training;
 
@@ -62,6 +66,17 @@ internal sealed record RewardHead(float[] Mean, float[] Scale, float[] Weight, d
         for (var j = 0; j < features.Length; j++) sum += (double)Weight[j] * Scale[j] * ((double)features[j] - Mean[j]);
         return sum;
     }
+
+    /// <summary>The same as an expression: features [B,D] to scores [B].</summary>
+    public Value Score(Value features)
+    {
+        var graph = features.Graph;
+        var standardised = (features - graph.Constant(Tensor.Of(Mean, Mean.Length), "head.mean")) * graph.Constant(Tensor.Of(Scale, Scale.Length), "head.scale");
+        return MatMul(standardised, graph.Constant(Tensor.Of(Weight, Weight.Length, 1), "head.weight")).Squeeze(1);
+    }
+
+    /// <summary>The same head with scores divided by one more temperature.</summary>
+    public RewardHead Cooled(double temperature) => this with { Weight = Array.ConvertAll(Weight, w => (float)(w / temperature)), Temperature = Temperature * temperature };
 
     // Of the candidates that the head is fitted to, each as often as it was chosen from.
     private static (float[] Mean, float[] Scale) Standardize(RatedPair[] pairs, float[][] features, IReadOnlyList<int> blocks)

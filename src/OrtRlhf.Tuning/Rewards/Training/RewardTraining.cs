@@ -42,6 +42,15 @@ public sealed record RewardTrainingOptions
     /// <summary>The ridge; null, the default, chooses it by five-fold cross-validation on the choices that are not held out.</summary>
     public double? Ridge { get; init; }
 
+    /// <summary>Rank of adapters on CLIP's image tower; 0, the default, for none.</summary>
+    public int LoraRank { get; init; }
+
+    /// <summary>With adapters: epochs of training, of which the best is kept. Default 4.</summary>
+    public int Epochs { get; init; } = 4;
+
+    /// <summary>With adapters: peak learning rate. Default 5e-4.</summary>
+    public double LearningRate { get; init; } = 5e-4;
+
     /// <summary>Seed of what is held out. Default 0.</summary>
     public ulong Seed { get; init; }
 
@@ -53,6 +62,9 @@ public sealed record RewardTrainingOptions
     {
         if (!(HeldOut is > 0 and < 1)) yield return FormattableString.Invariant($"--held-out: expected a number above 0 and below 1, got {HeldOut}");
         if (Ridge is { } ridge && !(ridge > 0 && double.IsFinite(ridge))) yield return FormattableString.Invariant($"--ridge: expected a number > 0, got {ridge}");
+        if (LoraRank is < 0 or > 1024) yield return $"--lora-rank: expected 0 to 1024, got {LoraRank}";
+        if (Epochs is < 1 or > 1000) yield return $"--epochs: expected 1 to 1000, got {Epochs}";
+        if (!(LearningRate > 0 && double.IsFinite(LearningRate))) yield return FormattableString.Invariant($"--learning-rate: expected a number > 0, got {LearningRate}");
     }
 }
 
@@ -60,13 +72,14 @@ public sealed record RewardTrainingOptions
 /// <param name="Trained">Choices it was fitted to.</param>
 /// <param name="Ridge">The ridge.</param>
 /// <param name="Temperature">What the scores were divided by, so that probabilities of choices left out came true as often as they said; 1 where they did already.</param>
+/// <param name="Epoch">The epoch that the adapters are of; 0 for none, because none were asked for or choices left out were no likelier with them.</param>
 /// <param name="Accuracy">Share of the held-out choices that it predicts, ties half.</param>
 /// <param name="TrainedAccuracy">The same of those it was fitted to.</param>
 /// <param name="Calibration">Of its probabilities of the held-out choices.</param>
-public sealed record RewardModelSummary(int Trained, double Ridge, double Temperature, MeanEstimate Accuracy, MeanEstimate TrainedAccuracy, Calibration Calibration);
+public sealed record RewardModelSummary(int Trained, double Ridge, double Temperature, int Epoch, MeanEstimate Accuracy, MeanEstimate TrainedAccuracy, Calibration Calibration);
 
 /// <summary>
-/// A reward model from preferences: a linear Bradley-Terry head on the features of a CLIP, which stays as it is. Its score is a logit: of two images the one
+/// A reward model from preferences: a linear Bradley-Terry head on the features of a CLIP, which stays as it is or gets adapters. Its score is a logit: of two images the one
 /// that scores x more is preferred with the probability sigmoid(x), and as often in choices that it was not fitted to.
 /// </summary>
 public static class RewardTraining
@@ -77,7 +90,7 @@ public static class RewardTraining
     /// <param name="judged">Images and preferences; those of a prompt are held out together.</param>
     /// <param name="options">How.</param>
     /// <param name="output">The folder; made if need be.</param>
-    /// <param name="progress">Told the number of images whose features are known.</param>
+    /// <param name="progress">Told the number of images that were looked at, of all that <see cref="Work"/> says.</param>
     /// <param name="cancellation">Stops between batches.</param>
     /// <exception cref="UserError">Too few choices or prompts, a fault of the CLIP, or a place that cannot be written.</exception>
     public static RewardModelSummary Run(JudgedImages judged, RewardTrainingOptions options, string output, Action<int>? progress = null, CancellationToken cancellation = default)
@@ -85,16 +98,37 @@ public static class RewardTraining
         var (training, heldOut) = Split(judged, options);
         var clip = new ClipFeatures(options.Clip, withText: judged.Candidates.Any(c => c.Prompt.Length > 0));
         var features = clip.Of(judged.Candidates, options.Session, progress, cancellation);
-        var head = RewardHead.Fit(training, features, clip.Blocks, options.Ridge);
+        var (head, epoch) = Fit();
 
         DiskFault.Guard(output, () => Directory.CreateDirectory(output));
         clip.Write(output, head);
         var scores = Array.ConvertAll(features, head.Score);
         var summary = new RewardModelSummary(
-            training.Length, head.Ridge, head.Temperature, Accuracy(heldOut, scores), Accuracy(training, scores), Calibration.Of(Array.ConvertAll(heldOut, p => Probability(p, scores))));
+            training.Length, head.Ridge, head.Temperature, epoch, Accuracy(heldOut, scores), Accuracy(training, scores), Calibration.Of(Array.ConvertAll(heldOut, p => Probability(p, scores))));
         JsonFile.Write(Path.Combine(output, "reward.json"), summary);
         return summary;
+
+        (RewardHead Head, int Epoch) Fit()
+        {
+            if (options.LoraRank > 0)
+            {
+                // The last of the training prompts choose among the epochs, and the temperature; neither head nor adapters have seen them.
+                var (fitted, leftOut) = (training[..^(training.Length / Folds)], training[^(training.Length / Folds)..]);
+                var first = RewardHead.Fit(fitted, features, clip.Blocks, options.Ridge);
+                var (best, temperature) = ClipAdapters.Train(clip, first, judged.Candidates, fitted, leftOut, options, done => progress?.Invoke(features.Length + done), cancellation);
+                if (best > 0)
+                {
+                    features = clip.Of(judged.Candidates, options.Session, cancellation: cancellation);
+                    return (first.Cooled(temperature), best);
+                }
+            }
+            return (RewardHead.Fit(training, features, clip.Blocks, options.Ridge), 0);
+        }
     }
+
+    /// <summary>How many images training looks at, those of a choice in each epoch anew.</summary>
+    public static int Work(JudgedImages judged, RewardTrainingOptions options) =>
+        judged.Candidates.Count + (options.LoraRank > 0 ? (int)(2 * judged.Pairs.Count * (1 - options.HeldOut) * (options.Epochs + (1.0 / Folds))) : 0);
 
     // Whole prompts are held out, so that none is known from another choice.
     private static (RatedPair[] Training, RatedPair[] HeldOut) Split(JudgedImages judged, RewardTrainingOptions options)
