@@ -33,8 +33,11 @@ internal sealed class RewardTrainCommand : ModelCommand
     [Option("reward", MetaValue = "SUM", HelpText = "Without --preferences: the reward that chooses in a person's place, see the list below.")]
     public string? Reward { get; set; }
 
-    [Option("choices", MetaValue = "N", HelpText = "Choices that it makes, two among each four images of a prompt, the best against the worst and the second against the third. Default 625.")]
+    [Option("choices", MetaValue = "N", HelpText = "Choices that it makes among four images of each prompt. Default 625.")]
     public int Choices { get; set; } = 625;
+
+    [Option("rater", MetaValue = "NAME", HelpText = "Which of them: best-worst, one a prompt and plain to see, or top-bottom, the second against the third as well, from half as many images. Default top-bottom.")]
+    public string? Rater { get; set; }
 
     [Option("experts", MetaValue = "NAME", HelpText = "How the parts of that reward come to one opinion: sum, or vote, where each ranks the images and ranks are summed by weight. Default sum.")]
     public string? Experts { get; set; }
@@ -101,10 +104,10 @@ internal sealed class RewardTrainCommand : ModelCommand
 
     private JudgedImages Drawn(CancellationToken cancellation)
     {
+        var (experts, rule) = (CommandLine.Choice.Of<ExpertRule>("experts", Experts) ?? ExpertRule.Sum, CommandLine.Choice.Of<RaterRule>("rater", Rater) ?? RaterRule.TopBottom);
         var source = AdaptedModel.Find(Adapter);
         using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
         var pool = !policy.Model.IsConditional ? PromptPool.WithoutText : Prompts is null ? PromptPool.Scenes(Enum.GetValues<SceneKind>()) : PromptPool.Read(Prompts, null, Seed);
-        var experts = CommandLine.Choice.Of<ExpertRule>("experts", Experts) ?? ExpertRule.Sum;
         using var pipeline = new Pipeline(policy, ToSampling(source.Options.Sampling), ToSession());
         // Ties are no choices: prompts are drawn until there are enough.
         var (inputs, pairs) = (new List<RewardInput>(), new List<RatedPair>());
@@ -116,7 +119,7 @@ internal sealed class RewardTrainCommand : ModelCommand
                 SampleRequest[] requests = [.. Enumerable.Range(0, prompts * Candidates).Select(i => new SampleRequest(pool.Draw(Seed, round, (uint)(i / Candidates)), Seed, round, (uint)i))];
                 var reward = RewardRegistry.Default.Parse(Reward!, [.. requests.Select(r => r.Prompt).Distinct()], []);
                 RewardInput[] drawn = [.. pipeline.Sample(requests, cancellation: cancellation).Select((s, i) => new RewardInput(s.Image, s.Prompt, inputs.Count + i))];
-                var rated = SyntheticRater.Rate(reward, reward.ScoreParts(drawn, cancellation), Candidates, RaterRule.TopBottom, experts);
+                var rated = SyntheticRater.Rate(reward, reward.ScoreParts(drawn, cancellation), Candidates, rule, experts);
                 if (rated.Count == 0 && round > 10 && pairs.Count == 0) throw new UserError($"reward '{Reward}': gives all images of a prompt the same score, so there is nothing to choose");
                 pairs.AddRange(rated.Select(p => new RatedPair(p.Preferred + inputs.Count, p.Rejected + inputs.Count, p.Weight)));
                 inputs.AddRange(drawn);
