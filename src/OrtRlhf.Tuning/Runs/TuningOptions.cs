@@ -220,7 +220,7 @@ public sealed record TuningOptions
         TuningMethod.Ddpo or TuningMethod.Reinforce => new()
         {
             Method = method,
-            Epochs = 20,
+            Epochs = 40,
             Images = 128,
             PromptsPerEpoch = 32,
             LearningRate = 0.0056,

@@ -47,7 +47,7 @@ public sealed class PreferenceRunTests
             Assert.InRange(line.Loss!.Value, 0.5, 0.8);
             Assert.NotNull(line.Kl);
         });
-        Assert.Contains("Wins against the base", File.ReadAllText(run.Report));
+        Assert.Contains("of them against the base", File.ReadAllText(run.Report));
     }
 
     // A random network draws what it was never trained to denoise: its pictures need not follow. That gradients are right is for the step's own tests to say.

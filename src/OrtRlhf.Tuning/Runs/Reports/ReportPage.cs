@@ -62,16 +62,16 @@ internal sealed class ReportPage
         var evidence = Math.Abs(errors) < 2 ? $"by more than chance would ({StandardErrors(errors)} standard errors)"
             : double.IsInfinity(errors) ? "on prompts it never trained on" : $"by {StandardErrors(Math.Abs(errors)).TrimStart('+')} standard errors on prompts it never trained on";
         var decimals = Decimals(before, after);
+        var wins = summary.Reward.WinRate is { } rate ? string.Create(CultureInfo.InvariantCulture, $"<br>wins {100 * rate.Mean:0.#}% ± {100 * rate.Stderr:0.#} of them against the base") : "";
         html.Append($"""
             <header>
             <p class="eyebrow">OrtRlhf <span>{Html(summary.Method)}</span> <span>{Html(summary.Model)}</span> <span>seed {summary.Seed}</span></p>
             <h1>{verdict} <em>{evidence}</em></h1>
             <p class="lead">Trained on <code>{Html(expression)}</code> with {Count(summary.Images)} images in {Duration(summary.Seconds)}.{Price()}</p>
             <dl class="tiles">
-            <div class="hero"><dt>Held-out reward</dt><dd><span class="from">{Fixed(before.Mean, decimals)}</span><span class="arrow">→</span>{Fixed(after.Mean, decimals)}</dd><dd class="note">{Chip(errors)} standard errors on {Count(after.N)} images</dd></div>
+            <div class="hero"><dt>Held-out reward</dt><dd><span class="from">{Fixed(before.Mean, decimals)}</span><span class="arrow">→</span>{Fixed(after.Mean, decimals)}</dd><dd class="note">{Chip(errors)} standard errors on {Count(after.N)} images{wins}</dd></div>
 
             """);
-        if (summary.Reward.WinRate is { } wins) Tile("Wins against the base", $"{100 * wins.Mean:0.#}%", string.Create(CultureInfo.InvariantCulture, $"± {100 * wins.Stderr:0.#} of {wins.N} pairs, held out"));
         if (summary.Kl is { } kl) Tile("KL to the base", Short(kl), "nats, held out");
         if (report is { DiversityBefore: { } spreadBefore, DiversityAfter: { } spreadAfter })
         {
