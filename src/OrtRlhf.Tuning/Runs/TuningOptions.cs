@@ -27,7 +27,7 @@ public sealed record TuningOptions
     public TuningMethod Method { get; init; } = TuningMethod.Ddpo;
 
     /// <summary>The reward: a weighted sum of names, see <see cref="RewardRegistry.Parse"/>.</summary>
-    public string Reward { get; init; } = "jpeg-compressibility+2*prompt-alignment";
+    public string Reward { get; init; } = "jpeg-compressibility+1.5*prompt-alignment";
 
     /// <summary>Rewards scored beside it but not trained on; null, the default, takes all that fit every prompt.</summary>
     public IReadOnlyList<string>? Watch { get; init; }
@@ -220,7 +220,6 @@ public sealed record TuningOptions
         TuningMethod.Ddpo or TuningMethod.Reinforce => new()
         {
             Method = method,
-            Epochs = 40,
             Images = 128,
             PromptsPerEpoch = 32,
             LearningRate = 0.0056,
