@@ -78,6 +78,8 @@ internal sealed class TuneProgress
         if (_last is not { } m) return "";
         var text = $"epoch {m.Epoch}/{_now.Epochs}  reward {Numbers.Write(m.Reward.Mean)}";
         foreach (var (name, mean) in m.Rewards.Where(reward => m.Rewards.Count > 1)) text += $"  {name} {Numbers.Write(mean)}";
+        if (m.Other?.TryGetValue("choices", out var choices) == true) text += $"  choices {choices}";
+        if (m.Other?.TryGetValue("implicitAccuracy", out var accuracy) == true) text += $"  learned {100 * accuracy:F0}%";
         if (m.Kl is { } kl) text += $"  kl {Numbers.Write(kl)}";
         return $"{text}  {Numbers.Write(ImagesPerSecond)} images/s  {Clock.Write(Left)} left";
     }

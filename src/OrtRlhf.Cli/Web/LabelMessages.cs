@@ -18,8 +18,8 @@ internal sealed record UndoRequest(string? Rater, string? Choice);
 internal sealed record ShownQuestion(string Id, string Prompt, string[] Candidates);
 
 /// <summary>Where a rater is.</summary>
-internal sealed record ViewReply(ShownQuestion[] Questions, int Saved, int Open, string? Last, bool More)
+internal sealed record ViewReply(ShownQuestion[] Questions, int Saved, int Open, string? Last, bool More, int Coming)
 {
     public static ViewReply Of(RaterView view, string rater) =>
-        new([.. view.Questions.Select(question => new ShownQuestion(question.Id, question.Prompt, question.ShownTo(rater)))], view.Saved, view.Open, view.Last, view.More);
+        new([.. view.Questions.Select(question => new ShownQuestion(question.Id, question.Prompt, question.ShownTo(rater)))], view.Saved, view.Open, view.Last, view.More, view.Coming);
 }

@@ -124,7 +124,7 @@ public class LabelQueueTests
         using (var maker = new CandidateMaker(store, queue, null, null))
         {
             await maker.Ready;
-            for (var i = 0; i < 200 && store.Candidates().Count(candidate => candidate.IsCheck) < 7; i++) await Task.Delay(50);
+            for (var i = 0; i < 3600 && store.Candidates().Count(candidate => candidate.IsCheck) < 7; i++) await Task.Delay(50);
             Assert.Null(maker.Fault);
         }
         var places = new List<int>();
@@ -152,9 +152,11 @@ public class LabelQueueTests
             using var policy = Policy.OfBase(model);
             using var queue = new LabelQueue(store, new() { Mode = ChoiceMode.Best, Candidates = 3 });
             using var maker = new CandidateMaker(store, queue, () => new Pipeline(policy, new() { Steps = 2 }, new() { Threads = 1 }), new(n => $"a cat {n}", 7, total, 64, "tiny"));
-            for (var i = 0; i < 600 && queue.IsGrowing; i++) await Task.Delay(50);
+            Assert.True(queue.View("ada") is var begun && begun.Open + begun.Coming == total, "what is to be drawn counts from the beginning");
+            for (var i = 0; i < 3600 && queue.IsGrowing; i++) await Task.Delay(50);
             Assert.Null(maker.Fault);
             Assert.Equal(total, queue.Questions);
+            Assert.True(queue.View("ada") is { Coming: 0 } drawn && drawn.Open == total);
         }
         var candidates = store.Candidates().Where(candidate => !candidate.IsCheck).ToArray();
         Assert.Equal(Enumerable.Range(7, 15).Select(seed => (long?)seed), candidates.Select(candidate => candidate.Seed));

@@ -44,8 +44,8 @@ async function show(next) {
   if (view && next.saved > view.saved) { $("saved").classList.remove("up"); void $("saved").offsetWidth; $("saved").classList.add("up"); }
   view = next;
   $("saved").textContent = view.saved;
-  const open = Math.max(view.open, view.questions.length); // an attention check counts like any other
-  $("left").textContent = open ? ` · ${open}${view.more ? "+" : ""} to go` : "";
+  const open = Math.max(view.open + view.coming, view.questions.length); // an attention check counts like any other
+  $("left").textContent = open ? ` · ${open} to go` : "";
   $("bar").style.width = `${100 * view.saved / Math.max(1, view.saved + open)}%`;
   $("who").textContent = rater;
   $("undo").disabled = !view.last;

@@ -32,6 +32,7 @@ public sealed partial class CandidateMaker : IDisposable
     public CandidateMaker(IPreferenceStore store, LabelQueue queue, Func<Pipeline>? open, MakerOptions? options)
     {
         (_store, _queue) = (store, queue);
+        queue.Expected = options?.Questions ?? 0;
         queue.IsGrowing = open is not null && options is not null && queue.Questions < options.Questions;
         var ready = new TaskCompletionSource();
         _work = Task.Factory.StartNew(

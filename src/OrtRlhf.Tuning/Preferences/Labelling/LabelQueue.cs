@@ -8,7 +8,8 @@ namespace OrtRlhf.Tuning.Preferences.Labelling;
 /// <param name="Open">Questions that wait for this rater.</param>
 /// <param name="Last">Id of the rater's last choice, which can be taken back; null when there is none.</param>
 /// <param name="More">Whether more questions are being made.</param>
-public sealed record RaterView(IReadOnlyList<Question> Questions, int Saved, int Open, string? Last, bool More);
+/// <param name="Coming">How many.</param>
+public sealed record RaterView(IReadOnlyList<Question> Questions, int Saved, int Open, string? Last, bool More, int Coming);
 
 /// <summary>
 /// The questions of a server, in memory, and who answers which; every answer is in the store before it counts. A question goes to as many raters as the overlap says. One
@@ -58,6 +59,9 @@ public sealed class LabelQueue : IDisposable
 
     /// <summary>Whether more questions will come; the maker of candidates says so.</summary>
     public bool IsGrowing { get; set; }
+
+    /// <summary>Questions that there will be then.</summary>
+    public int Expected { get; set; }
 
     /// <summary>Questions so far, attention checks not among them.</summary>
     public int Questions { get { lock (_gate) return _items.Count; } }
@@ -111,7 +115,7 @@ public sealed class LabelQueue : IDisposable
                 rater.Handed++;
             }
             var open = _items.Count(item => item.Answers < Options.Overlap && !item.Raters.Contains(name));
-            return new RaterView([.. rater.Assigned.Take(Ahead).Select(item => item.Question)], rater.History.Count, open, rater.History.Count > 0 ? rater.History[^1].Choice : null, IsGrowing);
+            return new RaterView([.. rater.Assigned.Take(Ahead).Select(item => item.Question)], rater.History.Count, open, rater.History.Count > 0 ? rater.History[^1].Choice : null, IsGrowing, IsGrowing ? Math.Max(0, Expected - _items.Count) : 0);
         }
     }
 
