@@ -7,7 +7,7 @@ public enum Precision
     Fp32,
 
     /// <summary>
-    /// Half: the weights of products lie as halves, half the memory, and are made single where they are used. Activations, adapters, log-probabilities, losses and
+    /// Half: the weights of products lie as halves, but for about 1%, and are made single where they are used. Activations, adapters, log-probabilities, losses and
     /// gradients are single, so that results differ by the rounding of the weights alone. Models and exports in single precision are converted.
     /// </summary>
     Fp16,

@@ -7,6 +7,7 @@ using OrtRlhf.Graph.Tests;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models.Tests;
 using OrtRlhf.Tuning.Artifacts;
+using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
 
@@ -16,15 +17,18 @@ public class FlowTrainingFileTests
     private const string Set = "sd3-tiny";
     private static readonly TrainingFileOptions Options = new() { Method = "mse", BatchSize = 2, Lora = new LoraOptions { Rank = 4, Alpha = 8 }, Sizes = new(16, 16, 11) };
 
-    [GoldenFact(Set)]
-    public void StableDiffusion3_Denoising_MatchesReference()
+    [GoldenTheory(Set)]
+    [InlineData(Precision.Fp32)]
+    [InlineData(Precision.Fp16)]
+    public void StableDiffusion3_Denoising_MatchesReference(Precision dtype)
     {
+        var options = Options with { Dtype = dtype };
         var golden = Golden.Tensors($"{Set}/lora_golden.safetensors");
         var target = Tensor.Of([.. golden["flowmatch.noise"].ToFloats().Zip(golden["flowmatch.x0"].ToFloats(), (n, x) => n - x)], golden["flowmatch.x0"].Dims);
-        Check("mse", Options, 1e-4, [("hidden_states", golden["forward.hidden_states"]), ("timestep", golden["forward.timestep"]), .. Text("forward", golden), ("target", golden["mse.target"])]);
-        Check("flowmatch", Options, 1e-4, [("hidden_states", golden["flowmatch.x_t"]), ("timestep", Tensor.Of([.. golden["flowmatch.sigma"].ToFloats().Select(s => 1000 * s)], 2)), .. Text("forward", golden), ("target", target)]);
+        Check("mse", options, 1e-4, [("hidden_states", golden["forward.hidden_states"]), ("timestep", golden["forward.timestep"]), .. Text("forward", golden), ("target", golden["mse.target"])]);
+        Check("flowmatch", options, 1e-4, [("hidden_states", golden["flowmatch.x_t"]), ("timestep", Tensor.Of([.. golden["flowmatch.sigma"].ToFloats().Select(s => 1000 * s)], 2)), .. Text("forward", golden), ("target", target)]);
         var step = golden["dpo.timestep"].ToFloats()[0];
-        Check("dpo", Options with { Method = "dpo" }, 1e-3,
+        Check("dpo", options with { Method = "dpo" }, 1e-3,
         [
             ("hidden_states", golden["dpo.x_t"]), ("timestep", Tensor.Of([step, step], 2)), ("encoder_hidden_states", Twice(golden["dpo.encoder_hidden_states"])),
             ("pooled_projections", Twice(golden["dpo.pooled_projections"])), ("target", golden["dpo.target"]),
@@ -32,9 +36,11 @@ public class FlowTrainingFileTests
     }
 
     [GoldenTheory(Set)]
-    [InlineData("nocfg", 1)]
-    [InlineData("cfg_full", 4.5)]
-    public void StableDiffusion3_FlowGrpo_MatchesReference(string mode, double guidance)
+    [InlineData("nocfg", 1, Precision.Fp32)]
+    [InlineData("nocfg", 1, Precision.Fp16)]
+    [InlineData("cfg_full", 4.5, Precision.Fp32)]
+    [InlineData("cfg_full", 4.5, Precision.Fp16)]
+    public void StableDiffusion3_FlowGrpo_MatchesReference(string mode, double guidance, Precision dtype)
     {
         var golden = Golden.Tensors($"{Set}/lora_golden.safetensors");
         var schedule = new FlowSchedule(FlowSchedulerConfigJson.Read(Golden.At($"{Set}/scheduler/scheduler_config.json")));
@@ -42,7 +48,7 @@ public class FlowTrainingFileTests
         GaussianStep[] steps = [table.Steps[2], table.Steps[6]];
         (string, Tensor)[] unguided = guidance == 1 ? []
             : [("encoder_hidden_states_uncond", Twice(golden["flow.uncond_encoder_hidden_states"])), ("pooled_projections_uncond", Twice(golden["flow.uncond_pooled_projections"]))];
-        Check($"flow.{mode}.loss_kl_std", Options with { Method = "flow-grpo", ClipRange = 0.2, KlWeight = 0.04, GuidanceScale = guidance }, 1e-4,
+        Check($"flow.{mode}.loss_kl_std", Options with { Method = "flow-grpo", Dtype = dtype, ClipRange = 0.2, KlWeight = 0.04, GuidanceScale = guidance }, 1e-4,
         [
             ("hidden_states", golden["flow.x_t"]), ("timestep", golden["flow.timestep"]), .. Text("flow", golden), .. unguided, ("next_sample", golden[$"flow.{mode}.x_prev"]),
             ("c_x", Numbers(s => s.CX)), ("c_m", Numbers(s => s.CM)), ("sigma", Numbers(s => s.Sigma)),
@@ -91,6 +97,7 @@ public class FlowTrainingFileTests
 
     private static void Check(string loss, TrainingFileOptions options, double tolerance, (string, Tensor)[] inputs)
     {
+        if (options.Dtype == Precision.Fp16) tolerance = 1e-2;
         var golden = Golden.Tensors($"{Set}/lora_golden.safetensors");
         var lora = Golden.Tensors($"{Set}/lora.safetensors");
         using var json = JsonDocument.Parse(Golden.Text($"{Set}/golden.json"));

@@ -81,6 +81,19 @@ public class TrainingFileTests
         EveryWeightMatches(expected, results);
     }
 
+    // Weights that are trained are single; a checkpoint of halves is where they begin.
+    [GoldenFact(Ddpm)]
+    public void Ddpm_AllWeights_CheckpointInHalves_GradientsMatchReference()
+    {
+        using var folder = new TempFolder();
+        var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
+        File.WriteAllText(folder.At("config.json"), Golden.Text("ddpm-tiny/unet/config.json"));
+        SafetensorsFile.Write(folder.At("diffusion_pytorch_model.safetensors"), Golden.Tensors(Ddpm).Tensors.Select(t => KeyValuePair.Create(t.Key, t.Value.As(ElementType.Float16))));
+        var results = Run(folder.Path, new TrainingFileOptions { Method = "mse", BatchSize = 2, AllWeights = true },
+            [("sample", golden["train.x_t"]), ("timestep", golden["train.timestep"]), ("target", golden["train.target"])]);
+        EveryWeightMatches(Golden.Tensors("ddpm-tiny/grads.safetensors"), results, 1e-2);
+    }
+
     // A transition to x' = 2 target - m with cX = 0, cM = sigma = 1, ratio 1 and advantage 1 has the gradient of the denoising loss: d/dm of -mean log p is
     // (m - x')/N = 2 (m - target)/N. So PyTorch's gradients of the one are those of the other.
     [GoldenFact(Ddpm)]
@@ -207,14 +220,14 @@ public class TrainingFileTests
     }
 
     // The softmax takes no notice of a bias of the keys: its gradient is rounding noise about zero, measured against the largest of all.
-    private static void EveryWeightMatches(SafetensorsFile expected, Dictionary<string, Tensor> results)
+    private static void EveryWeightMatches(SafetensorsFile expected, Dictionary<string, Tensor> results, double tolerance = 1e-4)
     {
         var largest = expected.Tensors.Values.Max(t => t.ToFloats().Max(MathF.Abs));
         foreach (var (name, reference) in expected.Tensors)
         {
             float[] a = results[name + "_grad"].ToFloats(), b = reference.ToFloats();
             var error = a.Zip(b).Max(p => Math.Abs((double)p.First - p.Second)) / Math.Max(b.Max(MathF.Abs), 1e-3 * largest);
-            Assert.True(error < 1e-4, $"{name}: max error / max value is {error:E2}");
+            Assert.True(error < tolerance, $"{name}: max error / max value is {error:E2}");
         }
     }
 
@@ -243,18 +256,7 @@ public class TrainingFileTests
             var expected = values.GetProperty(name).GetProperty("loss_fp64").GetDouble();
             Assert.Equal(expected, results["loss"].ToFloats()[0], tolerance * Math.Max(1, Math.Abs(expected)));
             var errors = lora.Tensors.Keys.Select(tensor => (Error: Golden.Error(results[tensor + "_grad"], golden[$"{name}.grad.{tensor}"]), Name: tensor)).Order().ToArray();
-            // Rounding the weights moves the two steps of clip0.2, whose gradients nearly cancel in some tensors, by up to 1.6 percent of what is left there;
-            // of the whole gradient it is less than one.
-            var worst = name == "ddpo.clip0.2" && dtype == Precision.Fp16 ? 2 * tolerance : tolerance;
-            Assert.True(errors[^1].Error < worst, $"{name}: median error {errors[errors.Length / 2].Error:E1}, worst {errors[^1].Error:E1} of {errors[^1].Name}");
-            var whole = Golden.Error(Joined(tensor => results[tensor + "_grad"]), Joined(tensor => golden[$"{name}.grad.{tensor}"]));
-            Assert.True(whole < tolerance, $"{name}: max error / max value of the whole gradient is {whole:E1}");
-        }
-
-        Tensor Joined(Func<string, Tensor> tensor)
-        {
-            float[] all = [.. lora.Tensors.Keys.SelectMany(key => tensor(key).ToFloats())];
-            return Tensor.Of(all, all.Length);
+            Assert.True(errors[^1].Error < tolerance, $"{name}: median error {errors[errors.Length / 2].Error:E1}, worst {errors[^1].Error:E1} of {errors[^1].Name}");
         }
     }
 
