@@ -81,9 +81,9 @@ internal sealed class LabelCommand : ModelCommand
     {
         var mode = Choice.Of<ChoiceMode>("mode", Mode) ?? ChoiceMode.Pair;
         var source = AdaptedModel.Find(Adapter);
+        var (sampling, session) = (ToTrainedSampling(Model ?? ModelName, source), ToSession());
         // As d3po samples: only steps that are not clamped can be trained on.
-        var drawn = source.Options.Sampling with { ClipSample = source.Options.Sampling.ClipSample ?? false };
-        var (sampling, session) = (source.Run is null ? ToTrainedSampling(Model ?? ModelName, drawn) : ToSampling(drawn), ToSession());
+        sampling = sampling with { ClipSample = sampling.ClipSample ?? false };
         // A core is left to those who label.
         if (session.Threads == 0) session = session with { Threads = Math.Max(1, Environment.ProcessorCount - 1) };
         var count = Count ?? (Images is null ? 200 : 0);

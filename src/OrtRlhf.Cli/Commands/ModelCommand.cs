@@ -31,7 +31,7 @@ internal abstract class ModelCommand : ICommand
     [Section(Sampling), Option("noise-level", MetaValue = "X", HelpText = "Noise of a flow's noisy steps. Default 0.7 for flow-grpo, 0.3 for dance-grpo, 0.8 for cps, 0.1 for noisy-euler.")]
     public double? NoiseLevel { get; set; }
 
-    [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3, and 1 to tune the models that ship or to label what they draw; models without prompts have none, and FLUX takes it as a number.")]
+    [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3, and 1 to learn from what the models that ship draw (tune, label, reward train); models without prompts have none, and FLUX takes it as a number.")]
     public double? GuidanceScale { get; set; }
 
     [Section(Sampling), Option("true-cfg-scale", MetaValue = "X", HelpText = "FLUX: classifier-free guidance beside that number. Default 1, none.")]
@@ -110,6 +110,11 @@ internal abstract class ModelCommand : ICommand
     /// </summary>
     /// <inheritdoc cref="ToSampling"/>
     protected SamplingOptions ToTrainedSampling(string? model, SamplingOptions defaults) => ToSampling(ModelFolder.IsShipped(model) ? defaults with { GuidanceScale = 1 } : defaults);
+
+    /// <summary>The same with what an adapter brings: one of a run samples as the run did.</summary>
+    /// <inheritdoc cref="ToSampling"/>
+    protected SamplingOptions ToTrainedSampling(string? model, AdaptedModel source) =>
+        source.Run is null ? ToTrainedSampling(model, source.Options.Sampling) : ToSampling(source.Options.Sampling);
 
     /// <summary>How to read the model.</summary>
     protected ModelOptions ToModel(ModelOptions defaults)

@@ -108,7 +108,7 @@ internal sealed class RewardTrainCommand : ModelCommand
         var source = AdaptedModel.Find(Adapter);
         using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
         var pool = !policy.Model.IsConditional ? PromptPool.WithoutText : Prompts is null ? PromptPool.Scenes(Enum.GetValues<SceneKind>()) : PromptPool.Read(Prompts, null, Seed);
-        using var pipeline = new Pipeline(policy, ToSampling(source.Options.Sampling), ToSession());
+        using var pipeline = new Pipeline(policy, ToTrainedSampling(Model, source), ToSession());
         // Ties are no choices: prompts are drawn until there are enough.
         var (inputs, pairs) = (new List<RewardInput>(), new List<RatedPair>());
         Work.Show("choices", Choices, done =>

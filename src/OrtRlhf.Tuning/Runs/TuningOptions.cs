@@ -220,6 +220,7 @@ public sealed record TuningOptions
         TuningMethod.Ddpo or TuningMethod.Reinforce => new()
         {
             Method = method,
+            Epochs = 36,
             Images = 128,
             PromptsPerEpoch = 32,
             LearningRate = 0.0056,
