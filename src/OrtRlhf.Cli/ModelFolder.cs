@@ -36,9 +36,9 @@ internal static class ModelFolder
             : $"model '{wanted}': there is no such folder{Near(wanted)}; give {expected}, or none for '{Default}'");
     }
 
-    /// <summary>Whether a path names a pipeline that ships, by default or as <c>models/NAME</c>.</summary>
+    /// <summary>Whether a path names the pipeline that ships.</summary>
     /// <param name="path">A path, or null for <see cref="Default"/>.</param>
-    public static bool IsShipped(string? path) => (path ?? Default).Replace('\\', '/').TrimEnd('/') is Default or Default + "-flow";
+    public static bool IsShipped(string? path) => (path ?? Default).Replace('\\', '/').TrimEnd('/') == Default;
 
     // A slip of the pen is often one letter in the last name.
     private static string Near(string path)

@@ -10,11 +10,11 @@ public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
     public void Runs_OfEqualOptionsButTheSeed_AreOneLineWithTheirMeanAndSpread()
     {
         using var folder = new TempFolder();
-        Tune("a", "3");
-        Tune("b", "4");
-        Tune("other", "3", "--method", "es", "--population", "2", "--prompts-per-epoch", "2");
+        Tune("a", "3", "jpeg-compressibility");
+        Tune("b", "4", "jpeg-compressibility");
+        Tune("other", "3", "jpeg-compressibility", "--method", "es", "--population", "2", "--prompts-per-epoch", "2");
         var output = Cli.Run("compare", folder.At("a"), folder.At("other"), folder.At("b"), "--output", folder.At("out")).Succeeds().Out;
-        Assert.Contains("± ", output);
+        Assert.Matches(@"ddpo\n[\s\S]*2 runs, 8 images[\s\S]*reward .* ± [\s\S]*es\n[\s\S]*1 run, 8 images", output);
 
         var groups = JsonNode.Parse(File.ReadAllText(folder.At("out/comparison.json")))!.AsArray();
         Assert.Equal(["ddpo", "es"], groups.Select(g => (string)g!["name"]!));
@@ -32,6 +32,15 @@ public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
         Assert.StartsWith("| es | 1 | 8 | ", table[3]);
         Assert.Equal(["ddpo", "es"], XDocument.Load(folder.At("out/comparison.svg")).Descendants().Where(e => e.Name.LocalName == "text").Select(e => e.Value).TakeLast(2));
 
+        // Rewards of different scales do not compare; what both measured does.
+        Tune("large", "3", "jpeg-incompressibility", "--watch", "jpeg-compressibility");
+        output = Cli.Run("compare", folder.At("a"), folder.At("large"), "--output", folder.At("two")).Succeeds().Out;
+        Assert.Contains("without curves", output);
+        Assert.DoesNotContain("reward ", output.Split("written")[0]);
+        Assert.False(File.Exists(folder.At("two/comparison.svg")));
+        Assert.Contains("jpeg-compressibility", Cli.Run("compare", folder.At("a"), folder.At("large"), "--show", "jpeg-compressibility").Succeeds().Out);
+        Cli.Run("compare", folder.At("a"), folder.At("large"), "--show", "reward").FailsWith(2, "--show: 'reward' is not what all of these runs measured");
+
         // What cannot be compared, in one line.
         Cli.Run("compare", folder.At("a"), folder.At("a") + "/").FailsWith(1, "is there twice");
         Cli.Run("compare", folder.At("a"), folder.At("none")).FailsWith(1, "expected the folder of a run");
@@ -40,8 +49,8 @@ public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
         File.Delete(folder.At("b/summary.json"));
         Cli.Run("compare", folder.At("a"), folder.At("b")).FailsWith(1, "is not finished", "tune --resume");
 
-        void Tune(string run, string seed, params string[] more) =>
-            Cli.Run([.. TinyTune.Arguments(model.Path, folder, run).TakeWhile(argument => argument != "--seed"), "--seed", seed, .. more]).Succeeds();
+        void Tune(string run, string seed, string reward, params string[] more) =>
+            Cli.Run([.. TinyTune.Arguments(model.Path, folder, run, reward: reward).TakeWhile(argument => argument != "--seed"), "--seed", seed, .. more]).Succeeds();
 
         double Summary(string run)
         {

@@ -40,20 +40,26 @@ public class ImportTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
     public void KilledInTheMiddle_LeavesTheEarlierFolder_AndTheNextOneIsWhole()
     {
         using var folder = new TempFolder();
-        WriteLarge(folder.At("text_encoder"), layers: 1);
+        WriteLarge(folder.At("text_encoder"), layers: 2);
         string[] import = ["import", folder.At("text_encoder"), "--output", folder.At("onnx")];
         Cli.Run(import).Succeeds();
         var whole = Hash();
-        var process = Cli.Start(import);
-        var watch = System.Diagnostics.Stopwatch.StartNew();
-        while (!process.HasExited && Begun() == 0 && watch.Elapsed < TimeSpan.FromMinutes(4)) Thread.Sleep(1);
-        process.Kill(); // SIGKILL: nothing of the program runs any more
-        Assert.True(Cli.Finish(process).ExitCode is 137 or -1, "it was done before it was killed");
+        // On a busy machine the program may be done before this thread sees that it has begun.
+        Assert.True(Enumerable.Range(0, 20).Any(_ => Killed()), "it was done before it was killed, twenty times");
         Assert.True(Directory.Exists(folder.At("onnx.partial")) && Begun() > 0, "nothing was written before it was killed");
         Assert.Equal(whole, Hash());
         Cli.Run(import).Succeeds();
         Assert.Equal(whole, Hash());
         Assert.Equal(["onnx", "text_encoder"], Directory.GetDirectories(folder.Path).Select(Path.GetFileName).Order());
+
+        bool Killed()
+        {
+            var process = Cli.Start(import);
+            var watch = System.Diagnostics.Stopwatch.StartNew();
+            while (!process.HasExited && Begun() == 0 && watch.Elapsed < TimeSpan.FromMinutes(4)) Thread.Sleep(1);
+            process.Kill(); // SIGKILL: nothing of the program runs any more
+            return Cli.Finish(process).ExitCode is 137 or -1;
+        }
 
         long Begun()
         {

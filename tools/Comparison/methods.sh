@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# methods.sh [FOLDER]: flow matching against DDIM, each tuned with DDPO, Flow-GRPO and DiffusionNFT on the same number of scored images, over several
-# seeds; then the table, the curves and the numbers in docs/comparison. Runs go to FOLDER (default artifacts/comparison); those that are there are
-# not repeated, and one that was broken off goes on where it was.
-#   SEEDS="0 1 2"  MODELS="models/shapes models/shapes-flow"  METHODS="ddpo flow-grpo nft"
-#   IMAGES=2048    images scored by each run; MORE adds options of tune to all runs
+# methods.sh [FOLDER]: models, each tuned with DDPO, Flow-GRPO and DiffusionNFT on the same number of scored images, over several seeds; then the table,
+# the curves and the numbers in OUTPUT. Runs go to FOLDER (default artifacts/comparison); those that are there are not repeated, and one that was broken
+# off goes on where it was.
+#   SEEDS="0 1 2"  METHODS="ddpo flow-grpo nft"  OUTPUT=docs/comparison
+#   MODELS="models/shapes"   folders of diffusion and flow models to set side by side
+#   IMAGES=2048    images scored by each run, a multiple of 128; MORE adds options of tune to all runs
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); repository=$(cd "$here/../.." && pwd); cd "$repository"
-folder=${1:-artifacts/comparison} seeds=${SEEDS:-0 1 2} models=${MODELS:-models/shapes models/shapes-flow} methods=${METHODS:-ddpo flow-grpo nft} images=${IMAGES:-2048}
+folder=${1:-artifacts/comparison} seeds=${SEEDS:-0 1 2} models=${MODELS:-models/shapes} output=${OUTPUT:-docs/comparison} methods=${METHODS:-ddpo flow-grpo nft} images=${IMAGES:-2048}
 dotnet build -c Release -v quiet src/OrtRlhf.Cli
 ours() { src/OrtRlhf.Cli/bin/Release/net10.0/ortrlhf "$@"; }
 mkdir -p "$folder"
@@ -27,4 +28,4 @@ for seed in $seeds; do
     done
   done
 done
-ours compare "${runs[@]}" --show "prompt-alignment,GenEval overall,diversity" --title "Prompt alignment while it is trained" --output docs/comparison
+ours compare "${runs[@]}" --show "prompt-alignment,GenEval overall,diversity" --title "Prompt alignment while it is trained" --output "$output"

@@ -19,13 +19,13 @@ internal sealed class CompareCommand : ICommand
     [Value(0, MetaName = "RUN", HelpText = "Folders of finished runs.")]
     public IEnumerable<string> Runs { get; set; } = [];
 
-    [Option("show", Separator = ',', MetaValue = "A,B", HelpText = "Columns: reward (the trained one), names of rewards, 'GenEval overall' or another task, diversity. Default reward, GenEval overall and diversity, as far as all runs have them.")]
+    [Option("show", Separator = ',', MetaValue = "A,B", HelpText = "What to show: reward (the trained one), names of rewards, 'GenEval overall' or another task, diversity. Default reward, where all were trained on the same, GenEval overall and diversity, as far as all runs have them.")]
     public IEnumerable<string> Show { get; set; } = [];
 
     [Option("title", Default = "Training reward, mean and standard deviation over seeds", MetaValue = "TEXT", HelpText = "Title of the picture.")]
     public string Title { get; set; } = "";
 
-    [Option("output", MetaValue = "FOLDER", HelpText = "Write comparison.md, comparison.svg and comparison.json there, too.")]
+    [Option("output", MetaValue = "FOLDER", HelpText = "Write comparison.md, comparison.json and, where all were trained on the same reward, comparison.svg there, too.")]
     public string? Output { get; set; }
 
     /// <inheritdoc/>
@@ -41,20 +41,26 @@ internal sealed class CompareCommand : ICommand
         if (Show.FirstOrDefault(name => !shared.Contains(name)) is { } unknown)
             throw new UsageError($"--show: '{unknown}' is not what all of these runs measured; they have {string.Join(", ", shared)}");
         string[] shown = Show.Any() ? [.. Show] : [.. ShownByDefault.Where(shared.Contains)];
-        var headings = RunComparison.Headings(shown);
-        var table = ScoreTable.New(headings[0], headings.AsSpan(1));
-        foreach (var group in comparison.Groups)
-        {
-            var cells = RunComparison.Cells(group, shown);
-            table.Row(cells[0], cells.AsSpan(1));
-        }
-        table.Write();
+        foreach (var group in comparison.Groups) Write(group, shown);
         if (Output is null) return ExitCode.Done;
         DiskFault.Guard(Output, () => Directory.CreateDirectory(Output));
         AtomicFile.Write(Path.Combine(Output, "comparison.md"), comparison.ToMarkdown(shown));
-        AtomicFile.Write(Path.Combine(Output, "comparison.svg"), comparison.ToSvg(Title));
+        if (comparison.IsOneReward) AtomicFile.Write(Path.Combine(Output, "comparison.svg"), comparison.ToSvg(Title));
         JsonFile.Write(Path.Combine(Output, "comparison.json"), comparison.Groups);
-        Terminal.Line($"written {Output}");
+        Terminal.Line($"written {Output}{(comparison.IsOneReward ? "" : ", without curves: these runs were trained on different rewards")}");
         return ExitCode.Done;
+    }
+
+    private static void Write(RunGroup group, string[] shown)
+    {
+        Terminal.Line(group.Name);
+        var table = ScoreTable.New($"{group.Runs.Count} run{(group.Runs.Count == 1 ? "" : "s")}, {group.Images} images, {Clock.Write(group.Seconds.Mean)}", "before", "after", "change");
+        foreach (var name in shown)
+        {
+            var quantity = group.Quantities[name];
+            table.Row(name, Numbers.Write(quantity.Before.Mean), Numbers.Write(quantity.After.Mean), Numbers.Write(quantity.Change.Mean, quantity.Change.Stddev, signed: true));
+        }
+        if (group.Kl is not null) table.Row("KL to the base model, nats", "", Numbers.Write(group.Kl.Mean, group.Kl.Stddev), "");
+        table.Write();
     }
 }

@@ -6,7 +6,7 @@ namespace OrtRlhf.Graph.Passes;
 /// The weights of products (MatMul, Gemm, Conv) lie as halves and are made single where they are used; all else is computed in single precision, forward and,
 /// when it is differentiated afterwards, backward. What is computed differs from the model in single precision by the rounding of the weights alone: products
 /// in halves would add theirs, layer by layer, which guidance and steep losses make several percents of a gradient. A half-precision model is widened first.
-/// A U-Net's <see cref="InSingle"/> stay as they are. Requires: no adapters yet.
+/// A U-Net's <see cref="InSingle(OnnxGraph)"/> stay as they are. Requires: no adapters yet.
 /// </summary>
 public static class WeightsInHalves
 {
@@ -24,9 +24,18 @@ public static class WeightsInHalves
         var last = InjectLora.Layers(graph).Where(p => p.StartsWith(Up, StringComparison.Ordinal))
             .Select(p => int.TryParse(p[Up.Length..].Split('.')[0], out var number) ? number : 0).DefaultIfEmpty(-1).Max();
         if (last < 0) return new HashSet<Node>();
-        string[] targets = ["conv_in", "conv_out", .. OfFullSize.SelectMany(layer => new[] { "down_blocks.0.**." + layer, $"{Up}{last}.**.{layer}" })];
-        return InjectLora.Find(graph, targets).Select(found => found.Node).ToHashSet();
+        return InjectLora.Find(graph, Singles(last)).Select(found => found.Node).ToHashSet();
     }
+
+    /// <summary>The same by module path, for networks whose last block of <c>up_blocks</c> has that number.</summary>
+    public static Predicate<string> InSingle(int lastUpBlock)
+    {
+        var globs = Singles(lastUpBlock).Select(ModuleGlob.Matcher).ToArray();
+        return path => globs.Any(matches => matches(path));
+    }
+
+    private static string[] Singles(int lastUpBlock) =>
+        ["conv_in", "conv_out", .. OfFullSize.SelectMany(layer => new[] { "down_blocks.0.**." + layer, $"up_blocks.{lastUpBlock}.**.{layer}" })];
 
     /// <summary>Applies the pass.</summary>
     /// <returns>The same graph.</returns>

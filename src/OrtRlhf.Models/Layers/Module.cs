@@ -32,10 +32,9 @@ public readonly record struct Module(OnnxGraph Graph, Weights Weights, string Pa
     /// <summary>A weight of this module as a value: a parameter if the weights are trainable, otherwise a constant; one value however often it is asked for.</summary>
     public Value Parameter(string name, params long[] shape)
     {
-        var full = this[name].Path;
-        if (Graph.Values.TryGetValue(full, out var known)) return known;
-        var data = Weights.Get(full, shape);
-        return Weights.Trainable ? Graph.Parameter(full, data) : Graph.Constant(data, full);
+        var (full, weights) = (this[name].Path, Weights);
+        if (!weights.Trainable) return Constant(full, () => weights.Get(full, shape));
+        return Graph.Values.TryGetValue(full, out var known) ? known : Graph.Parameter(full, weights.Get(full, shape));
     }
 
     /// <summary>y = x W^T + b on the last axis: [..., in] to [..., out], W [out, in]. Trainable ones need a static shape.</summary>
@@ -51,10 +50,8 @@ public readonly record struct Module(OnnxGraph Graph, Weights Weights, string Pa
             if (x.Shape!.Rank == 2) return Gemm(x, w, b, transposeB: true);
             return Gemm(x.Reshape(-1, inputs), w, b, transposeB: true).Reshape([.. x.Sizes[..^1], outputs]);
         }
-        var name = this["weight.T"].Path;
-        if (!Graph.Values.TryGetValue(name, out var transposed))
-            transposed = Graph.Constant(Weights.Get(this["weight"].Path, outputs, inputs).Transposed(), name);
-        var y = MatMul(x, transposed);
+        var (stored, weights) = (this["weight"].Path, Weights);
+        var y = MatMul(x, Constant(stored + ".T", () => weights.Get(stored, outputs, inputs).Transposed()));
         return b is null ? y : y + b;
     }
 
@@ -111,6 +108,13 @@ public readonly record struct Module(OnnxGraph Graph, Weights Weights, string Pa
     {
         using var scope = Scope();
         return Parameter("weight", count, width).Gather(ids);
+    }
+
+    // What is kept single is rounded where it is used.
+    private Value Constant(string name, Func<Tensor> data)
+    {
+        var constant = Graph.Values.TryGetValue(name, out var known) ? known : Graph.Constant(data(), name);
+        return constant.Type == Weights.Type ? constant : Cast(constant, Weights.Type);
     }
 
     private long Width(Value x, int axis) => x.Shape is { } s && s[axis].IsKnown

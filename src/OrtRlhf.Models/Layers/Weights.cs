@@ -6,6 +6,7 @@ namespace OrtRlhf.Models;
 public sealed class Weights
 {
     private readonly Func<string, long[], Tensor> _source;
+    private readonly Predicate<string>? _single;
 
     /// <summary>Makes weights from a function.</summary>
     /// <param name="source">Gives the tensor of a name (as in safetensors files: <c>conv_in.weight</c>) and the shape that the architecture asks for.</param>
@@ -25,6 +26,9 @@ public sealed class Weights
     {
     }
 
+    private Weights(Func<string, long[], Tensor> source, bool trainable, ElementType type, Predicate<string>? single)
+        : this(source, trainable, type) => _single = single;
+
     /// <summary>Whether the graph's parameters can be trained.</summary>
     public bool Trainable { get; }
 
@@ -32,9 +36,15 @@ public sealed class Weights
     public ElementType Type { get; }
 
     /// <summary>The same weights in another element type.</summary>
-    public Weights In(ElementType type) => new(_source, Trainable, type);
+    public Weights In(ElementType type) => new(_source, Trainable, type, _single);
 
-    /// <summary>A weight in the model's element type, its shape checked; axes of size one at the end may be left out or added (1x1 convolutions).</summary>
+    /// <summary>The same weights, of which a half-precision model keeps vectors and those of some modules single, so that what reads the file can have them unrounded.</summary>
+    /// <param name="modules">Which, by path.</param>
+    public Weights KeepSingle(Predicate<string> modules) => new(_source, Trainable, Type, modules);
+
+    /// <summary>
+    /// A weight in the model's element type, or single if it is kept so, its shape checked; axes of size one at the end may be left out or added (1x1 convolutions).
+    /// </summary>
     /// <exception cref="UserError">The shape is not the one asked for.</exception>
     public Tensor Get(string name, params long[] shape)
     {
@@ -45,7 +55,8 @@ public sealed class Weights
                 throw new UserError($"weight '{name}': expected shape [{string.Join(",", shape)}] as config.json says, got [{string.Join(",", tensor.Dims)}]");
             tensor = tensor.Reshaped(shape);
         }
-        return Type == ElementType.Float16 ? tensor.InHalves(name) : tensor.As(Type);
+        if (Type != ElementType.Float16) return tensor.As(Type);
+        return _single is not null && (shape.Length == 1 || _single(name[..Math.Max(0, name.LastIndexOf('.'))])) ? tensor.As(ElementType.Float) : tensor.InHalves(name);
     }
 
     private static ReadOnlySpan<long> Trimmed(long[] dims) => dims.AsSpan().TrimEnd(1L);

@@ -29,8 +29,11 @@ public sealed record RunComparison(IReadOnlyList<RunGroup> Groups)
         return new([.. groups.Select((group, i) => RunGroup.Of(names[i], group))]);
     }
 
-    /// <summary>The quantities that all groups have, <c>reward</c> among them only where all trained on the same.</summary>
-    public IReadOnlyList<string> Shared => [.. Groups[0].Quantities.Keys.Where(name => Groups.All(group => group.Quantities.ContainsKey(name)))];
+    /// <summary>Whether all were trained on the same reward: only then do their training rewards compare.</summary>
+    public bool IsOneReward => Groups.All(group => group.Trained == Groups[0].Trained);
+
+    /// <summary>The quantities that all groups have, <c>reward</c> among them only where <see cref="IsOneReward"/>.</summary>
+    public IReadOnlyList<string> Shared => [.. Groups[0].Quantities.Keys.Where(name => Groups.All(group => group.Quantities.ContainsKey(name)) && (name != RunGroup.Reward || IsOneReward))];
 
     /// <summary>A table in Markdown: a line a group, mean and standard deviation over its runs.</summary>
     /// <param name="quantities">Columns, of <see cref="Shared"/>.</param>
@@ -45,14 +48,9 @@ public sealed record RunComparison(IReadOnlyList<RunGroup> Groups)
         void Line(string[] cells) => table.Append("| ").AppendJoin(" | ", cells.Select(cell => cell.Replace("|", "\\|", StringComparison.Ordinal))).Append(" |\n");
     }
 
-    /// <summary>The headings of the table.</summary>
-    /// <param name="quantities">As in <see cref="ToMarkdown"/>.</param>
-    public static string[] Headings(IReadOnlyList<string> quantities) => ["", "runs", "images", "minutes", .. quantities, "KL"];
+    private static string[] Headings(IReadOnlyList<string> quantities) => ["", "runs", "images", "minutes", .. quantities, "KL"];
 
-    /// <summary>A group's line of the table.</summary>
-    /// <param name="group">The group.</param>
-    /// <param name="quantities">As in <see cref="ToMarkdown"/>.</param>
-    public static string[] Cells(RunGroup group, IReadOnlyList<string> quantities) =>
+    private static string[] Cells(RunGroup group, IReadOnlyList<string> quantities) =>
     [
         group.Name, $"{group.Runs.Count}", group.Images.ToString("N0", CultureInfo.InvariantCulture), (group.Seconds.Mean / 60).ToString("F1", CultureInfo.InvariantCulture),
         .. quantities.Select(name => Cell(group.Quantities[name])), group.Kl is null ? "" : Short(group.Kl.Mean),
@@ -66,7 +64,8 @@ public sealed record RunComparison(IReadOnlyList<RunGroup> Groups)
     private static string Cell(SpreadBeforeAfter quantity)
     {
         var (before, after) = (quantity.Before.Mean, quantity.After.Mean);
-        var decimals = Math.Abs(after - before) is var change and > 0 ? Math.Clamp(1 - (int)Math.Floor(Math.Log10(change)), 1, 4) : 3;
+        double[] sizes = [.. new[] { Math.Abs(after - before), quantity.Change.Stddev }.Where(size => size > 0)];
+        var decimals = sizes.Length > 0 ? Math.Clamp(1 - (int)Math.Floor(Math.Log10(sizes.Min())), 1, 4) : 3;
         var spread = quantity.Change.N > 1 ? $" ± {Fixed(quantity.Change.Stddev, decimals)}" : "";
         return $"{Fixed(before, decimals)} → {Fixed(after, decimals)} ({Signed(after - before, decimals)}{spread})";
     }

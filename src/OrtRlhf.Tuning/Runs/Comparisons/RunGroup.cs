@@ -18,6 +18,7 @@ public sealed record GroupPoint(long Images, RewardSpread Reward);
 /// <summary>Runs of equal options but for the seed.</summary>
 /// <param name="Name">The options that tell it from the other groups.</param>
 /// <param name="Runs">The runs' folders.</param>
+/// <param name="Trained">The reward they were trained on.</param>
 /// <param name="Seeds">Their seeds.</param>
 /// <param name="Images">Images scored for training, of each.</param>
 /// <param name="Seconds">How long they took.</param>
@@ -25,7 +26,7 @@ public sealed record GroupPoint(long Images, RewardSpread Reward);
 /// <param name="Kl">KL to the base model in nats; null when it was not measured.</param>
 /// <param name="Curve">The reward while it was trained, up to the epoch that all runs have.</param>
 public sealed record RunGroup(
-    string Name, IReadOnlyList<string> Runs, IReadOnlyList<ulong> Seeds, long Images, RewardSpread Seconds,
+    string Name, IReadOnlyList<string> Runs, string Trained, IReadOnlyList<ulong> Seeds, long Images, RewardSpread Seconds,
     IReadOnlyDictionary<string, SpreadBeforeAfter> Quantities, RewardSpread? Kl, IReadOnlyList<GroupPoint> Curve)
 {
     /// <summary>The trained reward among <see cref="Quantities"/>.</summary>
@@ -34,7 +35,7 @@ public sealed record RunGroup(
     internal static RunGroup Of(string name, IReadOnlyList<FinishedRun> runs)
     {
         var quantities = runs.Select(Measured).ToArray();
-        return new(name, [.. runs.Select(r => r.Path)], [.. runs.Select(r => r.Summary.Seed)], runs[0].Summary.Images, Spread(runs.Select(r => r.Summary.Seconds)),
+        return new(name, [.. runs.Select(r => r.Path)], runs[0].Summary.Reward.Name, [.. runs.Select(r => r.Summary.Seed)], runs[0].Summary.Images, Spread(runs.Select(r => r.Summary.Seconds)),
             quantities[0].Keys.Where(key => quantities.All(q => q.ContainsKey(key))).ToDictionary(key => key, key => SpreadBeforeAfter.Of([.. quantities.Select(q => q[key])])),
             runs.All(r => r.Summary.Kl is not null) ? Spread(runs.Select(r => r.Summary.Kl!.Value)) : null,
             [.. Enumerable.Range(0, runs.Min(r => r.Epochs.Count)).Select(i => new GroupPoint(runs[0].Epochs[i].Images, Spread(runs.Select(r => r.Epochs[i].Reward.Mean))))]);
