@@ -26,7 +26,7 @@ public static class PlainFile
         if (file.LinkTarget is null) return;
         var target = file.ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? "";
         if (Inside(target, Path.GetFullPath(folder)) || (Blobs(folder) is { } blobs && Inside(target, blobs))) return;
-        throw new UserError($"{owner}: '{SafetensorsHeader.Short(Path.GetFileName(path))}' is a link out of its folder; put the file itself there");
+        throw new UserError($"{owner}: '{SafetensorsHeader.Short(Path.GetFileName(path))}' is a link out of its folder; put the file itself there, as cp -rL does");
     }
 
     private static bool Inside(string path, string folder) => path.StartsWith(folder.TrimEnd(Path.DirectorySeparatorChar) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
