@@ -14,7 +14,7 @@ public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
         Tune("b", "4", "jpeg-compressibility");
         Tune("other", "3", "jpeg-compressibility", "--method", "es", "--population", "2", "--prompts-per-epoch", "2");
         var output = Cli.Run("compare", folder.At("a"), folder.At("other"), folder.At("b"), "--output", folder.At("out")).Succeeds().Out;
-        Assert.Matches(@"ddpo\n[\s\S]*2 runs, 8 images[\s\S]*reward .* ± [\s\S]*es\n[\s\S]*1 run, 8 images", output);
+        Assert.Matches(@"ddpo\n[\s\S]*2 runs, 8 images[\s\S]*jpeg-compressibility .* ± [\s\S]*es\n[\s\S]*1 run, 8 images", output);
 
         var groups = JsonNode.Parse(File.ReadAllText(folder.At("out/comparison.json")))!.AsArray();
         Assert.Equal(["ddpo", "es"], groups.Select(g => (string)g!["name"]!));

@@ -14,12 +14,10 @@ namespace OrtRlhf.Cli.Commands;
 [Example("how much the counting got better", "compare runs/* --show \"GenEval counting,prompt-alignment\"")]
 internal sealed class CompareCommand : ICommand
 {
-    private static readonly string[] ShownByDefault = [RunGroup.Reward, "GenEval overall", "diversity"];
-
     [Value(0, MetaName = "RUN", HelpText = "Folders of finished runs.")]
     public IEnumerable<string> Runs { get; set; } = [];
 
-    [Option("show", Separator = ',', MetaValue = "A,B", HelpText = "What to show: reward (the trained one), names of rewards, 'GenEval overall' or another task, diversity. Default reward, where all were trained on the same, GenEval overall and diversity, as far as all runs have them.")]
+    [Option("show", Separator = ',', MetaValue = "A,B", HelpText = "What to show: reward (the trained sum), names of rewards, 'GenEval overall' or another task, diversity. Default all that all runs measured but GenEval's single tasks.")]
     public IEnumerable<string> Show { get; set; } = [];
 
     [Option("title", Default = "Training reward, mean and standard deviation over seeds", MetaValue = "TEXT", HelpText = "Title of the picture.")]
@@ -40,7 +38,7 @@ internal sealed class CompareCommand : ICommand
         var shared = comparison.Shared;
         if (Show.FirstOrDefault(name => !shared.Contains(name)) is { } unknown)
             throw new UsageError($"--show: '{unknown}' is not what all of these runs measured; they have {string.Join(", ", shared)}");
-        string[] shown = Show.Any() ? [.. Show] : [.. ShownByDefault.Where(shared.Contains)];
+        string[] shown = Show.Any() ? [.. Show] : [.. shared.Where(IsShownByDefault)];
         foreach (var group in comparison.Groups) Write(group, shown);
         if (Output is null) return ExitCode.Done;
         DiskFault.Guard(Output, () => Directory.CreateDirectory(Output));
@@ -49,6 +47,9 @@ internal sealed class CompareCommand : ICommand
         JsonFile.Write(Path.Combine(Output, "comparison.json"), comparison.Groups);
         Terminal.Line($"written {Output}{(comparison.IsOneReward ? "" : ", without curves: these runs were trained on different rewards")}");
         return ExitCode.Done;
+
+        // A reward that is no sum goes by its own name.
+        bool IsShownByDefault(string name) => name == RunGroup.Reward ? !shared.Contains(comparison.Groups[0].Trained) : name == "GenEval overall" || !name.StartsWith("GenEval ", StringComparison.Ordinal);
     }
 
     private static void Write(RunGroup group, string[] shown)
