@@ -10,6 +10,8 @@ internal static class ModelFolder
     /// <summary>The model that commands take when none is named.</summary>
     public const string Default = "models/shapes";
 
+    private const string Flow = "models/shapes-flow";
+
     /// <summary>What most commands take.</summary>
     public const string Pipeline = "a pipeline's folder (model_index.json and its components, in diffusers' or Optimum's layout)";
 
@@ -36,9 +38,9 @@ internal static class ModelFolder
             : $"model '{wanted}': there is no such folder{Near(wanted)}; give {expected}, or none for '{Default}'");
     }
 
-    /// <summary>Whether a path names the pipeline that ships.</summary>
+    /// <summary>Whether a path names a pipeline that ships, by default or as <c>models/NAME</c>.</summary>
     /// <param name="path">A path, or null for <see cref="Default"/>.</param>
-    public static bool IsShipped(string? path) => (path ?? Default).Replace('\\', '/').TrimEnd('/') == Default;
+    public static bool IsShipped(string? path) => (path ?? Default).Replace('\\', '/').TrimEnd('/') is Default or Flow;
 
     // A slip of the pen is often one letter in the last name.
     private static string Near(string path)

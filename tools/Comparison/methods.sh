@@ -3,11 +3,11 @@
 # the curves and the numbers in OUTPUT. Runs go to FOLDER (default artifacts/comparison); those that are there are not repeated, and one that was broken
 # off goes on where it was.
 #   SEEDS="0 1 2"  METHODS="ddpo flow-grpo nft"  OUTPUT=docs/comparison
-#   MODELS="models/shapes"   folders of diffusion and flow models to set side by side
+#   MODELS="models/shapes models/shapes-flow"   DDIM against flow matching
 #   IMAGES=2048    images scored by each run, a multiple of 128; MORE adds options of tune to all runs
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); repository=$(cd "$here/../.." && pwd); cd "$repository"
-folder=${1:-artifacts/comparison} seeds=${SEEDS:-0 1 2} models=${MODELS:-models/shapes} output=${OUTPUT:-docs/comparison} methods=${METHODS:-ddpo flow-grpo nft} images=${IMAGES:-2048}
+folder=${1:-artifacts/comparison} seeds=${SEEDS:-0 1 2} models=${MODELS:-models/shapes models/shapes-flow} output=${OUTPUT:-docs/comparison} methods=${METHODS:-ddpo flow-grpo nft} images=${IMAGES:-2048}
 dotnet build -c Release -v quiet src/OrtRlhf.Cli
 ours() { src/OrtRlhf.Cli/bin/Release/net10.0/ortrlhf "$@"; }
 mkdir -p "$folder"

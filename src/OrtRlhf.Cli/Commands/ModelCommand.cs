@@ -13,7 +13,7 @@ internal abstract class ModelCommand : ICommand
     private static readonly Dictionary<string, SamplerKind> Samplers = Enum.GetValues<SamplerKind>().Where(kind => kind != SamplerKind.Auto)
         .ToDictionary(kind => kind == SamplerKind.DpmSolver ? "dpm-solver++" : Choice.Write(kind));
 
-    [Value(0, MetaName = "MODEL", HelpText = "Folder of a model, in diffusers' or Optimum's layout. Default models/shapes, which ships.")]
+    [Value(0, MetaName = "MODEL", HelpText = "Folder of a model, in diffusers' or Optimum's layout. Default models/shapes, which ships, as models/shapes-flow does.")]
     public string? Model { get; set; }
 
     [Value(1, Hidden = true)]
@@ -31,7 +31,7 @@ internal abstract class ModelCommand : ICommand
     [Section(Sampling), Option("noise-level", MetaValue = "X", HelpText = "Noise of a flow's noisy steps. Default 0.7 for flow-grpo, 0.3 for dance-grpo, 0.8 for cps, 0.1 for noisy-euler.")]
     public double? NoiseLevel { get; set; }
 
-    [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3, and 1 to learn from what the model that ships draws (tune, label, reward train); models without prompts have none, and FLUX takes it as a number.")]
+    [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3, and 1 to learn from what the models that ship draw (tune, label, reward train); models without prompts have none, and FLUX takes it as a number.")]
     public double? GuidanceScale { get; set; }
 
     [Section(Sampling), Option("true-cfg-scale", MetaValue = "X", HelpText = "FLUX: classifier-free guidance beside that number. Default 1, none.")]
@@ -106,7 +106,7 @@ internal abstract class ModelCommand : ICommand
     }
 
     /// <summary>
-    /// The same for images to learn from. The pipeline that ships draws well without guidance, which takes half the time and lets the reward of an image say more about the adapters.
+    /// The same for images to learn from. The pipelines that ship draw well without guidance, which takes half the time and lets the reward of an image say more about the adapters.
     /// </summary>
     /// <inheritdoc cref="ToSampling"/>
     protected SamplingOptions ToTrainedSampling(string? model, SamplingOptions defaults) => ToSampling(ModelFolder.IsShipped(model) ? defaults with { GuidanceScale = 1 } : defaults);
