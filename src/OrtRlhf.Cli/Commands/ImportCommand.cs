@@ -34,7 +34,7 @@ internal sealed class ImportCommand : ICommand
         + "autoencoder whose config.json has force_upcast. Default fp32; ONNX models keep the type they have.")]
     public string? Dtype { get; set; }
 
-    [Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Layers that take adapters, ends of module paths, * for any part; none for a plain model. Default to_q,to_k,to_v,to_out.0, as in tune.")]
+    [Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Layers that take adapters, ends of module paths, * for any part; none for a plain model. Default as in tune.")]
     public IEnumerable<string> LoraTargets { get; set; } = [];
 
     /// <inheritdoc/>
@@ -49,7 +49,7 @@ internal sealed class ImportCommand : ICommand
                 "fp16" => ElementType.Float16,
                 _ => throw new UsageError($"--dtype: expected fp32 or fp16, got '{Dtype}'"),
             },
-            Lora = LoraTargets.SequenceEqual(["none"]) ? null : LoraTargets.Any() ? new LoraOptions { Targets = [.. LoraTargets] } : new LoraOptions(),
+            LoraTargets = LoraTargets.SequenceEqual(["none"]) ? [] : LoraTargets.Any() ? [.. LoraTargets] : null,
         };
         OutputPlace.RequireFolder("output", Output);
         var plan = ImportPlan.Make(ModelFolder.Find(Folder, ModelFolder.Components), options);

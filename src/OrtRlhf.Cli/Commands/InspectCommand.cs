@@ -21,7 +21,7 @@ internal sealed class InspectCommand : ICommand
     [Value(1, Hidden = true)]
     public IEnumerable<string> Rest { get; set; } = [];
 
-    [Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Ends of module paths, * for any part of a name, ** for any names. Default to_q,to_k,to_v,to_out.0, as in tune.")]
+    [Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Ends of module paths, * for any part of a name, ** for any names. Default as in tune.")]
     public IEnumerable<string> LoraTargets { get; set; } = [];
 
     [Option("paths", HelpText = "List the path of every module that the targets match.")]
@@ -34,7 +34,7 @@ internal sealed class InspectCommand : ICommand
     public int Run(CancellationToken cancellation)
     {
         var path = Path is not null && File.Exists(Path) ? Path : ModelFolder.Find(Path, ModelFolder.Components);
-        IReadOnlyList<string> targets = LoraTargets.Any() ? [.. LoraTargets] : new LoraOptions().Targets;
+        var targets = LoraTargets.Any() ? [.. LoraTargets] : LoraOptions.JointAttentionTargets;
         var components = ModelInspection.Of(path, targets);
         if (Json is not null) JsonFile.Write(Json, new { path, targets, components });
         foreach (var component in components) InspectionScreen.Show(component, Paths);

@@ -19,8 +19,8 @@ namespace OrtRlhf.Cli.Commands;
 [Example("one reward alone; the report shows what it costs", "tune --reward jpeg-compressibility --epochs 20 --seed 1 --output artifacts/runs/small")]
 [Example("your model and prompts, without gradients", "tune my-model --method es --reward prompt-alignment --prompts prompts.txt")]
 [Example("rewards of your own: a CLIP folder, an aesthetic head, a service", "tune my-model --prompts prompts.txt --reward \"clip-score:my-clip+0.2*http://localhost:8000/score#timeout=20\"")]
-[Example("a flow model, trained on few noisy steps, judged on more deterministic ones", "tune my-flow-model --method flow-grpo --reward prompt-alignment --group-size 8 --steps 10 --evaluation-steps 20")]
-[Example("the same without noise or log-probs", "tune my-flow-model --method nft --reward prompt-alignment")]
+[Example("a flow model, trained on few noisy steps, judged on more deterministic ones", "tune models/shapes-flow --method flow-grpo --reward prompt-alignment")]
+[Example("the same without noise or log-probs", "tune models/shapes-flow --method nft --reward prompt-alignment")]
 [Example("go on from an adapter, of yours or of others", "tune my-model --init-adapter style.safetensors --reward jpeg-compressibility")]
 [Example("go on with a run that was stopped", "tune --resume artifacts/runs/small")]
 internal sealed class TuneCommand : ModelCommand
@@ -34,7 +34,7 @@ internal sealed class TuneCommand : ModelCommand
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
     public IEnumerable<string> Watch { get; set; } = [];
 
-    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 36 (flow-grpo and nft: 42; d3po and dpo: 5, others that learn from choices: 10; es: 100). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
+    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 36 (flow-grpo: 80; nft: 40; d3po and dpo: 5, others that learn from choices: 10; es: 100). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
     public int? Epochs { get; set; }
 
     [Option("seed", MetaValue = "N", HelpText = "Seed of the run; the same seed gives the same metrics. Default 0.")]
@@ -55,7 +55,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("prompt-kinds", Separator = ',', MetaValue = "A,B", HelpText = "Kinds of captions when there is no prompt file: single-object, two-objects, counting, colour-attribution. Default all.")]
     public IEnumerable<string> PromptKinds { get; set; } = [];
 
-    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 128 (flow-grpo, nft and es: 64; from choices: 120, dpo: 240).")]
+    [Section("Prompts and images"), Option("images", MetaValue = "N", HelpText = "Images sampled and scored an epoch. Default 128 (es: 64; from choices: 120, dpo: 240).")]
     public int? Images { get; set; }
 
     [Section("Prompts and images"), Option("prompts-per-epoch", MetaValue = "N", HelpText = "Prompts drawn an epoch, a divisor of the images; fewer than images give groups of images to compare. Default a quarter, four images each (flow-grpo and nft: an eighth; d3po: half, pairs; es: 4).")]
@@ -67,7 +67,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Prompts and images"), Option("shared-initial-noise", HelpText = "The images of a prompt begin from the same noise and differ by the steps' alone.")]
     public bool SharedInitialNoise { get; set; }
 
-    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.0056 (es: 0.006; flow-grpo, nft and from choices: 0.007; d3po and dpo: 0.01).")]
+    [Section("Learning"), Option("learning-rate", MetaValue = "X", HelpText = "Peak learning rate. Default 0.0056, of policy gradients on flows 0.002 (es: 0.006; nft and from choices: 0.007, nft on flows 0.004; d3po and dpo: 0.01).")]
     public double? LearningRate { get; set; }
 
     [Section("Learning"), Option("warmup-updates", MetaValue = "N", HelpText = "Updates over which the learning rate rises from 0. Default 0.")]
@@ -88,10 +88,10 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Learning"), Option("passes", MetaValue = "N", HelpText = "Times that an epoch's images are trained on. Default 1 (dpo: 8; ipo, kto, sft, rwr: 4).")]
     public int? Passes { get; set; }
 
-    [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 1 (flow-grpo: 0.5, d3po: 0.3).")]
+    [Section("Learning"), Option("timestep-fraction", MetaValue = "X", HelpText = "Share of each image's steps to train on, above 0 to 1. Default 1 (nft: 0.5, d3po: 0.3).")]
     public double? TimestepFraction { get; set; }
 
-    [Section("Learning"), Option("step-weighting", MetaValue = "NAME", HelpText = "How much each step counts: uniform (DDPO), or noise, where the early steps, which decide what is in the picture, count as much as the late ones. Default uniform.")]
+    [Section("Learning"), Option("step-weighting", MetaValue = "NAME", HelpText = "How much each step counts: uniform (DDPO), or noise, where the early steps, which decide what is in the picture, count as much as the late ones. Default uniform (flow-grpo: noise).")]
     public string? StepWeighting { get; set; }
 
     [Section("Learning"), Option("micro-batch", MetaValue = "N", HelpText = "Steps a run of the training graph; less needs less memory. Default 16.")]
@@ -106,13 +106,13 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Learning"), Option("advantage-baseline", MetaValue = "NAME", HelpText = "What a reward is compared with: batch, group, group-mean, prompt or auto. Default auto.")]
     public string? AdvantageBaseline { get; set; }
 
-    [Section("Learning"), Option("kl-weight", MetaValue = "X", HelpText = "Weight of the KL divergence to the base model (nft: of the squared distance to its output). Default 0 (flow-grpo: 0.04).")]
+    [Section("Learning"), Option("kl-weight", MetaValue = "X", HelpText = "Weight of the KL divergence to the base model (nft: of the squared distance to its output). Default 0; Flow-GRPO's paper takes 0.04.")]
     public double? KlWeight { get; set; }
 
-    [Section("Learning"), Option("noise-window", MetaValue = "N", HelpText = "Only N steps are noisy and trained on, the others deterministic (DDIM and flows); the window slides from noise to image (MixGRPO). 0 for all. Default 4 (other methods than ddpo and reinforce: 0).")]
+    [Section("Learning"), Option("noise-window", MetaValue = "N", HelpText = "Only N steps are noisy and trained on, the others deterministic (DDIM and flows); the window slides from noise to image (MixGRPO). 0 for all. Default 4 (other methods than ddpo, reinforce and flow-grpo: 0).")]
     public int? NoiseWindow { get; set; }
 
-    [Section("Learning"), Option("noise-window-interval", MetaValue = "N", HelpText = "Epochs between two moves of that window; 0 for one that stays at the first steps, which decide what is in the picture. Default 0 (other methods than ddpo and reinforce: 5).")]
+    [Section("Learning"), Option("noise-window-interval", MetaValue = "N", HelpText = "Epochs between two moves of that window; 0 for one that stays at the first steps, which decide what is in the picture. Default 0 (other methods than ddpo, reinforce and flow-grpo: 5).")]
     public int? NoiseWindowInterval { get; set; }
 
     [Section("Learning"), Option("nft-beta", MetaValue = "X", HelpText = "nft: how far its two implicit policies lie from the old one; smaller is stronger. Default 1.")]
@@ -154,7 +154,7 @@ internal sealed class TuneCommand : ModelCommand
     [Section("Adapters"), Option("lora-alpha", MetaValue = "X", HelpText = "Their output is scaled by alpha/rank. Default the rank.")]
     public double? LoraAlpha { get; set; }
 
-    [Section("Adapters"), Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Layers with adapters, ends of module paths, * for any part. Default to_q,to_k,to_v,to_out.0.")]
+    [Section("Adapters"), Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Layers with adapters, ends of module paths, * for any part. Default to_q,to_k,to_v,to_out.0; of transformers also add_q_proj,add_k_proj,add_v_proj,to_add_out,norm1.linear,norm1_context.linear.")]
     public IEnumerable<string> LoraTargets { get; set; } = [];
 
     [Section("Adapters"), Option("init-adapter", MetaValue = "FILE", HelpText = "Go on from an adapter, .onnx_adapter or .safetensors (diffusers', PEFT's or kohya's names), with its layers and the rank of each. What the run is compared with stays the model without adapters.")]

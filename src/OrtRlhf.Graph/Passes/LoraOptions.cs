@@ -3,11 +3,25 @@ namespace OrtRlhf.Graph.Passes;
 /// <summary>Which layers get low-rank adapters, and of what kind: y = W x + b + (alpha/rank) B (A x). Source: Hu et al., 2021.</summary>
 public sealed record LoraOptions
 {
+    /// <summary>The layers that are adapted by default, attention's four.</summary>
+    public static IReadOnlyList<string> AttentionTargets { get; } = ["to_q", "to_k", "to_v", "to_out.0"];
+
+    /// <summary>
+    /// What tuning adapts in transformers whose text and image attend to each other (Stable Diffusion 3, FLUX): attention's four, those of the text's side, and
+    /// the modulation by time and text before them. Of a policy gradient, the latter carry two to four times the signal to noise of the four.
+    /// </summary>
+    public static IReadOnlyList<string> JointAttentionTargets { get; } =
+        [.. AttentionTargets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "norm1.linear", "norm1_context.linear"];
+
+    /// <summary>What tuning adapts by default.</summary>
+    /// <param name="denoiser">The denoiser's name in its pipeline, <c>unet</c> or <c>transformer</c>.</param>
+    public static IReadOnlyList<string> TargetsFor(string denoiser) => denoiser == "transformer" ? JointAttentionTargets : AttentionTargets;
+
     /// <summary>
     /// Module paths to adapt, as globs over dotted paths such as <c>down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q</c>. A glob matches
     /// the end of a path, at whole names: <c>to_q</c>, <c>attn2.to_*</c>. <c>*</c> stands for a name or a part of one, <c>**</c> for any names. Each must match.
     /// </summary>
-    public IReadOnlyList<string> Targets { get; init; } = ["to_q", "to_k", "to_v", "to_out.0"];
+    public IReadOnlyList<string> Targets { get; init; } = AttentionTargets;
 
     /// <summary>Rank r of the adapters, at least 1.</summary>
     public int Rank { get; init; } = 4;

@@ -10,8 +10,11 @@ public sealed record ImportOptions
     /// <summary>Element type of weights and computations, Float or Float16; null: Float, and for graphs that are ONNX already the one they have.</summary>
     public ElementType? Type { get; init; }
 
-    /// <summary>Which layers of denoisers declare adapters as inputs with empty defaults; null for none. Rank and alpha do not matter.</summary>
-    public LoraOptions? Lora { get; init; } = new();
+    /// <summary>
+    /// Which layers of denoisers declare adapters as inputs with empty defaults, as <see cref="LoraOptions.Targets"/>; none for no adapters. Null, the default, is
+    /// <see cref="LoraOptions.TargetsFor"/>.
+    /// </summary>
+    public IReadOnlyList<string>? LoraTargets { get; init; }
 }
 
 /// <summary>A file that goes along as it is.</summary>
@@ -118,10 +121,11 @@ public sealed class ImportPlan
             ? [new ComponentGraph(name, Exported(component, options.Type))]
             : ComponentGraphs.Build(component, name, component.Weights(options.Type ?? ElementType.Float), hiddenStates, _isFlow);
         var denoiser = ComponentGraphs.IsDenoiser(component.ClassName);
-        if (options.Lora is { } lora && (denoiser || component is { IsOnnx: true, Name: "unet" or "transformer" }))
+        if (options.LoraTargets is not { Count: 0 } && (denoiser || component is { IsOnnx: true, Name: "unet" or "transformer" }))
         {
-            var prefix = (denoiser ? ComponentGraphs.NameOf(component.ClassName) : component.Name) + ".";
-            foreach (var graph in graphs.Select(g => g.Graph).Where(g => Takes(g, lora))) InjectLora.Apply(graph, lora with { AnyRank = true, Alpha = null, Type = ElementType.Float, Prefix = prefix });
+            var named = denoiser ? ComponentGraphs.NameOf(component.ClassName) : component.Name;
+            var lora = new LoraOptions { Targets = options.LoraTargets ?? LoraOptions.TargetsFor(named), AnyRank = true, Type = ElementType.Float, Prefix = named + "." };
+            foreach (var graph in graphs.Select(g => g.Graph).Where(g => Takes(g, options))) InjectLora.Apply(graph, lora);
         }
         _graphs.AddRange(graphs);
         foreach (var place in graphs.Select(g => g.Place).Where(p => component.ClassName != "CLIPModel" || p == name)) Copy(from, ConfigName, place);
@@ -130,8 +134,8 @@ public sealed class ImportPlan
     }
 
     // A U-Net without attention has none of the layers that are adapted by default; layers that were asked for must be there.
-    private static bool Takes(OnnxGraph graph, LoraOptions lora) =>
-        !lora.Targets.SequenceEqual(new LoraOptions().Targets) || graph.Nodes.Any(n => n.Name.Contains("/to_q/", StringComparison.Ordinal));
+    private static bool Takes(OnnxGraph graph, ImportOptions options) =>
+        options.LoraTargets is not null || graph.Nodes.Any(n => n.Name.Contains("/to_q/", StringComparison.Ordinal));
 
     private static OnnxGraph Exported(ComponentFolder component, ElementType? type)
     {

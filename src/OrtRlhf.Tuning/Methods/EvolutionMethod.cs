@@ -19,7 +19,7 @@ internal sealed class EvolutionMethod : ITuningMethod
     {
         this.parts = parts;
         var options = parts.Options;
-        strategies = new(new() { Population = options.Population, Sigma = options.Sigma, LearningRate = options.LearningRate }, options.Seed);
+        strategies = new(new() { Population = options.Population, Sigma = options.Sigma, LearningRate = options.LearningRate!.Value }, options.Seed);
     }
 
     /// <inheritdoc/>

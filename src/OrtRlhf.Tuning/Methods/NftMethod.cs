@@ -9,8 +9,10 @@ using OrtRlhf.Tuning.Sampling;
 namespace OrtRlhf.Tuning.Methods;
 
 /// <summary>
-/// DiffusionNFT (<see cref="Nft"/>): the old policy, which follows the trained one, draws images by any sampler; these are noised again to the sampler's times, and
-/// the policy is trained to tell the good ones from the bad ones there. No log-probabilities, no paths. The output is guided here as it is in sampling; with
+/// DiffusionNFT (<see cref="Nft"/>): the old policy, which follows the trained one, draws images by any sampler; these are noised again, and the policy is trained to
+/// tell the good ones from the bad ones there. A flow's times are drawn from
+/// the logit-normal distribution (Esser et al., 2024), <c>t = 1/(1 + e^-z)</c> with z ~ N(0, 1): in the middle a sample says most about what is in the picture.
+/// A diffusion model's are times of the sampler. No log-probabilities, no paths. The output is guided here as it is in sampling; with
 /// a guidance of 1 it is the paper's.
 /// </summary>
 internal sealed class NftMethod : ITuningMethod
@@ -115,7 +117,7 @@ internal sealed class NftMethod : ITuningMethod
         System.Numerics.Tensors.TensorPrimitives.Lerp(parts.Policy.Adapters.All, old, d, old);
     }
 
-    // The rows of each image that carries a signal: some of the sampler's times, noise, and what the old policy says there.
+    // The rows of each image that carries a signal: some times, noise, and what the old policy says there.
     private TrainingRow[][] Rows(int epoch, Collected collected, CancellationToken cancellation)
     {
         var options = parts.Options;
@@ -147,8 +149,15 @@ internal sealed class NftMethod : ITuningMethod
     private double[] Times(int epoch, Trajectory trajectory)
     {
         var count = (int)Math.Max(1, Math.Round(parts.Options.TimestepFraction * times.Length));
+        var random = new Philox(parts.Options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps);
+        if (parts.Policy.Model.Flow is { } flow)
+        {
+            var z = new float[count];
+            random.FillGaussian(z);
+            return Array.ConvertAll(z, value => flow.Time(1 / (1 + Math.Exp(-value))));
+        }
         var shuffled = (double[])times.Clone();
-        new Philox(parts.Options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps).Shuffle<double>(shuffled);
+        random.Shuffle<double>(shuffled);
         return shuffled[..count];
     }
 

@@ -79,22 +79,36 @@ public sealed record TuningOptions
     public TuningOptions ResolvedFor(ImageModel model)
     {
         var sampler = Sampling.Sampler != SamplerKind.Auto ? Sampling.Sampler
-            : model.Flow is null ? SamplerKind.Ddim : IsPolicyGradient ? SamplerKind.FlowGrpo : SamplerKind.Euler;
+            : model.Flow is null ? SamplerKind.Ddim : !IsPolicyGradient ? SamplerKind.Euler : NoiseWindow > 0 ? SamplerKind.Cps : SamplerKind.FlowGrpo;
         return this with
         {
             Sampling = Sampling with { Sampler = sampler, ClipSample = IsPolicyGradient ? false : Sampling.ClipSample },
             EvaluationSampler = EvaluationSampler ?? (model.Flow is null ? sampler : SamplerKind.Euler),
             EvaluationSteps = EvaluationSteps ?? (model.Flow is null ? Sampling.Steps : Math.Max(Sampling.Steps, LeastFlowSteps)),
+            LearningRate = LearningRate ?? DefaultLearningRate(model.Flow is not null),
+            LoraTargets = LoraTargets ?? LoraOptions.TargetsFor(model.DenoiserName),
         };
     }
 
     private const int LeastFlowSteps = 20;
 
+    private double DefaultLearningRate(bool flow) => Method switch
+    {
+        TuningMethod.Ddpo or TuningMethod.Reinforce or TuningMethod.FlowGrpo => flow ? 0.002 : 0.0056,
+        TuningMethod.Nft => flow ? 0.004 : 0.007,
+        TuningMethod.Es => 0.006,
+        TuningMethod.D3po or TuningMethod.Dpo => 0.01,
+        _ => 0.007,
+    };
+
     /// <summary>Whether the method trains on the sampler's steps, which must have a density.</summary>
     internal bool IsPolicyGradient => Method.TrainsOnSteps();
 
-    /// <summary>Peak learning rate, &gt; 0. Default 0.007 (es: 0.006, a fifth of sigma).</summary>
-    public double LearningRate { get; init; } = 7e-3;
+    /// <summary>
+    /// Peak learning rate, &gt; 0. Null, the default, is 0.0056 for policy gradients, 0.002 with a flow; 0.01 for d3po and dpo; 0.006 for es, a fifth of sigma;
+    /// 0.007 for the others, of nft with a flow 0.004.
+    /// </summary>
+    public double? LearningRate { get; init; }
 
     /// <summary>Updates of linear warm-up. Default 0.</summary>
     public int WarmupUpdates { get; init; }
@@ -133,7 +147,7 @@ public sealed record TuningOptions
     public AdvantageBaseline AdvantageBaseline { get; init; } = AdvantageBaseline.Auto;
 
     /// <summary>
-    /// Weight of the KL divergence to the model without adapters (nft: of the squared distance to its output), at least 0. Default 0, of flow-grpo 0.04.
+    /// Weight of the KL divergence to the model without adapters (nft: of the squared distance to its output), at least 0. Default 0; the paper of Flow-GRPO takes 0.04.
     /// </summary>
     public double KlWeight { get; init; }
 
@@ -182,8 +196,8 @@ public sealed record TuningOptions
     /// <summary>LoRA alpha, &gt; 0: the adapters' output is scaled by alpha/rank. Null, the default, is the rank.</summary>
     public double? LoraAlpha { get; init; }
 
-    /// <summary>Layers with adapters, see <see cref="LoraOptions.Targets"/>. Default the attention's four.</summary>
-    public IReadOnlyList<string> LoraTargets { get; init; } = ["to_q", "to_k", "to_v", "to_out.0"];
+    /// <summary>Layers with adapters, see <see cref="LoraOptions.Targets"/>. Null, the default, is <see cref="LoraOptions.TargetsFor"/>.</summary>
+    public IReadOnlyList<string>? LoraTargets { get; init; }
 
     /// <summary>Adapter to go on from, with its layers and ranks, in place of <see cref="LoraRank"/>, <see cref="LoraAlpha"/> and <see cref="LoraTargets"/>; null, the default, for none.</summary>
     public string? InitAdapter { get; init; }
@@ -223,17 +237,27 @@ public sealed record TuningOptions
             Epochs = 36,
             Images = 128,
             PromptsPerEpoch = 32,
-            LearningRate = 0.0056,
             UpdatesPerPass = method == TuningMethod.Ddpo ? 4 : 1,
             TimestepFraction = 1,
             NoiseWindow = 4,
             NoiseWindowInterval = 0,
         },
-        TuningMethod.FlowGrpo => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group, KlWeight = 0.04 },
-        TuningMethod.Nft => new() { Method = method, PromptsPerEpoch = 8, AdvantageBaseline = AdvantageBaseline.Group },
-        TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRate = 0.006, LearningRateDecay = LearningRateDecay.Constant },
-        TuningMethod.D3po => new() { Method = method, Epochs = 5, Images = 120, PromptsPerEpoch = 60, ClipRange = 0.1, LearningRate = 0.01, TimestepFraction = 0.3 },
-        TuningMethod.Dpo => new() { Method = method, Epochs = 5, Images = 240, PromptsPerEpoch = 60, Beta = 200, Passes = 8, UpdatesPerPass = 1, LearningRate = 0.01 },
+        TuningMethod.FlowGrpo => new()
+        {
+            Method = method,
+            Epochs = 80,
+            Images = 128,
+            PromptsPerEpoch = 16,
+            AdvantageBaseline = AdvantageBaseline.Group,
+            TimestepFraction = 1,
+            StepWeighting = StepWeighting.Noise,
+            NoiseWindow = 4,
+            NoiseWindowInterval = 0,
+        },
+        TuningMethod.Nft => new() { Method = method, Epochs = 40, Images = 128, PromptsPerEpoch = 16, AdvantageBaseline = AdvantageBaseline.Group },
+        TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRateDecay = LearningRateDecay.Constant },
+        TuningMethod.D3po => new() { Method = method, Epochs = 5, Images = 120, PromptsPerEpoch = 60, ClipRange = 0.1, TimestepFraction = 0.3 },
+        TuningMethod.Dpo => new() { Method = method, Epochs = 5, Images = 240, PromptsPerEpoch = 60, Beta = 200, Passes = 8, UpdatesPerPass = 1 },
         TuningMethod.Ipo or TuningMethod.Kto => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, Beta = 2000, Passes = 4 },
         TuningMethod.Sft or TuningMethod.Rwr => new() { Method = method, Epochs = 10, Images = 120, PromptsPerEpoch = 30, Passes = 4 },
         _ => new() { Method = method },
@@ -274,7 +298,7 @@ public sealed record TuningOptions
         var each = es && Population > 0 ? Images / Population : Images;
         yield return (PromptsPerEpoch >= 1 && PromptsPerEpoch <= each && each % PromptsPerEpoch == 0, "prompts-per-epoch", $"a divisor of {each}, the images{(es ? " of a member" : "")}", PromptsPerEpoch);
         yield return (Prompts is not null || PromptKinds.Count > 0, "prompt-kinds", "at least one kind", "none");
-        yield return (LearningRate > 0 && double.IsFinite(LearningRate), "learning-rate", "a number > 0", LearningRate);
+        yield return (LearningRate is null || (LearningRate > 0 && double.IsFinite(LearningRate.Value)), "learning-rate", "a number > 0", LearningRate ?? 0);
         yield return (WarmupUpdates >= 0, "warmup-updates", "0 or more", WarmupUpdates);
         yield return (LearningRateDecay == LearningRateDecay.Constant || WarmupUpdates < TotalUpdates, "warmup-updates", $"fewer than the {TotalUpdates} updates of the run", WarmupUpdates);
         yield return (WeightDecay >= 0 && double.IsFinite(WeightDecay), "weight-decay", "0 or more", WeightDecay);
@@ -298,7 +322,7 @@ public sealed record TuningOptions
         yield return (Temperature > 0 && double.IsFinite(Temperature), "temperature", "a number > 0", Temperature);
         yield return (LoraRank is >= 1 and <= 4096, "lora-rank", "1 to 4096", LoraRank);
         yield return (LoraAlpha is null || (LoraAlpha > 0 && double.IsFinite(LoraAlpha.Value)), "lora-alpha", "a number > 0", LoraAlpha ?? 0);
-        yield return (LoraTargets.Count > 0, "lora-targets", "at least one module path", "none");
+        yield return (LoraTargets is not { Count: 0 }, "lora-targets", "at least one module path", "none");
         yield return (Ema is >= 0 and < 1, "ema", "a number in [0, 1)", Ema);
         yield return (EvaluationImages is >= 2 and <= 1_000_000, "evaluation-images", "2 to 1000000", EvaluationImages);
         yield return (EvaluateEvery >= 0, "evaluate-every", "0 or more", EvaluateEvery);

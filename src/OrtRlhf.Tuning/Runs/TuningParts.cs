@@ -55,7 +55,7 @@ internal sealed class TuningParts : IDisposable
     {
         environment.Progress(new(TuningStage.Loading, 0, options.Epochs, 0, 0));
         options = options.ResolvedFor(model);
-        var lora = new LoraOptions { Targets = options.LoraTargets, Rank = options.LoraRank, Alpha = options.LoraAlpha };
+        var lora = new LoraOptions { Targets = options.LoraTargets!, Rank = options.LoraRank, Alpha = options.LoraAlpha };
         var policy = initial is null ? Policy.Create(model, lora, options.Seed) : Policy.WithAdapter(model, initial, trainable: true);
         try
         {

@@ -46,8 +46,11 @@ public sealed class Pipeline : IDisposable
     /// <exception cref="UserError">The model cannot be sampled so.</exception>
     public Pipeline With(SamplingOptions options) => new(this, options);
 
-    /// <summary>Itself; but where a flow's sampler has no density, the same with Flow-GRPO's noisy steps, to measure divergences on.</summary>
-    public Pipeline Noisy() => Steps.Table is { StepsWithDensity.Count: > 0 } || _policy.Model.Flow is null ? this : With(Options with { Sampler = SamplerKind.FlowGrpo, NoiseLevel = null });
+    /// <summary>
+    /// What divergences are measured on: itself, of a flow always Flow-GRPO's noisy steps, all of them, so that runs with other samplers, or with none that has a
+    /// density, compare. (The last coefficient-preserving steps have next to no noise: divergences would be those steps' alone.)
+    /// </summary>
+    public Pipeline Noisy() => _policy.Model.Flow is null ? this : With(Options with { Sampler = SamplerKind.FlowGrpo, NoiseLevel = null, NoiseWindow = null });
 
     /// <summary>How it samples.</summary>
     public SamplingOptions Options { get; }

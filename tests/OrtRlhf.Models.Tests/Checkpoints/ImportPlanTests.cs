@@ -49,7 +49,7 @@ public sealed class ImportPlanTests : IDisposable
     {
         Zeros.Write(At("unet"), Zeros.UNet, ElementType.BFloat16, split: true);
         Zeros.Write(At("vae_fine"), Zeros.Vae, ElementType.Float16);
-        var plan = ImportPlan.Make(_folder.Path, new ImportOptions { Lora = null });
+        var plan = ImportPlan.Make(_folder.Path, new ImportOptions { LoraTargets = [] });
         Assert.Equal(["unet", "vae_fine_decoder", "vae_fine_encoder"], plan.Graphs.Select(g => g.Place));
         Assert.All(plan.Graphs.SelectMany(g => g.Graph.Inputs).Where(i => i.Name != "timestep"), i => Assert.Equal((ElementType.Float, null), (i.Type, i.Data)));
         Assert.Equal(["vae_decoder", "vae_encoder"], ImportPlan.Make(At("vae_fine"), new ImportOptions()).Graphs.Select(g => g.Place));

@@ -20,7 +20,7 @@ public class CheckpointImportTests
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
         using var policy = AdapterFileTests.Random(model, new LoraOptions { Rank = 3, Alpha = 6 });
-        CheckpointImport.Write(ImportPlan.Make(model.Folder, new ImportOptions { Lora = policy.Lora }), folder.At("export"));
+        CheckpointImport.Write(ImportPlan.Make(model.Folder, new ImportOptions { LoraTargets = policy.Lora.Targets }), folder.At("export"));
         AdapterFile.Write(policy, folder.At("run.onnx_adapter"));
         var x = Enumerable.Range(0, 2 * model.Latent.Count).Select(i => MathF.Sin(i)).ToArray();
 
@@ -44,7 +44,7 @@ public class CheckpointImportTests
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
         CheckpointImport.Write(ImportPlan.Make(model.Folder, new ImportOptions()), folder.At("export"));
-        CheckpointImport.Write(ImportPlan.Make(folder.At("export"), new ImportOptions { Lora = null }), folder.At("again"));
+        CheckpointImport.Write(ImportPlan.Make(folder.At("export"), new ImportOptions { LoraTargets = [] }), folder.At("again"));
         Assert.True(File.Exists(folder.At("export", "vae_encoder", "model.onnx")));
         var again = ImageModel.Open(folder.At("again"));
         Assert.Equal((model.Latent, model.ScalingFactor, model.ShiftFactor, model.Scheduler!.Prediction), (again.Latent, again.ScalingFactor, again.ShiftFactor, again.Scheduler!.Prediction));
