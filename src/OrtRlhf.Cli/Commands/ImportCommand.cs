@@ -2,7 +2,6 @@ using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Passes;
 using OrtRlhf.Models;
 using OrtRlhf.Tuning.Shipping;
 
