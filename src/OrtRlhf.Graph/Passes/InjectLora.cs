@@ -70,7 +70,8 @@ public static class InjectLora
     {
         var (found, matched, others) = Matches(graph, options.Targets);
         var missing = Array.IndexOf(matched, false);
-        if (missing < 0) return found;
+        // A transformer of one block, or an export with other names, has not all of the layers that are adapted by default; layers that were asked for must be there.
+        if (missing < 0 || (found.Count > 0 && options.Targets.SequenceEqual(LoraOptions.JointAttentionTargets))) return found;
         throw new UserError(others.Count == 0
             ? $"LoRA target '{options.Targets[missing]}': model '{graph.Name}' has no linear or convolution layer whose name tells its module; export it with module names"
             : $"LoRA target '{options.Targets[missing]}': matches no linear or convolution layer of model '{graph.Name}'; near ones are {string.Join(", ", ModuleGlob.Near(options.Targets[missing], others, 6))}");

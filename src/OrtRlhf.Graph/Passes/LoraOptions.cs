@@ -8,7 +8,8 @@ public sealed record LoraOptions
 
     /// <summary>
     /// What tuning adapts in transformers whose text and image attend to each other (Stable Diffusion 3, FLUX): attention's four, those of the text's side, and
-    /// the modulation by time and text before them. Of a policy gradient, the latter carry two to four times the signal to noise of the four.
+    /// the modulation by time and text before them, which carry two to four times the signal to noise of to_q, to_k and to_out.0 in a policy gradient. Of these
+    /// those that a model has.
     /// </summary>
     public static IReadOnlyList<string> JointAttentionTargets { get; } =
         [.. AttentionTargets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "norm1.linear", "norm1_context.linear"];
@@ -19,7 +20,7 @@ public sealed record LoraOptions
 
     /// <summary>
     /// Module paths to adapt, as globs over dotted paths such as <c>down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q</c>. A glob matches
-    /// the end of a path, at whole names: <c>to_q</c>, <c>attn2.to_*</c>. <c>*</c> stands for a name or a part of one, <c>**</c> for any names. Each must match.
+    /// the end of a path, at whole names: <c>to_q</c>, <c>attn2.to_*</c>. <c>*</c> stands for a name or a part of one, <c>**</c> for any names. Each must match, but for <see cref="JointAttentionTargets"/>.
     /// </summary>
     public IReadOnlyList<string> Targets { get; init; } = AttentionTargets;
 

@@ -10,10 +10,9 @@ namespace OrtRlhf.Tuning.Methods;
 
 /// <summary>
 /// DiffusionNFT (<see cref="Nft"/>): the old policy, which follows the trained one, draws images by any sampler; these are noised again, and the policy is trained to
-/// tell the good ones from the bad ones there. A flow's times are drawn from
-/// the logit-normal distribution (Esser et al., 2024), <c>t = 1/(1 + e^-z)</c> with z ~ N(0, 1): in the middle a sample says most about what is in the picture.
-/// A diffusion model's are times of the sampler. No log-probabilities, no paths. The output is guided here as it is in sampling; with
-/// a guidance of 1 it is the paper's.
+/// tell the good ones from the bad ones there. A flow's times are drawn from the logit-normal distribution (Esser et al., 2024), <c>t = 1/(1 + e^-z)</c> with
+/// z ~ N(0, 1): in the middle a sample says most about what is in the picture. A diffusion model's are times of the sampler. No log-probabilities, no paths. The
+/// output is guided here as it is in sampling; with a guidance of 1 it is the paper's.
 /// </summary>
 internal sealed class NftMethod : ITuningMethod
 {

@@ -179,6 +179,15 @@ public class InjectLoraTests
     }
 
     [Fact]
+    public void Apply_DefaultsOfTransformers_TakeTheLayersThatAreThere()
+    {
+        var layers = InjectLora.Apply(Model(), new LoraOptions { Targets = [.. LoraOptions.JointAttentionTargets] });
+        Assert.NotEmpty(layers);
+        Assert.Equal(InjectLora.Find(Model(), LoraOptions.JointAttentionTargets).Select(f => f.Path), layers.Select(l => l.Path));
+        Assert.Throws<UserError>(() => InjectLora.Apply(Model(), new LoraOptions { Targets = LoraOptions.JointAttentionTargets.Skip(1).ToArray() }));
+    }
+
+    [Fact]
     public void Apply_TargetMatchesNothing_ThrowsAndNamesNearModules()
     {
         var error = Assert.Throws<UserError>(() => InjectLora.Apply(Model(), new LoraOptions { Targets = ["to_q", "to_out"] }));
