@@ -41,6 +41,9 @@ public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
         Assert.Contains("jpeg-compressibility", Cli.Run("compare", folder.At("a"), folder.At("large"), "--show", "jpeg-compressibility").Succeeds().Out);
         Cli.Run("compare", folder.At("a"), folder.At("large"), "--show", "reward").FailsWith(2, "--show: 'reward' is not what all of these runs measured");
 
+        Tune("groups", "3", "jpeg-compressibility", "--method", "flow-grpo", "--prompts-per-epoch", "2");
+        Assert.Matches("ddpo\n[\\s\\S]*flow-grpo\n", Cli.Run("compare", folder.At("a"), folder.At("groups")).Succeeds().Out);
+
         // What cannot be compared, in one line.
         Cli.Run("compare", folder.At("a"), folder.At("a") + "/").FailsWith(1, "is there twice");
         Cli.Run("compare", folder.At("a"), folder.At("none")).FailsWith(1, "expected the folder of a run");

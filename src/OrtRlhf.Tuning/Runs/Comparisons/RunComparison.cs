@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Runs.Reports;
 using static OrtRlhf.Tuning.Runs.Reports.ReportText;
@@ -80,13 +81,14 @@ public sealed record RunComparison(IReadOnlyList<RunGroup> Groups)
             var longer = names.Select((name, i) => (name.Length > 0 ? name + ", " : "") + Say(option, options[i].GetValueOrDefault(option, ""))).ToArray();
             if (longer.Distinct().Count() > names.Distinct().Count()) names = longer;
         }
-        return [.. names.Select((name, i) => name.Length > 0 ? name : $"{Path.GetFileName(options[i]["model"].TrimEnd('/', '\\'))}, {options[i]["method"]}")];
+        return [.. names.Select((name, i) => name.Length > 0 ? name : $"{Say("model", options[i]["model"])}, {Say("method", options[i]["method"])}")];
     }
 
     private static string Say(string option, string value) => option switch
     {
         "model" => Path.GetFileName(value.TrimEnd('/', '\\')),
-        "method" or "reward" => value,
+        "method" => JsonNamingPolicy.KebabCaseLower.ConvertName(value),
+        "reward" => value,
         _ => $"{option}={value}",
     };
 }
