@@ -19,7 +19,7 @@ internal abstract class ModelCommand : ICommand
     [Value(1, Hidden = true)]
     public IEnumerable<string> Rest { get; set; } = [];
 
-    [Section(Sampling), Option("sampler", MetaValue = "NAME", HelpText = "Of diffusion models ddim; ddpm (ancestral, the scheduler's variance); or dpm-solver++ (deterministic). Of flows euler or adams-bashforth (second order), both deterministic; or with noise, to train policy gradients on, flow-grpo, dance-grpo, cps (coefficient-preserving) or noisy-euler. Default ddim, of flows euler; policy gradients train on cps in a noise window, on flow-grpo without.")]
+    [Section(Sampling), Option("sampler", MetaValue = "NAME", HelpText = "Of diffusion models ddim; ddpm (ancestral, the scheduler's variance); or dpm-solver++ (deterministic). Of flows euler or adams-bashforth (second order), both deterministic; or with noise, to train policy gradients on, flow-grpo, dance-grpo, cps (coefficient-preserving) or noisy-euler. Default ddim, of flows euler; policy gradients train on cps in a noise window that stays at the first steps, else on flow-grpo.")]
     public string? SamplerName { get; set; }
 
     [Section(Sampling), Option("steps", MetaValue = "N", HelpText = "Steps from noise to image. Default 10.")]

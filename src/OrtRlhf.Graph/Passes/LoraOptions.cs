@@ -8,7 +8,7 @@ public sealed record LoraOptions
 
     /// <summary>
     /// What tuning adapts in transformers whose text and image attend to each other (Stable Diffusion 3, FLUX): attention's four, those of the text's side, and
-    /// the modulation by time and text before them, which carry two to four times the signal to noise of to_q, to_k and to_out.0 in a policy gradient. Of these
+    /// the modulation by time and text before them, which carried more signal to noise than to_q, to_k and to_out.0 in a policy gradient of models/shapes-flow. Of these
     /// those that a model has.
     /// </summary>
     public static IReadOnlyList<string> JointAttentionTargets { get; } =

@@ -79,7 +79,10 @@ public sealed record TuningOptions
     public TuningOptions ResolvedFor(ImageModel model)
     {
         var sampler = Sampling.Sampler != SamplerKind.Auto ? Sampling.Sampler
-            : model.Flow is null ? SamplerKind.Ddim : !IsPolicyGradient ? SamplerKind.Euler : NoiseWindow > 0 ? SamplerKind.Cps : SamplerKind.FlowGrpo;
+            : model.Flow is null ? SamplerKind.Ddim
+            : !IsPolicyGradient ? SamplerKind.Euler
+            // Of the coefficient-preserving steps the last have next to no noise, and so log-probs that drown all others.
+            : NoiseWindow > 0 && NoiseWindowInterval == 0 ? SamplerKind.Cps : SamplerKind.FlowGrpo;
         return this with
         {
             Sampling = Sampling with { Sampler = sampler, ClipSample = IsPolicyGradient ? false : Sampling.ClipSample },

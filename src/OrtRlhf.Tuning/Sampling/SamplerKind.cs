@@ -4,7 +4,7 @@ namespace OrtRlhf.Tuning.Sampling;
 public enum SamplerKind
 {
     /// <summary>
-    /// <see cref="Ddim"/> for a diffusion model; for a flow <see cref="Euler"/>, and to train policy gradients on <see cref="FlowGrpo"/>.
+    /// <see cref="Ddim"/> for a diffusion model; for a flow <see cref="Euler"/>, and to train policy gradients on <see cref="Cps"/> in a noise window that stays, else <see cref="FlowGrpo"/>.
     /// </summary>
     Auto,
 
