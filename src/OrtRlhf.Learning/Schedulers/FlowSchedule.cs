@@ -55,6 +55,18 @@ public sealed class FlowSchedule
         var sigmas = new double[steps + 1];
         for (var i = 0; i < steps; i++)
             sigmas[i] = shift(spacing == FlowSpacing.Even ? 1 - (double)i / steps : i == 0 ? 1 : 1 - i * (1 - least) / (steps - 1));
+        if (Config.ShiftTerminal > 0 && steps > 1)
+        {
+            var stretch = (1 - Config.ShiftTerminal) / (1 - sigmas[steps - 1]);
+            for (var i = 1; i < steps; i++)
+                sigmas[i] = 1 - stretch * (1 - sigmas[i]);
+        }
+        if (Config.Curve != FlowCurve.None && steps > 1)
+        {
+            var last = sigmas[steps - 1];
+            for (var i = 1; i < steps; i++)
+                sigmas[i] = FlowCurves.At(Config.Curve, (double)i / (steps - 1), last);
+        }
         return sigmas;
     }
 

@@ -36,6 +36,12 @@ public sealed record FlowSchedulerConfig
     /// <summary>Form of the dynamic shift; default exponential.</summary>
     public FlowTimeShift TimeShift { get; init; } = FlowTimeShift.Exponential;
 
+    /// <summary>Where the last time before 0 is stretched to (LTX-Video), below 1; 0, the default, leaves it.</summary>
+    public double ShiftTerminal { get; init; }
+
+    /// <summary>The curve that the times follow in the end; default none, those of the shift.</summary>
+    public FlowCurve Curve { get; init; }
+
     /// <summary>mu of the dynamic shift, on the line through both given points.</summary>
     /// <param name="tokens">Image tokens: latent height times width over the patch's area.</param>
     public double Mu(int tokens) => BaseShift + (MaxShift - BaseShift) * (tokens - BaseImageSeqLen) / (MaxImageSeqLen - BaseImageSeqLen);
@@ -49,6 +55,7 @@ public sealed record FlowSchedulerConfig
         .Expect(double.IsFinite(MaxShift) && (MaxShift > 0 || !IsLinear), "max_shift", IsLinear ? "a number > 0" : "a number", MaxShift)
         .Expect(BaseImageSeqLen > 0, "base_image_seq_len", "a number > 0", BaseImageSeqLen)
         .Expect(MaxImageSeqLen > BaseImageSeqLen, "max_image_seq_len", "more than base_image_seq_len", MaxImageSeqLen)
+        .Expect(ShiftTerminal is >= 0 and < 1, "shift_terminal", "a number in [0, 1)", ShiftTerminal)
         .Throw();
 
     private bool IsLinear => UseDynamicShifting && TimeShift == FlowTimeShift.Linear;

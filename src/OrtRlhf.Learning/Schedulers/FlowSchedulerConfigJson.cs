@@ -8,9 +8,11 @@ public static class FlowSchedulerConfigJson
     // Heun's class has the same times; its solver is another integrator of the same equation.
     private static readonly string[] Classes = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"];
 
-    // Settings that choose other times or another process.
-    private static readonly string[] Unsupported =
-        ["invert_sigmas", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "stochastic_sampling"];
+    // Settings that choose another process.
+    private static readonly string[] Unsupported = ["invert_sigmas", "stochastic_sampling"];
+
+    private static readonly (string Key, FlowCurve Curve)[] Curves =
+        [("use_karras_sigmas", FlowCurve.Karras), ("use_exponential_sigmas", FlowCurve.Exponential), ("use_beta_sigmas", FlowCurve.Beta)];
 
     /// <summary>The diffusers classes whose configs are understood.</summary>
     public static IReadOnlyCollection<string> SupportedClasses => Classes;
@@ -48,8 +50,9 @@ public static class FlowSchedulerConfigJson
         foreach (var key in Unsupported)
             if (keys.Flag(key, false))
                 throw new UserError($"{source}: {key}: expected false, got true, which has no equal table; set it to false");
-        if (keys.Number("shift_terminal", 0) != 0)
-            throw new UserError($"{source}: shift_terminal: expected null, got a number, which has no equal table; set it to null");
+        var curves = Curves.Where(c => keys.Flag(c.Key, false)).ToArray();
+        if (curves.Length > 1)
+            throw new UserError($"{source}: {curves[1].Key}: expected false beside {curves[0].Key}, got true; leave one of them");
 
         var config = d with
         {
@@ -62,6 +65,8 @@ public static class FlowSchedulerConfigJson
             BaseImageSeqLen = keys.Integer("base_image_seq_len", d.BaseImageSeqLen),
             MaxImageSeqLen = keys.Integer("max_image_seq_len", d.MaxImageSeqLen),
             TimeShift = keys.Choice("time_shift_type", d.TimeShift, ("exponential", FlowTimeShift.Exponential), ("linear", FlowTimeShift.Linear)),
+            ShiftTerminal = keys.Number("shift_terminal", d.ShiftTerminal),
+            Curve = curves.Length == 1 ? curves[0].Curve : FlowCurve.None,
         };
         config.Validate();
         return config;

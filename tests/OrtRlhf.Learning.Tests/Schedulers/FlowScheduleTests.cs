@@ -44,14 +44,44 @@ public sealed class FlowScheduleTests
         Close.To(Floats([.. even.Select(t => mu / (mu + (1 / t - 1))), 0]), Floats(linear.Sigmas(4, FlowSpacing.Even)), 1e-7);
     }
 
+    // 1, 0.9, 0.75, 0.5 of four even steps with a shift of 3; 1 - t is stretched by 0.8/0.5.
+    [Fact]
+    public void Sigmas_ShiftTerminal_StretchesTheLast() =>
+        Close.To([1, 0.84f, 0.6f, 0.2f, 0], Floats(new FlowSchedule(new() { Shift = 3, ShiftTerminal = 0.2 }).Sigmas(4, FlowSpacing.Even)), 1e-7);
+
+    [Fact]
+    public void Sigmas_Curves_RunFromTheFirstToTheLastOfTheShifted()
+    {
+        float[] Of(FlowCurve curve) => Floats(new FlowSchedule(new() { Shift = 3, Curve = curve }).Sigmas(4, FlowSpacing.Even));
+        double Root(double r) => Math.Pow(1 - r + r * Math.Pow(0.5, 1 / 7.0), 7);
+        Close.To(Floats([1, Root(1 / 3.0), Root(2 / 3.0), 0.5, 0]), Of(FlowCurve.Karras), 1e-7);
+        Close.To(Floats([1, Math.Pow(0.5, 1 / 3.0), Math.Pow(0.5, 2 / 3.0), 0.5, 0]), Of(FlowCurve.Exponential), 1e-7);
+        var third = QuantileOfBeta(1 / 3.0);
+        Close.To(Floats([1, 1 - third / 2, 0.5 + third / 2, 0.5, 0]), Of(FlowCurve.Beta), 1e-5);
+    }
+
+    // Beta(0.6, 0.6) by the midpoint rule, with t = sin(a)^2, which takes the poles away.
+    private static double QuantileOfBeta(double p)
+    {
+        const int Parts = 1_000_000;
+        double Density(int i) => Math.Pow(Math.Sin(Math.PI * (i + 0.5) / Parts), 0.2);
+        var (left, i) = (p * Enumerable.Range(0, Parts).Sum(Density), 0);
+        while ((left -= Density(i)) > 0)
+            i++;
+        return Math.Pow(Math.Sin(Math.PI * (i + 0.5) / Parts / 2), 2);
+    }
+
     [Theory]
-    [InlineData(FlowSpacing.Trained)]
-    [InlineData(FlowSpacing.Even)]
-    public void Sigmas_AnyCount_FallFromOneToZero(FlowSpacing spacing)
+    [InlineData(FlowSpacing.Trained, FlowCurve.None, 0)]
+    [InlineData(FlowSpacing.Even, FlowCurve.None, 0)]
+    [InlineData(FlowSpacing.Trained, FlowCurve.Karras, 0.05)]
+    [InlineData(FlowSpacing.Even, FlowCurve.Exponential, 0)]
+    [InlineData(FlowSpacing.Trained, FlowCurve.Beta, 0.1)]
+    public void Sigmas_AnyCount_FallFromOneToZero(FlowSpacing spacing, FlowCurve curve, double terminal)
     {
         foreach (var steps in (int[])[1, 2, 7, 1000])
         {
-            var sigmas = new FlowSchedule(new() { Shift = 3 }).Sigmas(steps, spacing);
+            var sigmas = new FlowSchedule(new() { Shift = 3, Curve = curve, ShiftTerminal = terminal }).Sigmas(steps, spacing);
             Assert.Equal((steps + 1, 1, 0), (sigmas.Length, sigmas[0], sigmas[^1]));
             Assert.All(sigmas.Zip(sigmas.Skip(1)), pair => Assert.True(pair.First > pair.Second));
         }
@@ -80,7 +110,7 @@ public sealed class FlowScheduleTests
         var config = FlowSchedulerConfigJson.Parse("""
             { "_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 500, "shift": 2.5, "use_dynamic_shifting": true, "base_shift": 0.4,
               "max_shift": 1.2, "base_image_seq_len": 64, "max_image_seq_len": 1024, "time_shift_type": "linear", "invert_sigmas": false,
-              "shift_terminal": null, "use_karras_sigmas": false, "unknown_key": [1] }
+              "shift_terminal": 0.1, "use_karras_sigmas": true, "use_beta_sigmas": false, "unknown_key": [1] }
             """);
         Assert.Equal(
             new FlowSchedulerConfig
@@ -93,9 +123,12 @@ public sealed class FlowScheduleTests
                 BaseImageSeqLen = 64,
                 MaxImageSeqLen = 1024,
                 TimeShift = FlowTimeShift.Linear,
+                ShiftTerminal = 0.1,
+                Curve = FlowCurve.Karras,
             },
             config);
         Assert.Equal(new FlowSchedulerConfig(), FlowSchedulerConfigJson.Parse("{}"));
+        Assert.Equal(FlowCurve.Beta, FlowSchedulerConfigJson.Parse("""{ "use_beta_sigmas": true, "shift_terminal": null }""").Curve);
     }
 
     [Theory]
@@ -107,10 +140,8 @@ public sealed class FlowScheduleTests
 
     [Theory]
     [InlineData("""{ "_class_name": "FlowMatchLCMScheduler" }""", "FlowMatchEulerDiscreteScheduler")]
-    [InlineData("""{ "shift_terminal": 0.1 }""", "shift_terminal: expected null")]
-    [InlineData("""{ "use_karras_sigmas": true }""", "use_karras_sigmas")]
-    [InlineData("""{ "use_exponential_sigmas": true }""", "use_exponential_sigmas")]
-    [InlineData("""{ "use_beta_sigmas": true }""", "use_beta_sigmas")]
+    [InlineData("""{ "shift_terminal": 1 }""", "shift_terminal: expected a number in [0, 1)")]
+    [InlineData("""{ "use_beta_sigmas": true, "use_karras_sigmas": true }""", "use_beta_sigmas: expected false beside use_karras_sigmas")]
     [InlineData("""{ "invert_sigmas": true }""", "invert_sigmas")]
     [InlineData("""{ "stochastic_sampling": true }""", "stochastic_sampling")]
     [InlineData("""{ "time_shift_type": "cosine" }""", "exponential or linear")]
