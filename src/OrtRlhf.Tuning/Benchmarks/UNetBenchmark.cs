@@ -11,10 +11,10 @@ namespace OrtRlhf.Tuning.Benchmarks;
 /// <summary>What is timed.</summary>
 public enum UNetWork
 {
-    /// <summary>Inference, as the sampler does it: a graph of open sizes.</summary>
+    /// <summary>Inference, as the sampler does it: a graph of any batch size.</summary>
     Forward,
 
-    /// <summary>Mean squared error and the gradients of all adapters, as the trainer does it: a graph of fixed sizes.</summary>
+    /// <summary>Mean squared error and the gradients of all adapters, as the trainer does it: a graph of one batch size.</summary>
     ForwardBackward,
 }
 
@@ -72,9 +72,7 @@ public static class UNetBenchmark
             _work = work;
             var (sample, states) = (given.Inputs["sample"].Dims, given.Inputs["encoder_hidden_states"].Dims);
             var train = work == UNetWork.ForwardBackward;
-            var graph = train
-                ? UNet2DConditionModel.Build(given.Config, given.Weights, sample[0], sample[2], sample[3], states[1])
-                : UNet2DConditionModel.Build(given.Config, given.Weights);
+            var graph = UNet2DConditionModel.Build(given.Config, given.Weights, train ? sample[0] : null, sample[2], sample[3], states[1]);
             Value[] parameters = [.. InjectLora.Apply(graph, Lora).SelectMany(l => new[] { l.A, l.B })];
             MergeProjections.Apply(graph);
             _adapters = new ParameterBuffer([.. parameters.Select(p => (p.Name, p.Data!.Dims))]);

@@ -90,19 +90,18 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
         }
         folder.Expect(folder.Name == "unet" ? [Conditional, Unconditional] : [SD3Transformer2DConfig.ClassName, FluxTransformer2DConfig.ClassName]);
         var weights = folder.Weights();
-        var (height, width) = ((Dim)latent.Height, (Dim)latent.Width);
         if (!ofText)
         {
             var plain = UNet2DConfig.Parse(folder.Config);
             RequireAsMany(plain.InChannels, plain.OutChannels);
-            return new(b => UNet2DModel.Build(plain, weights, b, b.IsKnown ? height : (Dim?)null, b.IsKnown ? width : (Dim?)null, time), latent);
+            return new(b => UNet2DModel.Build(plain, weights, b, latent.Height, latent.Width, time), latent);
         }
         var config = UNet2DConditionConfig.Parse(folder.Config);
         if (config.ClassEmbedType is not null || config.TimeCondProjDim is not null)
             throw new UserError("unet: expected a model of sample, timestep, encoder_hidden_states and, for Stable Diffusion XL, text_embeds and time_ids; one with class_labels or timestep_cond cannot be sampled yet");
         RequireAsMany(config.InChannels, config.OutChannels);
         RequireFit(config, text);
-        return new(b => UNet2DConditionModel.Build(config, weights, b, b.IsKnown ? height : (Dim?)null, b.IsKnown ? width : (Dim?)null, b.IsKnown ? (Dim)tokens : (Dim?)null, time), latent)
+        return new(b => UNet2DConditionModel.Build(config, weights, b, latent.Height, latent.Width, tokens, time), latent)
         {
             TakesSizes = config.TextTime,
             PooledInput = config.TextTime ? "text_embeds" : null,

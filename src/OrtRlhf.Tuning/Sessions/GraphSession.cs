@@ -24,6 +24,11 @@ public sealed class GraphSession : IDisposable
     public GraphSession(OnnxGraph graph, SessionSettings settings)
     {
         using var options = settings.ToOptions();
+        if (settings.Device == "cpu")
+        {
+            FuseAttention.Apply(graph);
+            if (!settings.LowMemory) SplitUpsampling.Apply(graph); // new weights, which no file holds
+        }
         LowerComposites.Apply(graph);
         // Else they would be made single while the model is loaded, or once for both passes, and kept so.
         if (WeightsInHalves.Keep(graph))
