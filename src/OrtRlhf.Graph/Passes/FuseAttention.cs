@@ -20,10 +20,10 @@ public static class FuseAttention
         {
             if (!Fits(node, graph, readers)) return false;
             using var scope = graph.Scope(node.Name.TrimStart('/'));
-            var (heads, width) = (node.Output.Shape![1].Size, node.Output.Shape[3].Size);
+            var (of, heads, width) = (node.Output.Shape!, node.Output.Shape![1].Size, node.Output.Shape[3].Size);
             Value[] inputs = [.. node.Inputs.Select(x => Joined(x!))];
             var o = graph.Op("MultiHeadAttention", "com.microsoft", 1, inputs, ("num_heads", heads), ("scale", node.Attribute("scale", 1f)))[0];
-            (o.Type, o.Shape) = (node.Output.Type, new Shape([node.Output.Shape[0], node.Output.Shape[2], heads * width]));
+            (o.Type, o.Shape) = (node.Output.Type, new Shape([of[0], of[2], heads * width]));
             graph.Redirect(node.Output, o.Reshape(0, 0, heads, width).Transpose(HeadsFirst), readers);
             count++;
             return true;
@@ -33,8 +33,8 @@ public static class FuseAttention
     }
 
     private static bool Fits(Node node, OnnxGraph graph, IReadOnlyDictionary<Value, List<Node>> readers) =>
-        node is { Op: "Attention", Domain: OnnxGraph.CompositeDomain, Output.Type: ElementType.Float } && node.Input(3) is null
-        && node.Inputs.Take(3).All(x => x!.Shape is { Rank: 4 } shape && shape[0] == node.Output.Shape![0] && shape[1] == node.Output.Shape[1] && shape[1].IsKnown && shape[3].IsKnown)
+        node is { Op: "Attention", Domain: OnnxGraph.CompositeDomain, Output: { Type: ElementType.Float, Shape: { } of } } && node.Input(3) is null
+        && node.Inputs.Take(3).All(x => x!.Shape is { Rank: 4 } shape && shape[0] == of[0] && shape[1] == of[1] && shape[1].IsKnown && shape[3].IsKnown)
         && node.Outputs.Skip(1).All(p => p is null || (!graph.Outputs.Contains(p) && !readers.ContainsKey(p)));
 
     /// <summary>[B, heads, S, width] as [B, S, heads*width]; the exchange of the axes that made it so is passed by.</summary>

@@ -22,6 +22,7 @@ public static class SplitUpsampling
             var (x, weight) = (node.Inputs[0]!.Producer!.Inputs[0]!, node.Inputs[1]!.Data!);
             Value[] parts = [.. from row in (int[])[0, 1] from column in (int[])[0, 1] select Functions.Conv(x, graph.Constant(Sums(weight, row, column)), node.Input(2), 1, [1 - row, 1 - column, row, column])];
             var y = graph.Op("DepthToSpace", [Layout.Concat(1, parts)], ("blocksize", 2L), ("mode", "DCR"));
+            y.Shape = node.Output.Shape; // known where sizes are open, too
             graph.Redirect(node.Output, y, readers);
             count++;
             return true;

@@ -1,4 +1,3 @@
-using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Graph.Tests.Exported;
 using static OrtRlhf.Graph.Expressions.Functions;
@@ -33,6 +32,7 @@ public class SplitUpsamplingTests
         Tensor Run(OnnxGraph graph) => Ort.Run(graph, [.. graph.Inputs.Select(i => (i.Name, i.Name == "w" ? Numbers.Normal(1, 6, 3, 3, 3) : Numbers.Normal(3, 2, 3, 5, 4)))])["y"];
         var graph = Build();
         Assert.Equal(expected ? 1 : 0, SplitUpsampling.Apply(graph));
+        Assert.Equal(Build()["y"].Shape, graph["y"].Shape);
         Assert.Equal(expected && form != "read twice", graph.Nodes.All(n => n.Op != "Resize"));
         Numbers.AssertClose(Run(Build()), Run(graph), 2e-6);
     }
