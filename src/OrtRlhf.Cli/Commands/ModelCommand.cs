@@ -28,7 +28,7 @@ internal abstract class ModelCommand : ICommand
     [Section(Sampling), Option("eta", MetaValue = "X", HelpText = "Noise of DDIM's steps: 0 deterministic, 1 as DDPO. Default 1.")]
     public double? Eta { get; set; }
 
-    [Section(Sampling), Option("noise-level", MetaValue = "X", HelpText = "Noise of a flow's noisy steps. Default 0.7 for flow-grpo, 0.3 for dance-grpo, 0.9 for cps, 0.1 for noisy-euler.")]
+    [Section(Sampling), Option("noise-level", MetaValue = "X", HelpText = "Noise of a flow's noisy steps. Default 0.7 for flow-grpo, 0.3 for dance-grpo, 0.6 for cps, 0.1 for noisy-euler.")]
     public double? NoiseLevel { get; set; }
 
     [Section(Sampling), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance; 1 for none, which takes half the time. Default 3, and 1 to learn from what the models that ship draw (tune, label, reward train); models without prompts have none, and FLUX takes it as a number.")]

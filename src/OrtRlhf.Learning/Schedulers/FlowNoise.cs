@@ -15,6 +15,6 @@ public enum FlowNoise
     /// <summary>DanceGRPO's equation (Xue et al. 2025), constant <c>s = level</c>; default 0.3.</summary>
     DanceGrpo,
 
-    /// <summary>Coefficient-preserving steps (Wang and Yu 2025), <c>sigma = t'*sin(level*pi/2)</c>; default 0.9, at most 1.</summary>
+    /// <summary>Coefficient-preserving steps (Wang and Yu 2025), <c>sigma = t'*sin(level*pi/2)</c>; default 0.6, at most 1.</summary>
     Cps,
 }

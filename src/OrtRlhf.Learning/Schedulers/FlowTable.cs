@@ -26,7 +26,7 @@ public sealed record FlowTableOptions
         FlowNoise.Assumed => 0.1,
         FlowNoise.FlowGrpo => 0.7,
         FlowNoise.DanceGrpo => 0.3,
-        FlowNoise.Cps => 0.9,
+        FlowNoise.Cps => 0.6,
         _ => 0,
     };
 

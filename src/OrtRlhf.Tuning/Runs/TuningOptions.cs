@@ -248,7 +248,7 @@ public sealed record TuningOptions
         TuningMethod.FlowGrpo => new()
         {
             Method = method,
-            Epochs = 80,
+            Epochs = 140,
             Images = 128,
             PromptsPerEpoch = 16,
             AdvantageBaseline = AdvantageBaseline.Group,
@@ -257,7 +257,7 @@ public sealed record TuningOptions
             NoiseWindow = 4,
             NoiseWindowInterval = 0,
         },
-        TuningMethod.Nft => new() { Method = method, Epochs = 40, Images = 128, PromptsPerEpoch = 16, AdvantageBaseline = AdvantageBaseline.Group },
+        TuningMethod.Nft => new() { Method = method, Epochs = 72, Images = 128, PromptsPerEpoch = 16, AdvantageBaseline = AdvantageBaseline.Group },
         TuningMethod.Es => new() { Method = method, Epochs = 100, PromptsPerEpoch = 4, LearningRateDecay = LearningRateDecay.Constant },
         TuningMethod.D3po => new() { Method = method, Epochs = 5, Images = 120, PromptsPerEpoch = 60, ClipRange = 0.1, TimestepFraction = 0.3 },
         TuningMethod.Dpo => new() { Method = method, Epochs = 5, Images = 240, PromptsPerEpoch = 60, Beta = 200, Passes = 8, UpdatesPerPass = 1 },
