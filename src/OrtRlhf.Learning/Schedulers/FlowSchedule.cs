@@ -43,7 +43,7 @@ public sealed class FlowSchedule
     /// <param name="steps">N, 1 to T.</param>
     /// <param name="spacing">How they are chosen.</param>
     /// <returns>N + 1 falling times, the first 1, the last 0.</returns>
-    /// <exception cref="UserError">N is out of range.</exception>
+    /// <exception cref="UserError">N is out of range, or the shift so large that times round to 1.</exception>
     public double[] Sigmas(int steps, FlowSpacing spacing = FlowSpacing.Trained)
     {
         if (steps < 1 || steps > Config.TrainTimesteps)
@@ -55,6 +55,8 @@ public sealed class FlowSchedule
         var sigmas = new double[steps + 1];
         for (var i = 0; i < steps; i++)
             sigmas[i] = shift(spacing == FlowSpacing.Even ? 1 - (double)i / steps : i == 0 ? 1 : 1 - i * (1 - least) / (steps - 1));
+        if (steps > 1 && !(sigmas[1] < 1))
+            throw new UserError($"scheduler ({Config.ClassName}): shift: expected one that keeps the times apart, got one that rounds them to 1");
         if (Config.ShiftTerminal > 0 && steps > 1)
         {
             var stretch = (1 - Config.ShiftTerminal) / (1 - sigmas[steps - 1]);

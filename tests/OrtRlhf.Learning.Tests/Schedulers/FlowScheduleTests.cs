@@ -161,5 +161,6 @@ public sealed class FlowScheduleTests
         Assert.Contains("tokens", Assert.Throws<UserError>(() => new FlowSchedule(new() { UseDynamicShifting = true })).Message);
         Assert.Contains("steps", Assert.Throws<UserError>(() => new FlowSchedule(new()).Sigmas(0)).Message);
         Assert.Contains("steps", Assert.Throws<UserError>(() => new FlowSchedule(new()).Sigmas(1001)).Message);
+        Assert.Contains("keeps the times apart", Assert.Throws<UserError>(() => new FlowSchedule(new() { Shift = 1e300, ShiftTerminal = 0.1 }).Sigmas(4)).Message);
     }
 }
