@@ -67,7 +67,7 @@ internal abstract class ModelCommand : ICommand
     [Section(Device), Option("threads", MetaValue = "N", HelpText = "Threads. Default 0, one a core.")]
     public int? Threads { get; set; }
 
-    [Section(Device), Option("workers", MetaValue = "N", HelpText = "Sessions that work side by side on parts of a batch, each with its share of the threads. Default one a thread for small models (64 MiB), else 1.")]
+    [Section(Device), Option("workers", MetaValue = "N", HelpText = "Parts of a batch that are worked on side by side, each with its share of the threads. Default one a thread where a batch has as many rows or the model is small (64 MiB), else 1.")]
     public int? Workers { get; set; }
 
     [Section(Device), Option("dtype", MetaValue = "NAME", HelpText = "Precision of the denoiser's weights: fp32, or fp16 (half their memory; all is computed in fp32, so that results stay within the rounding of the weights). Default fp32, which is faster.")]

@@ -53,7 +53,7 @@ internal sealed class SampleCommand : ModelCommand
         if (!policy.Model.IsConditional && prompts.Count > 0) throw new UsageError($"sample: model '{policy.Model.Name}' draws without prompts; leave --prompt and --prompts out, --count says how many");
         if (!policy.Model.IsConditional) prompts.Add("");
         SampleRequest[] requests = [.. prompts.SelectMany(prompt => Enumerable.Range(0, Count).Select(i => new SampleRequest(prompt, Seed + (ulong)i, 0, 0)))];
-        using var pipeline = new Pipeline(policy, sampling, session);
+        using var pipeline = new Pipeline(policy, sampling with { BatchSize = Math.Min(sampling.BatchSize, requests.Length) }, session);
         var images = Work.Show("sampling", requests.Length, done => pipeline.Sample(requests, done, cancellation: cancellation));
         Write(images, policy.Model, pipeline.SamplerName, pipeline.GuidanceScale);
         Terminal.Line($"{images.Length} image{(images.Length == 1 ? "" : "s")} in {Output}, all on {Path.Combine(Output, "grid.png")} ({pipeline.SamplerName}, guidance {pipeline.GuidanceScale})");

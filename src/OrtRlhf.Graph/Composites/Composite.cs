@@ -13,6 +13,8 @@ internal abstract class Composite
         ["GroupNorm"] = new GroupNorm(),
         ["LayerNorm"] = new LayerNorm(),
         ["Attention"] = new Attention(),
+        ["Gelu"] = new Gelu(),
+        ["Silu"] = new Silu(),
         ["StopGradient"] = new StopGradient(),
     };
 

@@ -43,10 +43,10 @@ public static class Functions
     public static Value Relu(Value x) => Unary("Relu", x);
 
     /// <summary>x sigmoid(x), also called swish.</summary>
-    public static Value Silu(Value x) => x * Sigmoid(x);
+    public static Value Silu(Value x) => x.Graph.Op("Silu", OnnxGraph.CompositeDomain, 2, [x])[0];
 
     /// <summary>x Phi(x), with the exact normal distribution function.</summary>
-    public static Value Gelu(Value x) => x * (Erf(x / Math.Sqrt(2)) + 1) * 0.5;
+    public static Value Gelu(Value x) => x.Graph.Op("Gelu", OnnxGraph.CompositeDomain, 1, [x])[0];
 
     /// <summary>x sigmoid(1.702 x), the approximation that the first CLIP models use.</summary>
     public static Value QuickGelu(Value x) => x * Sigmoid(x * 1.702);

@@ -2,7 +2,7 @@ namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
 /// Finds what exporters spell out, and puts in its place what has a gradient of its own: group normalisation (InstanceNormalization over reshaped
-/// groups), layer normalisation (means and a square root), attention (MatMul, Softmax, MatMul; scaled on one side, both, or between), chunks (Slices that are
+/// groups), layer normalisation (means and a square root), attention (MatMul, Softmax, MatMul; scaled on one side, both, or between), SiLU and GELU, chunks (Slices that are
 /// all of a value). Requires: nodes in topological order, constants folded; shapes may be open. Ensures: the same outputs within rounding.
 /// </summary>
 public static class RecognizeComposites
@@ -28,6 +28,7 @@ public static class RecognizeComposites
     private static Func<Value>? Match(Node node, Patterns patterns) => node.Op switch
     {
         "Add" => GroupNormPattern.Match(node, patterns) ?? LayerNormPattern.Match(node, patterns),
+        "Mul" => ActivationPattern.Match(node, patterns),
         "MatMul" => AttentionPattern.Match(node, patterns),
         "LayerNormalization" => LayerNormPattern.Match(node),
         "GroupNormalization" => GroupNormPattern.Match(node),

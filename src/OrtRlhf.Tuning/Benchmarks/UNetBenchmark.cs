@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
@@ -5,6 +6,7 @@ using OrtRlhf.Models;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Sessions;
 using static OrtRlhf.Graph.Expressions.Functions;
+using Tensor = OrtRlhf.Graph.Tensor;
 
 namespace OrtRlhf.Tuning.Benchmarks;
 
@@ -63,42 +65,56 @@ public static class UNetBenchmark
     {
         private readonly UNetWork _work;
         private readonly ParameterBuffer _adapters, _gradients;
-        private readonly GraphSession _session;
-        private readonly (string Name, OrtValue Value)[] _inputs;
-        private Dictionary<string, float[]> _outputs = [];
+        private readonly Worker[] _parts;
+        private readonly WorkerPool<Worker> _workers;
+        private readonly Dictionary<string, float[]>[] _outputs;
 
         public Loaded(UNetCase given, UNetWork work, SessionSettings settings)
         {
             _work = work;
-            var (sample, states) = (given.Inputs["sample"].Dims, given.Inputs["encoder_hidden_states"].Dims);
+            var sample = given.Inputs["sample"].Dims;
             var train = work == UNetWork.ForwardBackward;
-            var graph = UNet2DConditionModel.Build(given.Config, given.Weights, train ? sample[0] : null, sample[2], sample[3], states[1]);
-            Value[] parameters = [.. InjectLora.Apply(graph, Lora).SelectMany(l => new[] { l.A, l.B })];
-            MergeProjections.Apply(graph);
+            var (each, count) = settings.Split(Graph(given, null).Graph, (int)sample[0]);
+            if (sample[0] % count != 0) throw new UserError($"bench.safetensors: expected a number of rows that {count} workers divide, got {sample[0]}");
+            var (graph, layers) = Graph(given, train ? sample[0] / count : null);
+            Value[] parameters = [.. layers.SelectMany(l => new[] { l.A, l.B })];
             _adapters = new ParameterBuffer([.. parameters.Select(p => (p.Name, p.Data!.Dims))]);
             _adapters.Load(given.Adapter);
-            _gradients = _adapters.Like();
             if (train)
             {
-                var target = graph.Input("target", ElementType.Float, [.. sample.Select(d => (Dim)d)]);
+                var target = graph.Input("target", ElementType.Float, [sample[0] / count, .. sample.Skip(1).Select(d => (Dim)d)]);
                 TrainingGraph.Finish(Mean(Square(graph.Outputs[0] - target)), parameters, settings.Gradients);
             }
-            _session = new GraphSession(graph, settings).Bind(_adapters);
-            if (train) _session.BindOutputs(_gradients, TrainingGraph.GradientSuffix);
-            var timesteps = Enumerable.Repeat(given.Timestep, (int)sample[0]).ToArray();
-            _inputs = [.. _session.Inputs.Where(n => n != "timestep" && !_adapters.Names.Contains(n)).Select(n => (n, given.Inputs[n].ToFloats().ToOrt(given.Inputs[n].Dims))), ("timestep", timesteps.ToOrt(timesteps.Length))];
+            _gradients = _adapters.Like();
+            _parts = [.. GraphSession.Load(graph, each, count).Select((session, i) => new Worker(session, _adapters, given, i, count))];
+            (_workers, _outputs) = (new(_parts), new Dictionary<string, float[]>[count]);
         }
 
-        public void Once() => _outputs = _session.Run(_inputs);
+        private static (OnnxGraph Graph, IReadOnlyList<LoraLayer> Layers) Graph(UNetCase given, long? batch)
+        {
+            var (sample, states) = (given.Inputs["sample"].Dims, given.Inputs["encoder_hidden_states"].Dims);
+            var graph = UNet2DConditionModel.Build(given.Config, given.Weights, batch, sample[2], sample[3], states[1]);
+            return (graph, InjectLora.Apply(graph, Lora));
+        }
 
-        public (double?, double?) Compare(UNetCase given) => given.Expected is not { } expected ? (null, null)
-            : _work == UNetWork.Forward ? (Deviation(_outputs["out_sample"], expected["out_sample"]), null)
-            : (Deviation(_outputs["loss"], expected["loss"]), _gradients.Names.Max(n => Deviation(_gradients[n], expected["grad." + n])));
+        public void Once()
+        {
+            _workers.RunEach(_parts.Length, (worker, i) => _outputs[i] = worker.Run());
+            if (_work == UNetWork.Forward) return;
+            _gradients.All.Clear();
+            foreach (var part in _parts) TensorPrimitives.MultiplyAdd(part.Gradients.All, 1f / _parts.Length, _gradients.All, _gradients.All);
+        }
+
+        public (double?, double?) Compare(UNetCase given)
+        {
+            if (given.Expected is not { } expected) return (null, null);
+            if (_work == UNetWork.Forward) return (Deviation([.. _outputs.SelectMany(o => o["out_sample"])], expected["out_sample"]), null);
+            return (Deviation([_outputs.Average(o => o["loss"][0])], expected["loss"]), _gradients.Names.Max(n => Deviation(_gradients[n], expected["grad." + n])));
+        }
 
         public void Dispose()
         {
-            _session.Dispose();
-            foreach (var (_, value) in _inputs) value.Dispose();
+            _workers.Dispose();
             _adapters.Dispose();
             _gradients.Dispose();
         }
@@ -110,6 +126,39 @@ public static class UNetBenchmark
             var (error, size) = (0.0, 0.0);
             for (var i = 0; i < ours.Length; i++) (error, size) = (Math.Max(error, Math.Abs((double)ours[i] - theirs[i])), Math.Max(size, Math.Abs(theirs[i])));
             return error / size;
+        }
+    }
+
+    /// <summary>A worker's part of the inputs, and its gradients.</summary>
+    private sealed class Worker : IDisposable
+    {
+        private readonly GraphSession _session;
+        private readonly (string Name, OrtValue Value)[] _inputs;
+
+        public Worker(GraphSession session, ParameterBuffer adapters, UNetCase given, int part, int parts)
+        {
+            Gradients = adapters.Like();
+            _session = session.Bind(adapters).BindOutputs(Gradients, TrainingGraph.GradientSuffix);
+            var rows = given.Inputs["sample"].Dims[0] / parts;
+            var timesteps = Enumerable.Repeat(given.Timestep, (int)rows).ToArray();
+            _inputs = [.. session.Inputs.Where(n => n != "timestep" && !adapters.Names.Contains(n)).Select(n => (n, Part(given.Inputs[n]))), ("timestep", timesteps.ToOrt(rows))];
+
+            OrtValue Part(Tensor whole)
+            {
+                var length = (int)(whole.Count / parts);
+                return whole.ToFloats().AsSpan(part * length, length).ToArray().ToOrt([rows, .. whole.Dims[1..]]);
+            }
+        }
+
+        public ParameterBuffer Gradients { get; }
+
+        public Dictionary<string, float[]> Run() => _session.Run(_inputs);
+
+        public void Dispose()
+        {
+            _session.Dispose();
+            foreach (var (_, value) in _inputs) value.Dispose();
+            Gradients.Dispose();
         }
     }
 }

@@ -35,7 +35,7 @@ internal static class GuidedGraph
     public static OnnxGraph Build(Policy policy, int batch, double guidanceScale, bool withReference, Func<GuidedOutput, TrainingLoss> loss, GradientOptions gradients)
     {
         var guided = guidanceScale != 1;
-        var (graph, layers) = policy.Denoiser(guided ? 2 * batch : batch, withReference);
+        var (graph, layers) = policy.Denoiser(guided ? 2 * batch : batch, withReference, guided);
         var x = graph["sample"];
         if (guided) x = x.Slice(0, 0, batch);
         var written = loss(new(Guided(graph.Outputs[0]), x, withReference ? Guided(graph.Outputs[1]) : null));

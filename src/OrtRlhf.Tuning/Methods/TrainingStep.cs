@@ -49,12 +49,11 @@ public sealed class TrainingStep : IDisposable
     {
         (_text, _paired) = (text, paired);
         _scale = policy.Model.Dtype == Precision.Fp16 ? new() : null;
-        var (each, count) = settings.Split(policy.Denoiser("batch").Graph);
-        count = Math.Min(count, microBatch);
+        var (each, count) = settings.Split(policy.Denoiser("batch").Graph, microBatch);
         _batch = (microBatch + count - 1) / count;
         if (paired) _batch += _batch % 2;
         var graph = build(_batch);
-        _workers = new([.. Enumerable.Range(0, count).Select(_ => new Worker(graph, policy, text, guided, _batch, weights, each))]);
+        _workers = new([.. GraphSession.Load(graph, each, count).Select(session => new Worker(session, graph, policy, text, guided, _batch, weights))]);
     }
 
     /// <summary>Adds the gradient of the mean loss over all rows, times a weight, to a sum.</summary>
@@ -145,11 +144,11 @@ public sealed class TrainingStep : IDisposable
         private readonly Dictionary<string, float[]> _fields = new(StringComparer.Ordinal);
         private readonly (string Name, OrtValue Value)[] _inputs;
 
-        public Worker(OnnxGraph graph, Policy policy, TextEmbeddings text, bool guided, int batch, IReadOnlyList<string> weights, SessionSettings settings)
+        public Worker(GraphSession session, OnnxGraph graph, Policy policy, TextEmbeddings text, bool guided, int batch, IReadOnlyList<string> weights)
         {
             (_batch, _weights, _latent, _text) = (batch, weights, policy.Model.Latent, text);
             Gradients = policy.Adapters.Like();
-            _session = new GraphSession(graph, settings).Bind(policy.Adapters).BindOutputs(Gradients, TrainingGraph.GradientSuffix);
+            _session = session.Bind(policy.Adapters).BindOutputs(Gradients, TrainingGraph.GradientSuffix);
             _model = new GuidedDenoiser.Batch(batch, guided, _latent, text);
             var known = _session.Inputs.ToHashSet(StringComparer.Ordinal);
             foreach (var input in _model.Inputs.Where(i => !known.Contains(i.Name))) input.Value.Dispose();

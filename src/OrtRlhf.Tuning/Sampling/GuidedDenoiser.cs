@@ -25,9 +25,14 @@ public sealed class GuidedDenoiser : IDisposable
     /// <param name="guidanceScale">g.</param>
     /// <param name="settings">Device and threads.</param>
     public GuidedDenoiser(OnnxGraph graph, ParameterBuffer? adapters, LatentSize latent, TextEmbeddings text, double guidanceScale, SessionSettings settings)
+        : this(new GraphSession(graph, settings), adapters, latent, text, guidanceScale)
     {
-        (_text, _latent, _guidance) = (text, latent, guidanceScale);
-        _session = new GraphSession(graph, settings);
+    }
+
+    /// <summary>Takes a denoiser that is loaded, and disposes it.</summary>
+    internal GuidedDenoiser(GraphSession session, ParameterBuffer? adapters, LatentSize latent, TextEmbeddings text, double guidanceScale)
+    {
+        (_session, _text, _latent, _guidance) = (session, text, latent, guidanceScale);
         if (adapters is not null) _session.Bind(adapters);
     }
 

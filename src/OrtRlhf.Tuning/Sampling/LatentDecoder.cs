@@ -12,8 +12,17 @@ public sealed class LatentDecoder : IDisposable
 
     /// <summary>Loads the decoder, where there is one.</summary>
     /// <exception cref="UserError">The model cannot be read or run.</exception>
-    public LatentDecoder(ImageModel model, SessionSettings settings) =>
-        (_model, _session) = (model, model.Decoder is { } decoder ? new GraphSession(decoder("batch"), settings) : null);
+    public LatentDecoder(ImageModel model, SessionSettings settings)
+        : this(model, model.Decoder is { } decoder ? new GraphSession(decoder("batch"), settings) : null)
+    {
+    }
+
+    private LatentDecoder(ImageModel model, GraphSession? session) => (_model, _session) = (model, session);
+
+    /// <summary>Decoders to run side by side, see <see cref="GraphSession.Load"/>.</summary>
+    internal static IReadOnlyList<LatentDecoder> Load(ImageModel model, SessionSettings each, int count) => model.Decoder is { } decoder
+        ? [.. GraphSession.Load(decoder("batch"), each, count).Select(session => new LatentDecoder(model, session))]
+        : [.. Enumerable.Range(0, count).Select(_ => new LatentDecoder(model, (GraphSession?)null))];
 
     /// <summary>Decodes latents, all in one run: <c>image = decode(z / scaling_factor + shift_factor)</c>; without a decoder the latents are the pixels.</summary>
     /// <param name="latents">Latents [B][C*H*W].</param>

@@ -30,10 +30,10 @@ public sealed class Pipeline : IDisposable
         (_policy, Options, Steps) = (policy, options, SamplerSteps.Of(policy.Model, options));
         Text = new TextEmbeddings(policy.Model, settings, options.Sizes, options.GuidanceScale);
         _baseText = new(() => new TextEmbeddings(policy.Base, settings, options.Sizes, options.GuidanceScale));
-        var graph = policy.Denoiser("batch").Graph;
-        var (each, count) = settings.Split(graph);
-        _workers = new([.. Enumerable.Range(0, count).Select(_ => new Worker(
-            new GuidedDenoiser(graph, policy.Adapters, policy.Model.Latent, Text, GuidanceScale, each) { TextNow = () => TextNow }, new LatentDecoder(policy.Model, each)))]);
+        var graph = policy.Denoiser("batch", guided: GuidanceScale != 1).Graph;
+        var (each, count) = settings.Split(graph, options.BatchSize);
+        _workers = new([.. GraphSession.Load(graph, each, count).Zip(LatentDecoder.Load(policy.Model, each, count), (session, decoder) => new Worker(
+            new GuidedDenoiser(session, policy.Adapters, policy.Model.Latent, Text, GuidanceScale) { TextNow = () => TextNow }, decoder))]);
     }
 
     private Pipeline(Pipeline loaded, SamplingOptions options)

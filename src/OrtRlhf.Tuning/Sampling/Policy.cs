@@ -99,13 +99,14 @@ public sealed class Policy : IDisposable
     /// <summary>The denoiser's graph with the adapters as parameters.</summary>
     /// <param name="batch">Rows; a number for training.</param>
     /// <param name="withReference">Whether the output without adapters is a second one, computed beside the first from the same weights.</param>
-    public (OnnxGraph Graph, IReadOnlyList<LoraLayer> Layers) Denoiser(Dim batch, bool withReference = false)
+    /// <param name="guided">Whether batches are those of classifier-free guidance, their second halves the first ones' latents and times with another text.</param>
+    public (OnnxGraph Graph, IReadOnlyList<LoraLayer> Layers) Denoiser(Dim batch, bool withReference = false, bool guided = false)
     {
         var graph = Model.Denoiser(batch);
+        if (guided) ShareGuided.Apply(graph, "sample", "timestep");
         var reference = withReference ? new ForwardCopy(graph, graph.Outputs[0]) : null;
         IReadOnlyList<LoraLayer> layers = Lora.Targets.Count == 0 ? [] : InjectLora.Apply(graph, Lora);
         if (reference is not null) graph.Outputs.Add(reference.Add("reference"));
-        MergeProjections.Apply(graph);
         return (graph, layers);
     }
 

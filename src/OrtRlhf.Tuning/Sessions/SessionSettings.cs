@@ -17,8 +17,8 @@ public sealed record SessionSettings
     public int Threads { get; init; }
 
     /// <summary>
-    /// Sessions that work side by side on parts of a batch, each with its share of the threads and its own copy of the weights; 0 takes one per thread where the
-    /// weights are small (64 MiB or less, on the CPU, without <see cref="LowMemory"/>), else one. Default 0.
+    /// Parts of a batch that are worked on side by side, each with its share of the threads; of one thread each they share the weights of a large model. 0 takes one per
+    /// thread on the CPU, without <see cref="LowMemory"/>, where a batch has as many rows or the weights are small (64 MiB or less); else one. Default 0.
     /// </summary>
     public int Workers { get; init; }
 
@@ -29,17 +29,19 @@ public sealed record SessionSettings
 
     /// <summary>How training graphs for such a session are differentiated.</summary>
     [JsonIgnore]
-    public GradientOptions Gradients => new() { SharedWeights = LowMemory, RecomputeScores = LowMemory };
+    public GradientOptions Gradients => new() { SharedWeights = LowMemory, RecomputeScores = LowMemory, SplitLayers = Device == "cpu" && !LowMemory };
 
     /// <summary>Refuse a graph that the device cannot run whole, rather than run parts of it on the CPU. Default false.</summary>
     public bool NoFallback { get; init; }
 
     /// <summary>The settings of one worker, and how many there are, for a graph.</summary>
-    public (SessionSettings Each, int Count) Split(OnnxGraph graph)
+    /// <param name="graph">The graph.</param>
+    /// <param name="rows">The most rows that a batch has, at least 1.</param>
+    public (SessionSettings Each, int Count) Split(OnnxGraph graph, int rows)
     {
         var threads = Threads > 0 ? Threads : Environment.ProcessorCount;
-        var small = Device == "cpu" && !LowMemory && graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0) <= SmallModel;
-        var count = Workers > 0 ? Workers : small ? threads : 1;
+        var many = Device == "cpu" && !LowMemory && (rows >= threads || graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0) <= SmallModel);
+        var count = Math.Min(Workers > 0 ? Workers : many ? threads : 1, rows);
         return (count == 1 ? this : this with { Threads = Math.Max(1, threads / count), Workers = 1 }, count);
     }
 

@@ -1,5 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Gradients;
+using OrtRlhf.Graph.Passes;
 
 namespace OrtRlhf.Tuning.Sessions;
 
@@ -20,10 +21,15 @@ public static class TrainingGraph
     public static OnnxGraph Finish(Value loss, IReadOnlyList<Value> parameters, GradientOptions options, params IReadOnlyList<(string Name, Value Value)> metrics)
     {
         var graph = loss.Graph;
-        var gradients = GradientBuilder.Add(loss, parameters, options);
         graph.Outputs.Clear();
         graph.Output(loss, "loss");
         foreach (var (name, value) in metrics) graph.Output(value, name);
+        if (options.SplitLayers)
+        {
+            SplitUpsampling.Apply(graph);
+            SplitGates.Apply(graph);
+        }
+        var gradients = GradientBuilder.Add(loss, parameters, options);
         foreach (var parameter in parameters)
         {
             graph.Output(gradients[parameter], parameter.Name + GradientSuffix);

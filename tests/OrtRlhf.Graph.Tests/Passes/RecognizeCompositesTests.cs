@@ -48,6 +48,42 @@ public class RecognizeCompositesTests
         Assert.True(found < 0.9 * spelledOut, $"Elements written: {found} with composites, {spelledOut} without");
     }
 
+    public static TheoryData<string, string?> Activations => new()
+    {
+        { "x sigmoid(x)", "Silu" }, { "sigmoid(x) x", "Silu" }, { "gelu, half last", "Gelu" }, { "gelu, half first", "Gelu" }, { "gelu, by product", "Gelu" }, { "sigmoid of another", null },
+        { "sigmoid of a multiple", null }, { "erf without 1", null }, { "erf of another scale", null },
+    };
+
+    [Theory]
+    [MemberData(nameof(Activations))]
+    public void Apply_ActivationSpelledOut_IsFoundOrLeftAndGivesTheSame(string form, string? expected)
+    {
+        OnnxGraph Build()
+        {
+            var graph = new OnnxGraph(form);
+            var (x, z) = (graph.Input("x", ElementType.Float, 3, 4), graph.Input("z", ElementType.Float, 3, 4));
+            graph.Output(form switch
+            {
+                "x sigmoid(x)" => x * Sigmoid(x),
+                "sigmoid(x) x" => Sigmoid(x) * x,
+                "gelu, half last" => x * (Erf(x / Math.Sqrt(2)) + 1) * 0.5,
+                "gelu, half first" => x * 0.5 * (Erf(x / Math.Sqrt(2)) + 1),
+                "gelu, by product" => (Erf(x * Math.Sqrt(0.5)) + 1) * x * 0.5,
+                "sigmoid of another" => x * Sigmoid(z),
+                "sigmoid of a multiple" => x * Sigmoid(x * 1.702),
+                "erf without 1" => x * (Erf(x / Math.Sqrt(2)) + 2) * 0.5,
+                _ => x * (Erf(x / 2) + 1) * 0.5,
+            } + z, "y");
+            return graph;
+        }
+        Tensor Run(OnnxGraph graph) => Ort.Run(graph, ("x", Numbers.Normal(1, 3, 4)), ("z", Numbers.Normal(2, 3, 4)))["y"];
+        var graph = Build();
+        Assert.Equal(expected is null ? 0 : 1, RecognizeComposites.Apply(graph));
+        if (expected is not null) Assert.Equal(1, Count(graph, expected));
+        LowerComposites.Apply(graph);
+        Numbers.AssertClose(Run(Build()), Run(graph), 1e-6);
+    }
+
     public static TheoryData<string, bool> Attentions => new()
     {
         { "scale at q", true }, { "scale at k", true }, { "scale behind", true }, { "divided behind", true }, { "mask", true }, { "no transpose", true },

@@ -59,13 +59,14 @@ public class UNetGradientTests
         var texts = Two(golden["ddpo.encoder_hidden_states_uncond"], golden["ddpo.encoder_hidden_states_cond"]);
         foreach (var clip in (double[])[1e-4, 0.2])
         {
-            Check(set, clip < 1e-3 ? "ddpo.clip1e-4" : "ddpo.clip0.2", 1e-4, golden, values, noisy, steps, texts, m =>
+            // Guided: as it is, and as it is trained on a CPU, with what both halves share taken once and layers in parts.
+            foreach (var guided in (bool[])[false, true]) Check(set, clip < 1e-3 ? "ddpo.clip1e-4" : "ddpo.clip0.2", 1e-4, golden, values, noisy, steps, texts, m =>
             {
                 var (u, c) = (m.Slice(0, 0, 2), m.Slice(0, 2, 4));
                 var (logp, a) = (LogProb(golden, u + ((c - u) * 5.0), values.GetProperty("ddpo_common").GetProperty("prediction_type").GetString()!), m.Graph.Constant(golden["ddpo.advantage"]));
                 var r = Exp(logp - m.Graph.Constant(golden["ddpo.old_log_prob"]));
                 return Mean(Max(-a * r, -a * Functions.Clip(r, 1 - clip, 1 + clip)));
-            });
+            }, guided);
         }
 
         var dpoSteps = golden["dpo.timestep"].ToInt64s();
@@ -79,12 +80,14 @@ public class UNetGradientTests
         });
     }
 
-    private static void Check(string set, string loss, double tolerance, SafetensorsFile golden, JsonElement values, Tensor sample, long[] steps, Tensor texts, Func<Value, Value> write)
+    private static void Check(string set, string loss, double tolerance, SafetensorsFile golden, JsonElement values, Tensor sample, long[] steps, Tensor texts, Func<Value, Value> write, bool guided = false)
     {
         var config = UNet2DConditionConfig.Parse(Golden.Text($"{set}/unet/config.json"));
         var graph = UNet2DConditionModel.Build(config, Golden.WeightsOf($"{set}/unet/diffusion_pytorch_model.safetensors"), sample.Dims[0], sample.Dims[2], sample.Dims[3], texts.Dims[1]);
         var lora = Golden.Tensors($"{set}/lora.safetensors");
+        if (guided) Assert.InRange(ShareGuided.Apply(graph, "sample", "timestep"), 40, graph.Nodes.Count / 2);
         var parameters = InjectLora.Apply(graph, new LoraOptions { Rank = 4, Alpha = 8 }).SelectMany(l => new[] { l.A, l.B }).ToList();
+        if (guided) Assert.True(SplitUpsampling.Apply(graph) > 0 && SplitGates.Apply(graph) > 0);
         Assert.Equal(lora.Tensors.Count, parameters.Count);
         var results = Differentiate(write(graph.Outputs[0]), parameters,
             [("sample", sample), ("timestep", Tensor.Vector(steps)), ("encoder_hidden_states", texts), .. lora.Tensors.Select(t => (t.Key, t.Value))]);
