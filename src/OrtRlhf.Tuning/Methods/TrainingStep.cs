@@ -22,7 +22,7 @@ public sealed record TrainingRow(NoisyLatent At, params IReadOnlyList<(string Na
 
 /// <summary>
 /// Gradients of a loss over any number of rows, a micro-batch at a time through a training graph of fixed shape, of which each worker has a session; the last
-/// micro-batch is filled up with rows whose weight is 0. Gradients are summed in the order of the rows.
+/// micro-batch is filled up with rows whose weight is 0. Which worker runs which micro-batch is fixed, and so is the order of all sums.
 /// </summary>
 public sealed class TrainingStep : IDisposable
 {
@@ -68,27 +68,34 @@ public sealed class TrainingStep : IDisposable
         _text.Add(rows.Select(row => row.At.Prompt));
         var means = new SortedDictionary<string, double>(StringComparer.Ordinal);
         var deviation = 0.0;
-        foreach (var round in rows.Chunk(_batch).Chunk(_workers.Count))
+        var parts = rows.Chunk(_batch).ToArray();
+        // A worker takes every so-manyth micro-batch and waits for nobody, but where the loss scale may change behind each.
+        foreach (var round in _scale is null ? [parts] : parts.Chunk(_workers.Count))
         {
-            cancellation.ThrowIfCancellationRequested();
-            var results = new (Worker Worker, Dictionary<string, float[]> Outputs)[round.Length];
+            var (outputs, sums) = (new Dictionary<string, float[]>[round.Length], new Gradients?[_workers.Count]);
             double scale;
             do
             {
                 scale = _scale?.Value ?? 1;
-                _workers.RunEach(round.Length, (worker, i) => results[i] = (worker, worker.Run(Placed(round[i]), (float)scale)));
-            }
-            while (_scale is not null && !_scale.Accept(results.All(r => r.Worker.IsFinite)));
-            foreach (var (part, (worker, outputs)) in round.Zip(results))
-            {
-                sum.Add(worker.Gradients.All, weight * _batch / rows.Count / scale);
-                foreach (var (name, values) in outputs)
+                _workers.RunEach(Math.Min(_workers.Count, round.Length), (worker, first) =>
                 {
-                    if (values.Length != 1) continue;
-                    if (name == "ratio_deviation") deviation = Math.Max(deviation, values[0]);
-                    // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
-                    else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)(name == "loss" ? _batch / scale : part.Length) / rows.Count);
-                }
+                    sums[first] = worker.Sum;
+                    worker.Sum.Clear();
+                    for (var i = first; i < round.Length; i += _workers.Count)
+                    {
+                        cancellation.ThrowIfCancellationRequested();
+                        outputs[i] = worker.Run(Placed(round[i]), (float)scale);
+                        worker.Sum.Add(worker.Gradients.All, 1);
+                    }
+                });
+            }
+            while (_scale is not null && !_scale.Accept(sums.All(s => s is null || float.IsFinite(System.Numerics.Tensors.TensorPrimitives.SumOfMagnitudes<float>(s.Values)))));
+            foreach (var part in sums.OfType<Gradients>()) sum.Add(part.Values, weight * _batch / rows.Count / scale);
+            foreach (var (part, values) in round.Zip(outputs).SelectMany(r => r.Second.Where(o => o.Value.Length == 1).Select(o => (r.First, o))))
+            {
+                if (values.Key == "ratio_deviation") deviation = Math.Max(deviation, values.Value[0]);
+                // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
+                else means[values.Key] = means.GetValueOrDefault(values.Key) + (values.Value[0] * (double)(values.Key == "loss" ? _batch / scale : part.Length) / rows.Count);
             }
             if (!double.IsFinite(means["loss"]) || double.IsNaN(deviation))
                 throw new UserError($"loss: expected a finite number, got {means["loss"]}; lower --learning-rate; the last checkpoint is intact");
@@ -148,6 +155,7 @@ public sealed class TrainingStep : IDisposable
         {
             (_batch, _weights, _latent, _text) = (batch, weights, policy.Model.Latent, text);
             Gradients = policy.Adapters.Like();
+            Sum = new(Gradients.All.Length);
             _session = session.Bind(policy.Adapters).BindOutputs(Gradients, TrainingGraph.GradientSuffix);
             _model = new GuidedDenoiser.Batch(batch, guided, _latent, text);
             var known = _session.Inputs.ToHashSet(StringComparer.Ordinal);
@@ -160,8 +168,8 @@ public sealed class TrainingStep : IDisposable
 
         public ParameterBuffer Gradients { get; }
 
-        /// <summary>Whether the gradients are; NaN and infinities carry into a sum.</summary>
-        public bool IsFinite => float.IsFinite(System.Numerics.Tensors.TensorPrimitives.SumOfMagnitudes<float>(Gradients.All));
+        /// <summary>What its gradients add up to.</summary>
+        public Gradients Sum { get; }
 
         public Dictionary<string, float[]> Run((TrainingRow Row, bool Counts)[] rows, float scale)
         {
