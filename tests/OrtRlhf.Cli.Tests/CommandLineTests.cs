@@ -16,7 +16,7 @@ public class CommandLineTests
     public void Version_NamesOnnxRuntime() => Assert.Matches(@"^ortrlhf \d+\.\d+\.\d+ \(ONNX Runtime \d+\.\d+\.\d+, \.NET \d+", Cli.Run("--version").Succeeds().Out);
 
     [Theory]
-    [InlineData("tune", "--method NAME", "--resume RUN", "jpeg-compressibility", "Default 36")]
+    [InlineData("tune", "--method NAME", "--resume RUN", "jpeg-compressibility", "Default 40")]
     [InlineData("sample", "--prompt TEXT", "--guidance-scale X", "--adapter FILE", "Default 10")]
     [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "KL to the base model")]
     [InlineData("label", "--mode NAME", "--host ADDRESS", "Default 5070", "--overlap N", "metadata.jsonl")]

@@ -34,7 +34,7 @@ internal sealed class TuneCommand : ModelCommand
     [Option("watch", Separator = ',', MetaValue = "A,B", HelpText = "Rewards to score and report but not to train on. Default all that fit the prompts.")]
     public IEnumerable<string> Watch { get; set; } = [];
 
-    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 36 (flow-grpo: 140; nft: 72; d3po and dpo: 5, others that learn from choices: 10; es: 100). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
+    [Option("epochs", MetaValue = "N", HelpText = "Times to sample, score and update. Default 40 (flow-grpo: 140; nft: 72; d3po and dpo: 5, others that learn from choices: 10; es: 100). With --resume: the new total, to which a falling learning rate is fitted from then on.")]
     public int? Epochs { get; set; }
 
     [Option("seed", MetaValue = "N", HelpText = "Seed of the run; the same seed gives the same metrics. Default 0.")]

@@ -56,6 +56,7 @@ public static class ShareGuided
                 "Gemm" => node.Attribute("transA", 0L) == 0 && halves.ContainsKey(node.Inputs[0]!) && !halves.ContainsKey(node.Inputs[1]!) && !PerRow(node, node.Input(2)),
                 "MatMul" => node.Inputs.All(value => value!.Data is not { Dims.Length: > 2 }),
                 "Reshape" => node.Input(1) is { IsConstant: true },
+                "Resize" => node.Input(3) is null, // sizes tell the batch's, too
                 _ => !Pairwise.Contains(node.Op) || !node.Inputs.Any(value => PerRow(node, value)),
             };
 

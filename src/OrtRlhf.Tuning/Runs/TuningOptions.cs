@@ -237,7 +237,7 @@ public sealed record TuningOptions
         TuningMethod.Ddpo or TuningMethod.Reinforce => new()
         {
             Method = method,
-            Epochs = 36,
+            Epochs = 40,
             Images = 128,
             PromptsPerEpoch = 32,
             UpdatesPerPass = method == TuningMethod.Ddpo ? 4 : 1,

@@ -11,6 +11,7 @@ public class ShareGuidedTests
     public static TheoryData<string, int> Forms => new()
     {
         { "elementwise", 2 }, { "any batch", 2 }, { "reshapes", 5 }, { "convolution", 2 }, { "read by text and an output", 1 }, { "constant by row", 0 }, { "rows exchanged", 0 }, { "mean of the batch", 2 }, { "odd batch", 0 },
+        { "resized to sizes", 1 },
     };
 
     [Theory]
@@ -30,6 +31,7 @@ public class ShareGuidedTests
                 "convolution" => Tanh(Conv(x, graph.Constant(Numbers.Normal(1, 2, 2, 3, 3)), graph.Constant(Numbers.Normal(2, 2)), 1, [1, 1, 1, 1])),
                 "constant by row" => x * graph.Constant(Numbers.Normal(1, 4, 1, 1, 1)),
                 "rows exchanged" => x.Transpose(1, 0, 2, 3).Transpose(1, 0, 2, 3),
+                "resized to sizes" => Mean(graph.Op("Resize", [Tanh(x), null, null, graph.Constant(Tensor.Vector(4, 2, 6, 8))]), [2, 3], true),
                 "mean of the batch" => Tanh(x) - Mean(Tanh(x), [0], true),
                 _ => Tanh(x) * graph.Constant(Numbers.Normal(1, 4)),
             };
