@@ -48,8 +48,8 @@ public static class AddAdaptersToWeights
                 var (h, scale) = (up.Inputs[0]!, 1.0);
                 if (patterns.Inner(h, "Mul") is { } scaled && Patterns.Number(scaled.Inputs[1]) is { } factor) (h, scale) = (scaled.Inputs[0]!, factor);
                 if (patterns.Inner(h, "MatMul") is not { } down || Parameter(down) is not { } a) continue;
-                var product = patterns.Inner(y, "Add") is { } biased ? biased.Inputs.Select(i => patterns.Inner(i, "MatMul")).FirstOrDefault(n => n is not null) : patterns.Inner(y, "MatMul");
-                if (product is { } p && p.Inputs[0] == down.Inputs[0] && p.Inputs[1] is { IsConstant: true, Type: ElementType.Float } && Pays(p)) return new(p, sum, y, a, b, scale);
+                if (patterns.Linear(y) is var (product, _) && product.Inputs[0] == down.Inputs[0] && product.Inputs[1] is { IsConstant: true, Type: ElementType.Float } && Pays(product))
+                    return new(product, sum, y, a, b, scale);
             }
             return null;
         }

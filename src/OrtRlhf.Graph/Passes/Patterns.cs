@@ -10,6 +10,16 @@ internal sealed class Patterns(OnnxGraph graph)
     public Node? Inner(Value? value, string op) => value is not null && Made(value, op) is { } node && !graph.Outputs.Contains(value)
         && Readers.GetValueOrDefault(value) is [_] ? node : null;
 
+    /// <summary>The product that makes a value, and the bias that is added to it or null, where nothing else reads what lies between; else null.</summary>
+    public (Node Product, Value? Bias)? Linear(Value? value)
+    {
+        if (Inner(value, "MatMul") is { } alone) return (alone, null);
+        if (Inner(value, "Add") is not { } sum) return null;
+        foreach (var (one, bias) in Both(sum))
+            if (Inner(one, "MatMul") is { } product) return (product, bias);
+        return null;
+    }
+
     /// <summary>The node of an operator that makes a value.</summary>
     public static Node? Made(Value? value, string op) => value?.Producer is { Domain.Length: 0 } node && node.Op == op && node.Outputs[0] == value ? node : null;
 

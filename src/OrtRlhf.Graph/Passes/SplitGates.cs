@@ -17,10 +17,7 @@ public static class SplitGates
         graph.Rewrite(node =>
         {
             if (node is not { Op: "Split", Domain.Length: 0, Outputs: [{ } first, { } second] } || node.Inputs[0]!.Shape is not { } shape || shape.Axis(node.Attribute("axis", 0L)) != shape.Rank - 1) return false;
-            var biased = patterns.Inner(node.Inputs[0], "Add");
-            var product = biased is null ? patterns.Inner(node.Inputs[0], "MatMul") : biased.Inputs.Select(i => patterns.Inner(i, "MatMul")).FirstOrDefault(n => n is not null);
-            if (product?.Inputs[1] is not { IsConstant: true, Data: { Dims.Length: 2 } weight }) return false;
-            var bias = biased is null ? null : Patterns.Other(biased, product.Output);
+            if (patterns.Linear(node.Inputs[0]) is not var (product, bias) || product.Inputs[1] is not { IsConstant: true, Data: { Dims.Length: 2 } weight }) return false;
             if (bias is not (null or { IsConstant: true, Data.Dims.Length: 1 }) || !first.Shape![-1].IsKnown) return false;
             using var scope = graph.Scope(product.Name.TrimStart('/'));
             var width = first.Shape![-1].Size;

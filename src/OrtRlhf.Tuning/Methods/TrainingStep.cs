@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
 using OrtRlhf.Learning.Optimizers;
@@ -89,13 +90,17 @@ public sealed class TrainingStep : IDisposable
                     }
                 });
             }
-            while (_scale is not null && !_scale.Accept(sums.All(s => s is null || float.IsFinite(System.Numerics.Tensors.TensorPrimitives.SumOfMagnitudes<float>(s.Values)))));
+            while (_scale is not null && !_scale.Accept(sums.All(s => s is null || float.IsFinite(TensorPrimitives.SumOfMagnitudes<float>(s.Values)))));
             foreach (var part in sums.OfType<Gradients>()) sum.Add(part.Values, weight * _batch / rows.Count / scale);
-            foreach (var (part, values) in round.Zip(outputs).SelectMany(r => r.Second.Where(o => o.Value.Length == 1).Select(o => (r.First, o))))
+            foreach (var (part, results) in round.Zip(outputs))
             {
-                if (values.Key == "ratio_deviation") deviation = Math.Max(deviation, values.Value[0]);
-                // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
-                else means[values.Key] = means.GetValueOrDefault(values.Key) + (values.Value[0] * (double)(values.Key == "loss" ? _batch / scale : part.Length) / rows.Count);
+                foreach (var (name, values) in results)
+                {
+                    if (values.Length != 1) continue;
+                    if (name == "ratio_deviation") deviation = Math.Max(deviation, values[0]);
+                    // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
+                    else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)(name == "loss" ? _batch / scale : part.Length) / rows.Count);
+                }
             }
             if (!double.IsFinite(means["loss"]) || double.IsNaN(deviation))
                 throw new UserError($"loss: expected a finite number, got {means["loss"]}; lower --learning-rate; the last checkpoint is intact");
