@@ -12,16 +12,20 @@ internal sealed class Gelu : Composite
 {
     public override void Infer(Node node) => ShapeRules.Same(node);
 
-    public override Value[] Lower(Node node) => [Spelled(node.Input(0)!)];
-
-    // dx = dy (Phi(x) + x phi(x)); with t = x/sqrt(2): Phi = (erf(t) + 1)/2 and x phi = t exp(-t^2)/sqrt(pi).
-    public override Value?[] Gradient(NodeGradient g)
+    public override Value[] Lower(Node node)
     {
-        var t = g.In(0) * (1 / Math.Sqrt(2)); // not x/sqrt(2), which a runtime would take for the one above, and keep
-        return [g.Upstream(0)! * (Half(Erf(t)) + (t * Exp((-0.5 * Math.Log(Math.PI)) - (t * t))))];
+        var x = node.Input(0)!;
+        return [x * (Erf(x / Math.Sqrt(2)) + 1) * 0.5];
     }
 
-    private static Value Spelled(Value x) => x * (Erf(x / Math.Sqrt(2)) + 1) * 0.5;
+    public override Value?[] Gradient(NodeGradient g) => [g.Upstream(0)! * Slope(g.In(0))];
+
+    /// <summary>Phi(x) + x phi(x); with t = x/sqrt(2): Phi = (erf(t) + 1)/2 and x phi = t exp(-t^2)/sqrt(pi).</summary>
+    public static Value Slope(Value x)
+    {
+        var t = x * (1 / Math.Sqrt(2)); // not x/sqrt(2), which a runtime would take for the one above, and keep
+        return Half(Erf(t)) + (t * Exp((-0.5 * Math.Log(Math.PI)) - (t * t)));
+    }
 
     /// <summary>(x + 1)/2 of x within -1 and 1, one pass over memory where there is an operator for it.</summary>
     private static Value Half(Value x) => x.Type == ElementType.Float ? x.Graph.Op("HardSigmoid", [x], ("alpha", 0.5f), ("beta", 0.5f)) : (x + 1) * 0.5;

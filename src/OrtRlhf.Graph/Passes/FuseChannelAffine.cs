@@ -42,7 +42,6 @@ public static class FuseChannelAffine
     {
         var constant = Patterns.Made(value, "Unsqueeze")?.Inputs[0] ?? value;
         if (constant is not { IsConstant: true, Type: ElementType.Float, Data: { } data } || value.Shape is not { IsStatic: true } shape) return null;
-        var channels = of.Rank - 1 - shape.Rank; // how many axes of `of` behind the batch the value lacks
-        return channels == 0 && shape[0] == of[1] && data.Count == of[1].Size ? data.Reshaped([data.Count]) : null;
+        return shape.Rank == of.Rank - 1 && shape[0] == of[1] && data.Count == of[1].Size ? data.Reshaped([data.Count]) : null;
     }
 }

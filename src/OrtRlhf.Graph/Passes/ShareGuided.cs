@@ -13,11 +13,10 @@ public static class ShareGuided
 {
     private static readonly string[] Pairwise = ["Add", "Div", "Mul", "Pow", "Sub"];
 
-    // Operators that keep the rows of a batch apart, where axis 0 is the batch before and after. What is not among them reads whole batches.
+    // ONNX's operators that keep the rows of a batch apart, where axis 0 is the batch before and after, as all composites do. Others read whole batches.
     private static readonly HashSet<string> ByRow =
     [
-        "Attention", "Cast", "Concat", "Conv", "Cos", "Erf", "Exp", "Gelu", "Gemm", "GroupNorm", "Identity", "LayerNorm", "MatMul", "Reshape", "Resize", "Sigmoid", "Silu", "Sin", "Softmax", "Sqrt",
-        "Tanh", "Transpose", "Unsqueeze", .. Pairwise,
+        "Cast", "Concat", "Conv", "Cos", "Erf", "Exp", "Gelu", "Gemm", "Identity", "MatMul", "Reshape", "Resize", "Sigmoid", "Sin", "Softmax", "Sqrt", "Tanh", "Transpose", "Unsqueeze", .. Pairwise,
     ];
 
     /// <summary>Applies the pass.</summary>
@@ -47,14 +46,17 @@ public static class ShareGuided
         graph.RemoveUnused();
         return shared.Count;
 
-        bool IsShared(Node node) => ByRow.Contains(node.Op) && node.Captured.Count == 0 && IsBatch(node.Output.Shape) && !node.Outputs.Any(o => o is not null && graph.Outputs.Contains(o))
+        bool IsShared(Node node) => (node.Domain.Length == 0 ? ByRow.Contains(node.Op) : node.Domain == OnnxGraph.CompositeDomain) && node.Captured.Count == 0 && IsBatch(node.Output.Shape) && !node.Outputs.Any(o => o is not null && graph.Outputs.Contains(o))
             && node.Reads.Any(halves.ContainsKey) && node.Reads.All(value => halves.ContainsKey(value) || value.Data is not null) && node.Op switch
             {
+                _ when node.Domain.Length > 0 => !node.Inputs.Any(value => PerRow(node, value)),
                 "Transpose" => node.Attribute("perm", Array.Empty<long>()) is [0, ..],
-                "Concat" or "Softmax" => node.Output.Shape!.Axis(node.Attribute("axis", -1L)) > 0,
+                "Concat" => node.Output.Shape!.Axis(node.Attribute("axis", 0L)) > 0 && !node.Inputs.Any(value => PerRow(node, value)),
+                "Softmax" => node.Output.Shape!.Axis(node.Attribute("axis", -1L)) > 0,
+                "Conv" => !halves.ContainsKey(node.Inputs[1]!),
                 "Unsqueeze" => node.Input(1) is { IsConstant: true, Data: { } axes } && axes.ToInt64s().All(axis => axis > 0),
                 "Gemm" => node.Attribute("transA", 0L) == 0 && halves.ContainsKey(node.Inputs[0]!) && !halves.ContainsKey(node.Inputs[1]!) && !PerRow(node, node.Input(2)),
-                "MatMul" => node.Inputs.All(value => value!.Data is not { Dims.Length: > 2 }),
+                "MatMul" => node.Inputs.All(value => value!.Data is not { Dims.Length: > 2 }) && (node.Output.Shape!.Rank > 2 || !halves.ContainsKey(node.Inputs[1]!)),
                 "Reshape" => node.Input(1) is { IsConstant: true },
                 "Resize" => node.Input(3) is null, // sizes tell the batch's, too
                 _ => !Pairwise.Contains(node.Op) || !node.Inputs.Any(value => PerRow(node, value)),

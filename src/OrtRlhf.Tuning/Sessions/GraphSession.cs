@@ -32,7 +32,7 @@ public sealed class GraphSession : IDisposable
             FuseAttention.Apply(graph);
             if (!settings.LowMemory)
             {
-                // New weights, which no file holds.
+                // Weights larger or made anew at each run.
                 AddAdaptersToWeights.Apply(graph);
                 SplitUpsampling.Apply(graph);
                 SplitGates.Apply(graph);
@@ -71,7 +71,7 @@ public sealed class GraphSession : IDisposable
 
     /// <summary>
     /// Sessions to run side by side. Those of a large model that have one thread each, their caller's, share one in ONNX Runtime, so that the weights lie in memory once;
-    /// others have their own, and with it memory that stays in the cache of one core (2 percent faster).
+    /// others have their own, and with it memory that stays in the cache of one core.
     /// </summary>
     /// <param name="graph">The graph.</param>
     /// <param name="each">The settings of each.</param>

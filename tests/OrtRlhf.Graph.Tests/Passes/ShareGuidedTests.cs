@@ -11,7 +11,7 @@ public class ShareGuidedTests
     public static TheoryData<string, int> Forms => new()
     {
         { "elementwise", 2 }, { "any batch", 2 }, { "reshapes", 5 }, { "convolution", 2 }, { "read by text and an output", 1 }, { "constant by row", 0 }, { "rows exchanged", 0 }, { "mean of the batch", 2 }, { "odd batch", 0 },
-        { "resized to sizes", 1 },
+        { "resized to sizes", 1 }, { "joined with a constant by row", 1 }, { "attention with a mask by row", 0 }, { "product over the batch", 1 },
     };
 
     [Theory]
@@ -32,6 +32,9 @@ public class ShareGuidedTests
                 "constant by row" => x * graph.Constant(Numbers.Normal(1, 4, 1, 1, 1)),
                 "rows exchanged" => x.Transpose(1, 0, 2, 3).Transpose(1, 0, 2, 3),
                 "resized to sizes" => Mean(graph.Op("Resize", [Tanh(x), null, null, graph.Constant(Tensor.Vector(4, 2, 6, 8))]), [2, 3], true),
+                "joined with a constant by row" => Layout.Concat(1, Tanh(x), graph.Constant(Numbers.Normal(1, 4, 1, 3, 4))).Slice(1, 1, 3),
+                "attention with a mask by row" => Attention(x, x, x, 0.5, graph.Constant(Numbers.Normal(1, 4, 1, 3, 3))),
+                "product over the batch" => MatMul(graph.Constant(Numbers.Normal(1, 4, 4)), x.Reshape(4, 24)).Reshape(4, 2, 3, 4),
                 "mean of the batch" => Tanh(x) - Mean(Tanh(x), [0], true),
                 _ => Tanh(x) * graph.Constant(Numbers.Normal(1, 4)),
             };
@@ -44,7 +47,10 @@ public class ShareGuidedTests
         Dictionary<string, Tensor> Run(OnnxGraph graph) => Ort.Run(graph, ("x", x), ("text", Numbers.Normal(2, rows, 2, 3, 4)));
         var graph = Build();
         Assert.Equal(expected, ShareGuided.Apply(graph, "x"));
-        var (apart, shared) = (Run(Build()), Run(graph));
+        LowerComposites.Apply(graph);
+        var plain = Build();
+        LowerComposites.Apply(plain);
+        var (apart, shared) = (Run(plain), Run(graph));
         Assert.All(apart, result => Numbers.AssertClose(result.Value, shared[result.Key], 1e-6));
     }
 

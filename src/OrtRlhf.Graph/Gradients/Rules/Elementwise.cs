@@ -55,7 +55,7 @@ internal static class Elementwise
     {
         var x = g.In(0);
         if (g.Node.Attribute("approximate", "none") == "none")
-            return [g.Dy * (((Erf(x / Math.Sqrt(2)) + 1) * 0.5) + (x * (Exp(Square(x) * -0.5) * (1 / Math.Sqrt(2 * Math.PI)))))];
+            return [g.Dy * Composites.Gelu.Slope(x)];
         var (c, a) = (Math.Sqrt(2 / Math.PI), 0.044715);
         var t = Tanh((x + (x * x * x * a)) * c);
         return [g.Dy * (((t + 1) * 0.5) + (x * (1 - Square(t)) * ((Square(x) * (3 * a)) + 1) * (c / 2)))];
