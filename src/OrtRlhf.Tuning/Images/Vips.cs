@@ -9,11 +9,10 @@ namespace OrtRlhf.Tuning.Images;
 /// </summary>
 internal static partial class Vips
 {
-    private const string Library = "vips-cpp";
+    private const string Library = "libvips.so.42";
 
     static Vips()
     {
-        NativeLibrary.SetDllImportResolver(typeof(Vips).Assembly, Resolve);
         if (Initialise("ortrlhf") != 0) throw new UserError($"libvips: cannot start: {TakeError()}. Run `ortrlhf doctor`.");
         SetConcurrency(1);
         SetCacheMax(0);
@@ -141,19 +140,6 @@ internal static partial class Vips
     [LibraryImport(Library, EntryPoint = "vips_foreign_find_load_buffer")]
     public static partial nint FindLoader(ReadOnlySpan<byte> data, nuint size);
 
-    // .NET probes runtimes/<rid>/native only for files that a NuGet package brought; ours comes from npm.
-    private static nint Resolve(string name, System.Reflection.Assembly assembly, DllImportSearchPath? search)
-    {
-        if (name != Library) return 0;
-        var (os, file) = OperatingSystem.IsWindows() ? ("win", "vips-cpp.dll")
-            : OperatingSystem.IsMacOS() ? ("osx", "libvips-cpp.dylib") : ("linux", "libvips-cpp.so");
-        var rid = $"{os}-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}";
-        var shipped = Path.Combine(AppContext.BaseDirectory, "runtimes", rid, "native", file);
-        if (NativeLibrary.TryLoad(shipped, out var handle)) return handle;
-        if (NativeLibrary.TryLoad(Path.Combine(AppContext.BaseDirectory, file), out handle)) return handle;
-        if (NativeLibrary.TryLoad("libvips-cpp.so.42", out handle) || NativeLibrary.TryLoad(name, assembly, search, out handle)) return handle;
-        throw new UserError($"libvips: cannot load '{shipped}', needed to read and write images. Rebuild to install the native libraries, or run `ortrlhf doctor`.");
-    }
 }
 
 /// <summary>A counted reference to a GObject (an image or an operation).</summary>
