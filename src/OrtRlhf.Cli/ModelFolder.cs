@@ -1,6 +1,6 @@
 using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Diffusion;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning;
 
 namespace OrtRlhf.Cli;
 

@@ -1,5 +1,5 @@
 using OrtRlhf.Graph.Formats;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Cli.Tests;
 

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 using System.Xml.Linq;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Cli.Tests;
 

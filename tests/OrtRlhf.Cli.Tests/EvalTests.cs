@@ -1,8 +1,8 @@
 using System.Text.Json.Nodes;
 using OrtRlhf.Cli.Evaluations;
-using OrtRlhf.Tuning.Rewards;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Epochs;
 
 namespace OrtRlhf.Cli.Tests;
 

@@ -1,8 +1,8 @@
+using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Cli.Tests;
 

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Cli.Tests;
 

@@ -1,6 +1,7 @@
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Cli.Tests;
 

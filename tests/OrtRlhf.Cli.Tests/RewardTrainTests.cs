@@ -1,6 +1,7 @@
-using OrtRlhf.Tuning.Rewards.Training;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Rewards.Training;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Cli.Tests;
 

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Cli.Tests;
 

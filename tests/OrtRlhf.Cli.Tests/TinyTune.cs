@@ -1,4 +1,4 @@
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Cli.Tests;
 

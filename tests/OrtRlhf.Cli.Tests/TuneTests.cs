@@ -1,9 +1,11 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Tests;
 
 namespace OrtRlhf.Cli.Tests;
 

@@ -1,7 +1,10 @@
+using OrtRlhf.Diffusion;
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Scenes;
-using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Tuning.Tests;
 

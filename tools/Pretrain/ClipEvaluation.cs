@@ -1,9 +1,11 @@
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Rewards;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Rewards;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Pretrain;
 

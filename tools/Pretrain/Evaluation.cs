@@ -1,8 +1,10 @@
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Scenes;
-using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Pretrain;
 

@@ -1,5 +1,5 @@
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Pretrain;
 

@@ -1,6 +1,6 @@
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Expressions;
-using OrtRlhf.Tuning.Sessions;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Pretrain;

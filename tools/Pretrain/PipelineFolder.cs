@@ -1,6 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
-using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Pretrain;
 

@@ -1,7 +1,7 @@
+using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Scenes;
-using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Pretrain;
 

@@ -1,4 +1,4 @@
-using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Pretrain;
 

@@ -1,7 +1,7 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Pretrain;
 

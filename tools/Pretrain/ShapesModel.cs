@@ -1,6 +1,6 @@
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Pretrain;
 

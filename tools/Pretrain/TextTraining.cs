@@ -1,8 +1,8 @@
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Scenes;
-using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Scenes;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Pretrain;

@@ -1,9 +1,9 @@
 using System.Diagnostics;
 using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Learning.Optimizers;
-using OrtRlhf.Tuning.Sessions;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace OrtRlhf.Pretrain;

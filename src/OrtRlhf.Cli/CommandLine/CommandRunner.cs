@@ -1,6 +1,6 @@
 using OrtRlhf.Cli.Diagnosis;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Epochs;
 
 namespace OrtRlhf.Cli.CommandLine;
 

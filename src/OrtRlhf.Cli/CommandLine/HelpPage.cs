@@ -1,6 +1,6 @@
 using System.Text;
 using OrtRlhf.Cli.Commands;
-using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Rewards;
 
 namespace OrtRlhf.Cli.CommandLine;
 

@@ -1,11 +1,12 @@
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Learning.Losses;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Artifacts;
-using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Cli.Commands;
 
@@ -126,7 +127,7 @@ internal sealed class ArtifactsCommand : ICommand
             Beta = Beta,
             Sizes = new DenoiserSizes(Height, Width, TextTokens),
             Seed = Seed ?? 0,
-            Dtype = Choice.Of<Precision>("dtype", Dtype) ?? Precision.Fp32,
+            Dtype = EnumName.Of<Precision>("dtype", Dtype) ?? Precision.Fp32,
         };
         try
         {

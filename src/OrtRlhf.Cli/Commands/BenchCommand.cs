@@ -4,10 +4,10 @@ using System.Text.Json;
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Tuning.Benchmarks;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sessions;
 using Spectre.Console;
 
 namespace OrtRlhf.Cli.Commands;

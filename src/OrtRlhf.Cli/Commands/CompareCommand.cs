@@ -1,8 +1,8 @@
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Runs.Comparisons;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Tuning.Comparisons;
 
 namespace OrtRlhf.Cli.Commands;
 

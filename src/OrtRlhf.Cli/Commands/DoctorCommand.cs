@@ -3,7 +3,7 @@ using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Diagnosis;
 using OrtRlhf.Cli.Screen;
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Graph.Files;
 using Spectre.Console;
 
 namespace OrtRlhf.Cli.Commands;

@@ -2,11 +2,13 @@ using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Evaluations;
 using OrtRlhf.Cli.Screen;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Rewards;
+using OrtRlhf.Scenes;
+using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Prompts;
-using OrtRlhf.Tuning.Rewards;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Scenes;
 
 namespace OrtRlhf.Cli.Commands;
 
@@ -43,7 +45,7 @@ internal sealed class EvalCommand : ModelCommand
     public override int Run(CancellationToken cancellation)
     {
         if (Prompts is not null && PromptKinds.Any()) throw new UsageError("eval: --prompt-kinds chooses captions; leave it out with --prompts");
-        SceneKind[] kinds = [.. PromptKinds.Select(kind => Choice.Of<SceneKind>("prompt-kinds", kind)!.Value)];
+        SceneKind[] kinds = [.. PromptKinds.Select(kind => EnumName.Of<SceneKind>("prompt-kinds", kind)!.Value)];
         var source = AdaptedModel.Find(Adapter);
         var (sampling, session) = (ToSampling(source.Options.EvaluationSampling), ToSession());
         var count = Images ?? source.Options.EvaluationImages;

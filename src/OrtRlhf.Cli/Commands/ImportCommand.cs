@@ -1,9 +1,9 @@
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
+using OrtRlhf.Diffusion.Shipping;
 using OrtRlhf.Graph;
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Shipping;
 
 namespace OrtRlhf.Cli.Commands;
 

@@ -1,9 +1,10 @@
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
+using OrtRlhf.Diffusion.Inspection;
+using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Tuning.Inspection;
-using OrtRlhf.Tuning.Runs;
 
 namespace OrtRlhf.Cli.Commands;
 

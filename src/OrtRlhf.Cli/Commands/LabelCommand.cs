@@ -3,14 +3,14 @@ using System.Security.Cryptography;
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
-using OrtRlhf.Cli.Web;
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Preferences.Labelling;
+using OrtRlhf.Preferences;
+using OrtRlhf.Preferences.Labelling;
+using OrtRlhf.Scenes;
 using OrtRlhf.Tuning.Prompts;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Scenes;
-using Choice = OrtRlhf.Cli.CommandLine.Choice;
+using OrtRlhf.Web;
 
 namespace OrtRlhf.Cli.Commands;
 
@@ -79,7 +79,7 @@ internal sealed class LabelCommand : ModelCommand
     /// <inheritdoc/>
     public override int Run(CancellationToken cancellation)
     {
-        var mode = Choice.Of<ChoiceMode>("mode", Mode) ?? ChoiceMode.Pair;
+        var mode = EnumName.Of<ChoiceMode>("mode", Mode) ?? ChoiceMode.Pair;
         var source = AdaptedModel.Find(Adapter);
         var (sampling, session) = (ToTrainedSampling(Model ?? ModelName, source), ToSession());
         // As d3po samples: only steps that are not clamped can be trained on.

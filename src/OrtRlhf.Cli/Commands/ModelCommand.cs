@@ -1,7 +1,8 @@
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Diffusion.Sessions;
 
 namespace OrtRlhf.Cli.Commands;
 
@@ -11,7 +12,7 @@ internal abstract class ModelCommand : ICommand
     private const string Sampling = "Sampling", Device = "Device";
 
     private static readonly Dictionary<string, SamplerKind> Samplers = Enum.GetValues<SamplerKind>().Where(kind => kind != SamplerKind.Auto)
-        .ToDictionary(kind => kind == SamplerKind.DpmSolver ? "dpm-solver++" : Choice.Write(kind));
+        .ToDictionary(kind => kind == SamplerKind.DpmSolver ? "dpm-solver++" : EnumName.Write(kind));
 
     [Value(0, MetaName = "MODEL", HelpText = "Folder of a model, in diffusers' or Optimum's layout. Default models/shapes, which ships, as models/shapes-flow does.")]
     public string? Model { get; set; }
@@ -124,7 +125,7 @@ internal abstract class ModelCommand : ICommand
             ClipSkip = ClipSkip ?? defaults.ClipSkip,
             ImageSize = ToPixels("image-size", ImageSize) ?? defaults.ImageSize,
             MaxSequenceLength = MaxSequenceLength ?? defaults.MaxSequenceLength,
-            Dtype = Choice.Of<Precision>("dtype", Dtype) ?? defaults.Dtype,
+            Dtype = EnumName.Of<Precision>("dtype", Dtype) ?? defaults.Dtype,
         };
         if (options.Dtype == Precision.Fp16 && DeviceName is (null or "cpu"))
             Console.Error.WriteLine("note: --dtype fp16: on a CPU it saves the memory of half the weights, not time: they are made fp32 at each use");

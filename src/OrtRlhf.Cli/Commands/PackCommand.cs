@@ -1,10 +1,11 @@
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Shipping;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Shipping;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Cli.Commands;
 

@@ -2,8 +2,8 @@ using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Preferences;
 
 namespace OrtRlhf.Cli.Commands;
 

@@ -1,14 +1,14 @@
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
+using OrtRlhf.Diffusion;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning;
-using OrtRlhf.Tuning.Preferences;
+using OrtRlhf.Preferences;
+using OrtRlhf.Rewards;
+using OrtRlhf.Rewards.Training;
+using OrtRlhf.Scenes;
 using OrtRlhf.Tuning.Prompts;
-using OrtRlhf.Tuning.Rewards;
-using OrtRlhf.Tuning.Rewards.Training;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Scenes;
 
 namespace OrtRlhf.Cli.Commands;
 
@@ -104,7 +104,7 @@ internal sealed class RewardTrainCommand : ModelCommand
 
     private JudgedImages Drawn(CancellationToken cancellation)
     {
-        var (experts, rule) = (CommandLine.Choice.Of<ExpertRule>("experts", Experts) ?? ExpertRule.Sum, CommandLine.Choice.Of<RaterRule>("rater", Rater) ?? RaterRule.TopBottom);
+        var (experts, rule) = (CommandLine.EnumName.Of<ExpertRule>("experts", Experts) ?? ExpertRule.Sum, CommandLine.EnumName.Of<RaterRule>("rater", Rater) ?? RaterRule.TopBottom);
         var source = AdaptedModel.Find(Adapter);
         using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
         var pool = !policy.Model.IsConditional ? PromptPool.WithoutText : Prompts is null ? PromptPool.Scenes(Enum.GetValues<SceneKind>()) : PromptPool.Read(Prompts, null, Seed);

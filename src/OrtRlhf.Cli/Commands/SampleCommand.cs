@@ -3,10 +3,11 @@ using System.Text;
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
-using OrtRlhf.Tuning.Images;
+using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Tuning.Prompts;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Cli.Commands;
 

@@ -2,13 +2,14 @@ using System.Globalization;
 using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Scenes;
+using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Scenes;
-using ExpertRule = OrtRlhf.Tuning.Preferences.ExpertRule;
-using RaterRule = OrtRlhf.Tuning.Preferences.RaterRule;
+using ExpertRule = OrtRlhf.Rewards.ExpertRule;
+using RaterRule = OrtRlhf.Rewards.RaterRule;
 
 namespace OrtRlhf.Cli.Commands;
 
@@ -206,7 +207,7 @@ internal sealed class TuneCommand : ModelCommand
 
     private TuningOptions ToOptions()
     {
-        var d = TuningOptions.For(Choice.Of<TuningMethod>("method", Method) ?? TuningMethod.Ddpo);
+        var d = TuningOptions.For(EnumName.Of<TuningMethod>("method", Method) ?? TuningMethod.Ddpo);
         var sampling = ToTrainedSampling(Model, d.Sampling);
         return d with
         {
@@ -218,24 +219,24 @@ internal sealed class TuneCommand : ModelCommand
             Seed = Seed ?? d.Seed,
             Prompts = Prompts,
             HeldOutPrompts = HeldOutPrompts,
-            PromptKinds = PromptKinds.Any() ? [.. PromptKinds.Select(kind => Choice.Of<SceneKind>("prompt-kinds", kind)!.Value)] : d.PromptKinds,
+            PromptKinds = PromptKinds.Any() ? [.. PromptKinds.Select(kind => EnumName.Of<SceneKind>("prompt-kinds", kind)!.Value)] : d.PromptKinds,
             Images = Images ?? d.Images,
             PromptsPerEpoch = GroupSize is null ? PromptsPerEpoch ?? DefaultPrompts(d) : DefaultPrompts(d),
             Sampling = sampling,
             ModelOptions = ToModel(d.ModelOptions),
             LearningRate = LearningRate ?? d.LearningRate,
             WarmupUpdates = WarmupUpdates ?? d.WarmupUpdates,
-            LearningRateDecay = Choice.Of<LearningRateDecay>("learning-rate-decay", LearningRateDecay) ?? d.LearningRateDecay,
+            LearningRateDecay = EnumName.Of<LearningRateDecay>("learning-rate-decay", LearningRateDecay) ?? d.LearningRateDecay,
             WeightDecay = WeightDecay ?? d.WeightDecay,
             MaxGradientNorm = MaxGradientNorm ?? d.MaxGradientNorm,
             UpdatesPerPass = UpdatesPerPass ?? d.UpdatesPerPass,
             Passes = Passes ?? d.Passes,
             TimestepFraction = TimestepFraction ?? d.TimestepFraction,
-            StepWeighting = Choice.Of<StepWeighting>("step-weighting", StepWeighting) ?? d.StepWeighting,
+            StepWeighting = EnumName.Of<StepWeighting>("step-weighting", StepWeighting) ?? d.StepWeighting,
             MicroBatch = MicroBatch ?? d.MicroBatch,
             ClipRange = ClipRange ?? d.ClipRange,
             AdvantageClip = AdvantageClip ?? d.AdvantageClip,
-            AdvantageBaseline = Choice.Of<AdvantageBaseline>("advantage-baseline", AdvantageBaseline) ?? d.AdvantageBaseline,
+            AdvantageBaseline = EnumName.Of<AdvantageBaseline>("advantage-baseline", AdvantageBaseline) ?? d.AdvantageBaseline,
             KlWeight = KlWeight ?? d.KlWeight,
             SharedInitialNoise = SharedInitialNoise,
             NoiseWindow = NoiseWindow ?? DefaultWindow(d, sampling),
@@ -243,10 +244,10 @@ internal sealed class TuneCommand : ModelCommand
             NftBeta = NftBeta ?? d.NftBeta,
             Preferences = Preferences,
             ExpertWeights = OrtRlhf.Cli.CommandLine.ExpertWeights.Parse(ExpertWeights),
-            Rater = Choice.Of<RaterRule>("rater", Rater) ?? d.Rater,
-            Experts = Choice.Of<ExpertRule>("experts", Experts) ?? d.Experts,
+            Rater = EnumName.Of<RaterRule>("rater", Rater) ?? d.Rater,
+            Experts = EnumName.Of<ExpertRule>("experts", Experts) ?? d.Experts,
             Beta = Beta ?? d.Beta,
-            Reference = Choice.Of<PreferenceReference>("reference", Reference) ?? d.Reference,
+            Reference = EnumName.Of<PreferenceReference>("reference", Reference) ?? d.Reference,
             Temperature = Temperature ?? d.Temperature,
             Ema = Ema ?? d.Ema,
             Population = Population ?? d.Population,
@@ -287,7 +288,7 @@ internal sealed class TuneCommand : ModelCommand
 
     private static string NewFolder(TuningMethod method)
     {
-        var name = $"{DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}-{Choice.Write(method)}";
+        var name = $"{DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}-{EnumName.Write(method)}";
         return Enumerable.Range(1, int.MaxValue).Select(n => Path.Combine("artifacts", "runs", $"{name}-{n}")).First(path => !Directory.Exists(path));
     }
 }

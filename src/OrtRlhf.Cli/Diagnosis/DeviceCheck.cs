@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Sessions;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Cli.Diagnosis;

@@ -1,10 +1,10 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using System.Runtime.Intrinsics;
 using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Images;
 
 namespace OrtRlhf.Cli.Diagnosis;
 

@@ -1,6 +1,8 @@
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Cli.Diagnosis;
 

@@ -1,6 +1,8 @@
 using OrtRlhf.Cli.CommandLine;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Learning.Statistics;
+using OrtRlhf.Scenes;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Cli.Evaluations;
 
@@ -73,7 +75,7 @@ internal sealed record Comparison
             Images = bare.Total.Length,
             Prompts = bare.Images.Select(image => image.Prompt).Distinct().Count(),
             Rewards = rewards.Sums.ToDictionary(sum => sum.Name, sum => Compare(RewardSet.Total(sum, bare.Rewards), tuned is null ? null : RewardSet.Total(sum, tuned.Rewards))),
-            AccuracyByKind = byKind.ToDictionary(entry => Choice.Write(entry.Key), entry => entry.Value),
+            AccuracyByKind = byKind.ToDictionary(entry => EnumName.Write(entry.Key), entry => entry.Value),
             GenEval = Tasks(bare.Tasks, tuned?.Tasks),
             Kl = tuned?.Kl,
             DiversityBase = bare.Diversity,

@@ -1,4 +1,4 @@
-using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Rewards;
 
 namespace OrtRlhf.Cli.Evaluations;
 

@@ -1,5 +1,5 @@
 using System.Globalization;
-using OrtRlhf.Tuning.Inspection;
+using OrtRlhf.Diffusion.Inspection;
 
 namespace OrtRlhf.Cli.Screen;
 

@@ -1,5 +1,5 @@
 using System.Globalization;
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Learning.Statistics;
 
 namespace OrtRlhf.Cli.Screen;
 

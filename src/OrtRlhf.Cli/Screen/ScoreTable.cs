@@ -1,4 +1,4 @@
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Metrics;
 using Spectre.Console;
 
 namespace OrtRlhf.Cli.Screen;

@@ -1,5 +1,5 @@
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Tuning.Artifacts;
-using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Cli.Screen;
 

@@ -1,5 +1,7 @@
 using System.Diagnostics;
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Learning.Statistics;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Cli.Screen;
 

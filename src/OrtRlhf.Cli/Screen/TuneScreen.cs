@@ -1,7 +1,9 @@
 using OrtRlhf.Cli.CommandLine;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Prompts;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
 using Spectre.Console;
 
 namespace OrtRlhf.Cli.Screen;

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using OrtRlhf.Graph.Files;
 
 namespace OrtRlhf.Graph.Formats;
 

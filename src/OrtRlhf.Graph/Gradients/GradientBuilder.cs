@@ -1,4 +1,3 @@
-using OrtRlhf.Graph.Composites;
 using OrtRlhf.Graph.Expressions;
 using static OrtRlhf.Graph.Expressions.Functions;
 

@@ -1,5 +1,4 @@
 using OrtRlhf.Graph.Expressions;
-using OrtRlhf.Graph.Gradients.Rules;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Gradients;

@@ -1,7 +1,7 @@
-using System.Text;
 using System.Text.Json;
+using System.Text;
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Formats;
+using OrtRlhf.Graph.Files;
 
 namespace OrtRlhf.Models;
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats;
 
 namespace OrtRlhf.Models;

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Formats;
+using OrtRlhf.Graph.Files;
 
 namespace OrtRlhf.Models;
 

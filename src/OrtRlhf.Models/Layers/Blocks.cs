@@ -140,4 +140,11 @@ internal static class Blocks
         var size = g.Op("Shape", [like]).Slice(0, 2, 4);
         return g.Op("Slice", [x, g.Constant(Tensor.Vector(0, 0)), size, g.Constant(Tensor.Vector(2, 3))]);
     }
+
+    /// <summary>linear_2(act(linear_1(x))).</summary>
+    public static Value Mlp(Module m, Value x, long width, string activation)
+    {
+        using var scope = m.Scope();
+        return m["linear_2"].Linear(Activation.Apply(activation, m["linear_1"].Linear(x, width)), width);
+    }
 }

@@ -17,10 +17,10 @@ internal static class FlowCondition
     public static Value Forward(Module m, long width, Value timestep, Value pooled, Value? guidance = null)
     {
         using var scope = m.Scope();
-        var sum = UNetEmbedding.Mlp(m["text_embedder"], pooled, width, "silu") + Embedded("timestep_embedder", timestep);
+        var sum = Blocks.Mlp(m["text_embedder"], pooled, width, "silu") + Embedded("timestep_embedder", timestep);
         return Silu(guidance is null ? sum : sum + Embedded("guidance_embedder", guidance));
 
         Value Embedded(string name, Value number) =>
-            UNetEmbedding.Mlp(m[name], Cast(Blocks.Sinusoids(number, Frequencies, cosineFirst: true, shift: 0), pooled.Type), width, "silu");
+            Blocks.Mlp(m[name], Cast(Blocks.Sinusoids(number, Frequencies, cosineFirst: true, shift: 0), pooled.Type), width, "silu");
     }
 }

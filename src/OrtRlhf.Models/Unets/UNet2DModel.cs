@@ -43,7 +43,7 @@ public static class UNet2DModel
         var channels = config.BlockOutChannels;
         var resnet = new ResnetOptions(config.NormNumGroups, config.NormEps, config.ActFn) { ScaleShift = config.ResnetScaleShift };
         var sinusoids = Cast(Blocks.Sinusoids(timestep, channels[0], config.FlipSinToCos, config.FreqShift), sample.Type);
-        var time = UNetEmbedding.Mlp(m["time_embedding"], sinusoids, config.TimeEmbeddingDim, "silu");
+        var time = Blocks.Mlp(m["time_embedding"], sinusoids, config.TimeEmbeddingDim, "silu");
 
         var x = m["conv_in"].Conv2d(config.CenterInputSample ? (sample * 2) - 1 : sample, channels[0]);
         var skips = new Stack<Value>([x]);

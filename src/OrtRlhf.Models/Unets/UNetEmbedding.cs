@@ -14,7 +14,7 @@ internal static class UNetEmbedding
         var time = Cast(Blocks.Sinusoids(timestep, config.BlockOutChannels[0], config.FlipSinToCos, config.FreqShift), type);
         if (config.TimeCondProjDim is not null)
             time += m["time_embedding"]["cond_proj"].Linear(Required(timestepCond, "timestep_cond"), config.BlockOutChannels[0], bias: false);
-        var embedding = Mlp(m["time_embedding"], time, config.TimeEmbeddingDim, config.ActFn);
+        var embedding = Blocks.Mlp(m["time_embedding"], time, config.TimeEmbeddingDim, config.ActFn);
         if (config.TimestepPostAct is { } post) embedding = Activation.Apply(post, embedding);
 
         if (config.ClassEmbedType is not null)
@@ -27,23 +27,16 @@ internal static class UNetEmbedding
             var numbers = Required(timeIds, "time_ids");
             var sizes = Cast(Blocks.Sinusoids(numbers, config.AdditionTimeEmbedDim, config.FlipSinToCos, config.FreqShift), type);
             var flat = sizes.Reshape(0, numbers.Shape![1].Size * config.AdditionTimeEmbedDim);
-            embedding += Mlp(m["add_embedding"], Layout.Concat(-1, Required(textEmbeds, "text_embeds"), flat), config.TimeEmbeddingDim, "silu");
+            embedding += Blocks.Mlp(m["add_embedding"], Layout.Concat(-1, Required(textEmbeds, "text_embeds"), flat), config.TimeEmbeddingDim, "silu");
         }
         return config.TimeEmbeddingActFn is { } act ? Activation.Apply(act, embedding) : embedding;
-    }
-
-    /// <summary>linear_2(act(linear_1(x))).</summary>
-    public static Value Mlp(Module m, Value x, long width, string activation)
-    {
-        using var scope = m.Scope();
-        return m["linear_2"].Linear(Activation.Apply(activation, m["linear_1"].Linear(x, width)), width);
     }
 
     private static Value ClassEmbedding(Module m, UNet2DConditionConfig config, ElementType type, Value labels) => config.ClassEmbedType switch
     {
         "embedding" => m.Embedding(labels, config.NumClassEmbeds, config.TimeEmbeddingDim),
-        "timestep" => Mlp(m, Cast(Blocks.Sinusoids(labels, config.BlockOutChannels[0], config.FlipSinToCos, config.FreqShift), type), config.TimeEmbeddingDim, config.ActFn),
-        "projection" => Mlp(m, labels, config.TimeEmbeddingDim, "silu"),
+        "timestep" => Blocks.Mlp(m, Cast(Blocks.Sinusoids(labels, config.BlockOutChannels[0], config.FlipSinToCos, config.FreqShift), type), config.TimeEmbeddingDim, config.ActFn),
+        "projection" => Blocks.Mlp(m, labels, config.TimeEmbeddingDim, "silu"),
         "simple_projection" => m.Linear(labels, config.TimeEmbeddingDim),
         _ => labels,
     };

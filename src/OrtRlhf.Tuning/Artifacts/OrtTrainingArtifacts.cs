@@ -1,8 +1,8 @@
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Learning.Optimizers;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Tuning.Artifacts;
 

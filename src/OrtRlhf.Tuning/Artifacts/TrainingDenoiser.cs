@@ -1,7 +1,7 @@
+using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Artifacts;
 

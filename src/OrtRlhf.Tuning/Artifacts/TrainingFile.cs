@@ -1,13 +1,14 @@
 using System.Text.Json;
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning;
-using OrtRlhf.Learning.Algorithms;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Sessions;
+using OrtRlhf.Learning.Losses;
 
 namespace OrtRlhf.Tuning.Artifacts;
 

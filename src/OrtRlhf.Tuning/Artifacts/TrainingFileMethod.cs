@@ -1,5 +1,5 @@
 using OrtRlhf.Graph;
-using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Learning.Losses;
 
 namespace OrtRlhf.Tuning.Artifacts;
 

@@ -1,6 +1,6 @@
 using System.Globalization;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Tuning.Artifacts;
 

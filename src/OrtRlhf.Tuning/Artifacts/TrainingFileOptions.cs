@@ -1,7 +1,7 @@
+using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Learning.Algorithms;
-using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Learning.Losses;
 
 namespace OrtRlhf.Tuning.Artifacts;
 

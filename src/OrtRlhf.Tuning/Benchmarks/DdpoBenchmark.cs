@@ -1,7 +1,10 @@
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Tuning.Benchmarks;
 

@@ -1,12 +1,12 @@
 using System.Diagnostics;
 using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Diffusion.Sessions;
+using OrtRlhf.Diffusion.Shipping;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sessions;
-using OrtRlhf.Tuning.Shipping;
+using OrtRlhf.Tuning.Metrics;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Tuning.Benchmarks;

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Tuning.Benchmarks;
 

@@ -1,12 +1,12 @@
 using System.Numerics.Tensors;
 using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Models;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sessions;
-using static OrtRlhf.Graph.Expressions.Functions;
+using OrtRlhf.Tuning.Metrics;
 using Tensor = OrtRlhf.Graph.Tensor;
+using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Tuning.Benchmarks;
 

@@ -1,7 +1,9 @@
-using OrtRlhf.Learning.Algorithms;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Rewards;
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Learning.Statistics;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Tuning.Methods;
 

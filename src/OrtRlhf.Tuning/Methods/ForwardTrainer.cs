@@ -1,10 +1,11 @@
 using System.Runtime.CompilerServices;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
 using OrtRlhf.Learning;
-using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Learning.Losses;
 using OrtRlhf.Learning.Optimizers;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Methods;
 

@@ -1,4 +1,5 @@
 using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Methods;
 

@@ -1,10 +1,13 @@
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Advantages;
-using OrtRlhf.Learning.Algorithms;
-using OrtRlhf.Tuning.Rewards;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Learning.Losses;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Methods;
 

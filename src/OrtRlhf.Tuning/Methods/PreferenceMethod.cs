@@ -1,6 +1,7 @@
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Rewards;
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Methods;
 

@@ -1,8 +1,8 @@
+using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Learning.Advantages;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tuning.Epochs;
 
 namespace OrtRlhf.Tuning.Methods;
 

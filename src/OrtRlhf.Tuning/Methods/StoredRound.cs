@@ -1,8 +1,8 @@
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Rewards;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Preferences;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tuning.Epochs;
 
 namespace OrtRlhf.Tuning.Methods;
 

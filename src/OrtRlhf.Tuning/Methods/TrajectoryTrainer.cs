@@ -1,9 +1,11 @@
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
 using OrtRlhf.Learning.Advantages;
-using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Learning.Losses;
 using OrtRlhf.Learning.Optimizers;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Methods;
 

@@ -1,5 +1,5 @@
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Tuning.Prompts;
 

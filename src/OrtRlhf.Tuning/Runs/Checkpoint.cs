@@ -2,6 +2,8 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Tuning.Runs;
 

@@ -1,7 +1,9 @@
 using System.Text.Json;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats;
-using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Tuning.Runs;
 

@@ -1,7 +1,10 @@
 using System.Diagnostics;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Methods;
-using OrtRlhf.Tuning.Sampling;
+using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Learning.Statistics;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Tuning.Runs;
 

@@ -1,10 +1,14 @@
-using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Json;
 using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Runs.Reports;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Scenes;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Scenes;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
+using OrtRlhf.Tuning.Reports;
 
 namespace OrtRlhf.Tuning.Runs;
 

@@ -1,9 +1,13 @@
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Preferences;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Methods;
-using OrtRlhf.Tuning.Preferences;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Prompts;
-using OrtRlhf.Tuning.Rewards;
-using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Runs;
 

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Tests;
 using Xunit.Abstractions;
 
 namespace OrtRlhf.Cli.Tests.Web;

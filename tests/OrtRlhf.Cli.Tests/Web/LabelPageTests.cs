@@ -1,7 +1,7 @@
 using System.Text.Json;
 using Microsoft.Playwright;
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Preferences;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Cli.Tests.Web;
 

@@ -1,7 +1,6 @@
 using Microsoft.Playwright;
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Tests;
-using OrtRlhf.Tuning.Tests.Preferences;
+using OrtRlhf.Preferences;
+using OrtRlhf.Tests;
 using static OrtRlhf.Cli.Tests.Web.LabelPageTests;
 
 namespace OrtRlhf.Cli.Tests.Web;

@@ -1,9 +1,9 @@
 using System.Diagnostics;
-using System.Net;
 using System.Net.Http.Json;
 using System.Net.Sockets;
+using System.Net;
 using System.Text.Json;
-using OrtRlhf.Tuning.Images;
+using OrtRlhf.Diffusion.Images;
 
 namespace OrtRlhf.Cli.Tests.Web;
 

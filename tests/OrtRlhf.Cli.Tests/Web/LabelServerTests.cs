@@ -1,9 +1,9 @@
-using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
+using System.Net;
 using System.Text;
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Preferences;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Cli.Tests.Web;
 

@@ -1,7 +1,8 @@
 using Microsoft.Playwright;
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Preferences;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Metrics;
 using static OrtRlhf.Cli.Tests.Web.LabelPageTests;
 
 namespace OrtRlhf.Cli.Tests.Web;

@@ -1,7 +1,7 @@
 using System.Text.Json;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Tests;
+using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Preferences;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Cli.Tests.Web;
 

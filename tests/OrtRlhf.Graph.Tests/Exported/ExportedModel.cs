@@ -1,6 +1,7 @@
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Tests.Exported;

@@ -1,6 +1,7 @@
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Tests.Formats;

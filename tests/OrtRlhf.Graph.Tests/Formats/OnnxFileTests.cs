@@ -3,6 +3,7 @@ using Google.Protobuf;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Formats.Onnx;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Tests.Formats;

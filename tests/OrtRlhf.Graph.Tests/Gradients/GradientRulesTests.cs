@@ -1,10 +1,10 @@
 using Microsoft.ML.OnnxRuntime;
-using OrtRlhf.Graph.Composites;
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Graph.Tests.Gradients.Cases;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Tests.Gradients;

@@ -1,4 +1,5 @@
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Tests.Passes;

@@ -1,5 +1,6 @@
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Tests.Passes;

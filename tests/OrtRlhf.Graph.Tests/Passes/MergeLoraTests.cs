@@ -1,4 +1,5 @@
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Graph.Tests.Passes;
 

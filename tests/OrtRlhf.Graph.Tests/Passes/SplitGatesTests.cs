@@ -1,6 +1,7 @@
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Graph.Tests.Exported;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Tests.Passes;

@@ -1,5 +1,6 @@
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Graph.Tests.Exported;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Graph.Tests.Passes;

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Tests;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Models.Tests.Checkpoints;
 

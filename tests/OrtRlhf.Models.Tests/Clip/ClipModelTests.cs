@@ -1,5 +1,5 @@
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Tests;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Models.Tests.Clip;
 

@@ -1,4 +1,4 @@
-using OrtRlhf.Graph.Tests;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Models.Tests.Clip;
 

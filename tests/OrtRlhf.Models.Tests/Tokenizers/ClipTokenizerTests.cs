@@ -1,5 +1,6 @@
 using System.Text.Json;
 using OrtRlhf.Graph;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Models.Tests.Tokenizers;
 

@@ -4,7 +4,7 @@ using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Graph.Tests;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Models.Tests.Transformers;

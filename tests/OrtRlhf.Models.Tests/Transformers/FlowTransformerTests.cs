@@ -1,7 +1,7 @@
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
-using OrtRlhf.Graph.Tests;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Models.Tests.Transformers;
 

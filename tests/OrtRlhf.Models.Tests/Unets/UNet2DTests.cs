@@ -1,6 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Gradients;
-using OrtRlhf.Graph.Tests;
+using OrtRlhf.Tests;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Models.Tests.Unets;

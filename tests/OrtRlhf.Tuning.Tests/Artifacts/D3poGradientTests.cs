@@ -1,6 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
-using OrtRlhf.Models.Tests;
+using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Artifacts;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;

@@ -1,15 +1,14 @@
 using System.Text.Json;
 using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Shipping;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Graph.Tests;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
-using OrtRlhf.Models.Tests;
+using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Artifacts;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Shipping;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
 

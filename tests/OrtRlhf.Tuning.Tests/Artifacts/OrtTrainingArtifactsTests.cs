@@ -5,10 +5,9 @@ using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Graph.Tests;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Optimizers;
-using OrtRlhf.Models.Tests;
+using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Artifacts;
 using Xunit.Abstractions;
 
@@ -19,7 +18,7 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
 {
     private const int Steps = 10, Batch = 2;
     private const double LearningRate = 0.001; // the runtime's own: its API for Node sets none
-    private static readonly string Dist = Path.Combine(Golden.Repository, "tools", "native", "node_modules", "onnxruntime-web", "dist");
+    private static readonly string Dist = Path.Combine(GoldenFile.Repository, "tools", "native", "node_modules", "onnxruntime-web", "dist");
 
     [Fact]
     public void TenSteps_InTheTrainingRuntime_EqualOurOwnAdamW()
@@ -86,7 +85,7 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
             dims = f.Data.Dims,
             data = f.Data.Type == ElementType.Int64 ? f.Data.ToInt64s().Select(v => (double)v) : f.Data.ToFloats().Select(v => (double)v),
         })));
-        var script = Path.Combine(Golden.Repository, "tests", "OrtRlhf.Tuning.Tests", "Artifacts", "train.mjs");
+        var script = Path.Combine(GoldenFile.Repository, "tests", "OrtRlhf.Tuning.Tests", "Artifacts", "train.mjs");
         using var node = Process.Start(new ProcessStartInfo("node", [script, Dist, artifacts, feedsPath, $"{Steps}"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
         var (output, error) = (node.StandardOutput.ReadToEndAsync(), node.StandardError.ReadToEndAsync());
         Assert.True(node.WaitForExit(TimeSpan.FromMinutes(5)), "the training runtime did not end within five minutes");

@@ -1,10 +1,11 @@
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning;
 using OrtRlhf.Models;
+using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Benchmarks;
-using OrtRlhf.Tuning.Sessions;
 
 namespace OrtRlhf.Tuning.Tests.Benchmarks;
 

@@ -1,10 +1,16 @@
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Learning;
-using OrtRlhf.Learning.Algorithms;
+using OrtRlhf.Learning.Losses;
 using OrtRlhf.Learning.Optimizers;
-using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
 using OrtRlhf.Tuning.Tests.Runs;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Tests.Methods;
 

@@ -1,5 +1,6 @@
 using System.Text;
 using OrtRlhf.Graph;
+using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Prompts;
 
 namespace OrtRlhf.Tuning.Tests.Prompts;

@@ -1,8 +1,11 @@
 using System.Globalization;
 using System.Text.Json;
+using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Images;
-using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Tests.Runs;
 

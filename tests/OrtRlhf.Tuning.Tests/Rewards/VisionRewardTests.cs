@@ -1,6 +1,7 @@
+using OrtRlhf.Tests;
 using System.Text.Json;
+using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Images;
 
 namespace OrtRlhf.Tuning.Tests.Rewards;
 

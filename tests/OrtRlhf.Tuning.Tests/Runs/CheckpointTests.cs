@@ -1,4 +1,6 @@
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Runs;
 
 namespace OrtRlhf.Tuning.Tests.Runs;

@@ -1,8 +1,10 @@
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
-using OrtRlhf.Tuning.Tests.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 
@@ -16,7 +18,7 @@ public class InitialAdapterTests
     {
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyRun.Model);
-        using var policy = AdapterFileTests.Random(model, new LoraOptions { Rank = 3, Alpha = 6, Targets = ["attn2.to_k", "conv2"] });
+        using var policy = RandomPolicy.Create(model, new LoraOptions { Rank = 3, Alpha = 6, Targets = ["attn2.to_k", "conv2"] });
         var file = AdapterFile.Of(policy, folder.At("begin.safetensors"));
         if (kohya) file.WriteKohya();
         else file.Write();

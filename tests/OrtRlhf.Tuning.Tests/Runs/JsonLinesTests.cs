@@ -1,5 +1,7 @@
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 

@@ -1,7 +1,13 @@
-using OrtRlhf.Tuning.Preferences;
-using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Preferences;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 

@@ -1,7 +1,12 @@
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 

@@ -1,5 +1,9 @@
 using System.Diagnostics;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 
 namespace OrtRlhf.Tuning.Tests.Runs;

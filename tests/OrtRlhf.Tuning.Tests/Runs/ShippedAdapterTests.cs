@@ -1,9 +1,13 @@
 using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 

@@ -1,7 +1,10 @@
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
-using OrtRlhf.Tuning.Rewards;
+using OrtRlhf.Rewards;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 

@@ -1,6 +1,10 @@
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Sampling;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 

@@ -1,5 +1,9 @@
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats;
+using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Prompts;
 using OrtRlhf.Tuning.Runs;
 

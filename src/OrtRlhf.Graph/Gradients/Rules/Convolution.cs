@@ -1,9 +1,7 @@
 using OrtRlhf.Graph.Expressions;
-using OrtRlhf.Graph.Operators;
-using OrtRlhf.Graph.Passes;
 using static OrtRlhf.Graph.Expressions.Functions;
 
-namespace OrtRlhf.Graph.Gradients.Rules;
+namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>Convolutions of [B, C, H, W].</summary>
 internal static class Convolution
@@ -56,7 +54,7 @@ internal static class Convolution
     /// <summary>A weight [O, I, h, w] as [I, O, h, w] turned by 180 degrees: data for a constant, nodes for a parameter.</summary>
     private static Value Flipped(Value w)
     {
-        if (WeightsInHalves.HalfOf(w) is { } half) return Cast(Flipped(half), w.Type);
+        if (HalfWeight.Of(w) is { } half) return Cast(Flipped(half), w.Type);
         if (!w.IsConstant)
         {
             var swapped = w.Transpose(1, 0, 2, 3);

@@ -1,6 +1,6 @@
 using static OrtRlhf.Graph.Expressions.Functions;
 
-namespace OrtRlhf.Graph.Gradients.Rules;
+namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>Elementwise rules too long for the table.</summary>
 internal static class Elementwise
@@ -55,14 +55,24 @@ internal static class Elementwise
     {
         var x = g.In(0);
         if (g.Node.Attribute("approximate", "none") == "none")
-            return [g.Dy * Composites.Gelu.Slope(x)];
+            return [g.Dy * GeluSlope(x)];
         var (c, a) = (Math.Sqrt(2 / Math.PI), 0.044715);
         var t = Tanh((x + (x * x * x * a)) * c);
         return [g.Dy * (((t + 1) * 0.5) + (x * (1 - Square(t)) * ((Square(x) * (3 * a)) + 1) * (c / 2)))];
     }
 
+    /// <summary>Phi(x) + x phi(x); with t = x/sqrt(2): Phi = (erf(t) + 1)/2 and x phi = t exp(-t^2)/sqrt(pi).</summary>
+    public static Value GeluSlope(Value x)
+    {
+        var t = x * (1 / Math.Sqrt(2)); // not x/sqrt(2), which a runtime would take for the one above, and keep
+        return HalfPlus(Erf(t)) + (t * Exp((-0.5 * Math.Log(Math.PI)) - (t * t)));
+    }
+
+    /// <summary>(x + 1)/2 of x within -1 and 1, one pass over memory where there is an operator for it.</summary>
+    private static Value HalfPlus(Value x) => x.Type == ElementType.Float ? x.Graph.Op("HardSigmoid", [x], ("alpha", 0.5f), ("beta", 0.5f)) : (x + 1) * 0.5;
+
     // Outside training it is the identity.
-    public static IReadOnlyList<Value?> Dropout(NodeGradient g) => g.Node.Input(2) is { } training && Operators.ShapeRules.Integers(training) is not [0]
+    public static IReadOnlyList<Value?> Dropout(NodeGradient g) => g.Node.Input(2) is { } training && ShapeRules.Integers(training) is not [0]
         ? throw new UserError($"{g.Node}: dropout in training mode cannot be differentiated; export the model in evaluation mode")
         : [g.Dy];
 

@@ -1,7 +1,6 @@
 using OrtRlhf.Graph.Expressions;
-using OrtRlhf.Graph.Operators;
 
-namespace OrtRlhf.Graph.Gradients.Rules;
+namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>Operators that move elements: the gradient moves back.</summary>
 internal static class Movement

@@ -1,7 +1,7 @@
 using OrtRlhf.Graph.Expressions;
 using static OrtRlhf.Graph.Expressions.Functions;
 
-namespace OrtRlhf.Graph.Gradients.Rules;
+namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>Softmax and normalisation layers.</summary>
 internal static class Normalisation

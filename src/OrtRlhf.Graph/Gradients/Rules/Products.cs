@@ -1,6 +1,6 @@
 using OrtRlhf.Graph.Expressions;
 
-namespace OrtRlhf.Graph.Gradients.Rules;
+namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>Matrix products.</summary>
 internal static class Products

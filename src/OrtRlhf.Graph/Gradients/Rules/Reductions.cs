@@ -1,8 +1,7 @@
 using OrtRlhf.Graph.Expressions;
-using OrtRlhf.Graph.Operators;
 using static OrtRlhf.Graph.Expressions.Functions;
 
-namespace OrtRlhf.Graph.Gradients.Rules;
+namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>Sums, means and extremes over axes: the gradient is spread over what was reduced.</summary>
 internal static class Reductions

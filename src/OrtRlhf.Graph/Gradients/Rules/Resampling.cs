@@ -1,8 +1,7 @@
 using OrtRlhf.Graph.Expressions;
-using OrtRlhf.Graph.Operators;
 using static OrtRlhf.Graph.Expressions.Functions;
 
-namespace OrtRlhf.Graph.Gradients.Rules;
+namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>Enlarging and shrinking of pictures.</summary>
 internal static class Resampling

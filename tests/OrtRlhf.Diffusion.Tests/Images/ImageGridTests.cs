@@ -1,0 +1,67 @@
+using OrtRlhf.Tests;
+using OrtRlhf.Diffusion.Images;
+
+namespace OrtRlhf.Diffusion.Tests.Images;
+
+public sealed class ImageGridTests
+{
+    [Fact]
+    public void Draw_EdgeToEdge_PlacesRowsThenColumns()
+    {
+        var images = Enumerable.Range(0, 4).Select(i => Flat(2, 3, (byte)(10 * i))).ToArray();
+        var sheet = new ImageGrid { Columns = 3, Margin = 0 }.Draw(images);
+        Assert.Equal((6, 6), (sheet.Width, sheet.Height));
+        Assert.Equal([0, 10, 20, 30], new[] { sheet[1, 2].R, sheet[2, 0].R, sheet[5, 2].R, sheet[0, 3].R });
+        Assert.Equal((250, 250, 248), sheet[5, 5]);
+    }
+
+    [Theory]
+    [InlineData(1, 1, 1)]
+    [InlineData(4, 2, 2)]
+    [InlineData(5, 3, 2)]
+    [InlineData(9, 3, 3)]
+    public void Draw_DefaultColumns_IsAboutSquare(int count, int columns, int rows)
+    {
+        var sheet = new ImageGrid { Margin = 1 }.Draw([.. Enumerable.Range(0, count).Select(_ => Flat(4, 4, 0))]);
+        Assert.Equal((1 + 5 * columns, 1 + 5 * rows), (sheet.Width, sheet.Height));
+    }
+
+    [Fact]
+    public void Draw_Scale_RepeatsPixels()
+    {
+        var image = NoiseImage.Of(5, 4, 1);
+        var sheet = new ImageGrid { Margin = 2, Scale = 3 }.Draw([image]);
+        Assert.Equal((19, 16), (sheet.Width, sheet.Height));
+        for (var (x, y) = (0, 0); y < 12; (x, y) = x == 14 ? (0, y + 1) : (x + 1, y)) Assert.Equal(image[x / 3, y / 3], sheet[2 + x, 2 + y]);
+    }
+
+    [Fact]
+    public void Draw_Captions_AreInkBelowTheImage()
+    {
+        var plain = new ImageGrid().Draw([Flat(64, 64, 9)]);
+        var sheet = new ImageGrid().Draw([Flat(64, 64, 9)], ["two small red circles left of a large blue square"]);
+        Assert.Equal(plain.Height + 32, sheet.Height);
+        Assert.Contains(Enumerable.Range(0, sheet.Width), x => sheet[x, 76].R == 40);
+    }
+
+    [Theory]
+    [InlineData("two small red circles", 64, "two small red", "circles")]
+    [InlineData("a red circle left of a large blue square", 64, "a red circle", "left of a la..")]
+    [InlineData("short", 64, "short")]
+    [InlineData("", 64)]
+    [InlineData("aaaaaaaaaaaaaaaaaaaaaaaa", 35, "aaaaaa", "aaaaa..")]
+    public void Wrap_Text_Result(string text, int width, params string[] lines)
+    {
+        var wrapped = BitmapFont.Wrap(text, width, 2);
+        Assert.Equal(lines, wrapped);
+        Assert.All(wrapped, line => Assert.InRange(BitmapFont.Width(line), 0, width));
+    }
+
+    [Fact]
+    public void Draw_WrongCaptionCount_Throws() => Assert.Throws<ArgumentException>(() => new ImageGrid().Draw([Flat(2, 2, 0)], ["a", "b"]));
+
+    [Fact]
+    public void Draw_NoImages_Throws() => Assert.Throws<ArgumentException>(() => new ImageGrid().Draw([]));
+
+    private static RgbImage Flat(int width, int height, byte value) => new(width, height, [.. Enumerable.Repeat(value, 3 * width * height)]);
+}
