@@ -1,4 +1,5 @@
 using System.Globalization;
+using OrtRlhf.Cli;
 using OrtRlhf.Cli.CommandLine;
 
 CultureInfo.DefaultThreadCurrentCulture = CultureInfo.DefaultThreadCurrentUICulture = CultureInfo.InvariantCulture;

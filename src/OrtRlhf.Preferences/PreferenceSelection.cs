@@ -20,7 +20,7 @@ public sealed record PreferenceSelection(string Root, IReadOnlyList<Candidate> C
         var choices = store.Choices();
         var known = choices.SelectMany(c => new[] { c.Aspect, c.Rater }).OfType<string>().ToHashSet(StringComparer.Ordinal);
         if (experts?.Keys.FirstOrDefault(name => !known.Contains(name)) is { } stranger)
-            throw new UserError($"preferences '{store.Folder.Root}': --expert-weights: no choice was made by or about '{stranger}'; there are {string.Join(", ", known.Order(StringComparer.Ordinal).Take(20))}");
+            throw new UserError($"preferences '{store.Folder.Root}': `ExpertWeights`: no choice was made by or about '{stranger}'; there are {string.Join(", ", known.Order(StringComparer.Ordinal).Take(20))}");
         var pairs = Combine(choices, experts);
         if (pairs.Count == 0) throw new UserError($"preferences '{store.Folder.Root}': nobody preferred one picture to another yet; choose some with 'ortrlhf label'");
         var named = pairs.SelectMany(p => new[] { p.Winner, p.Loser }).ToHashSet(StringComparer.Ordinal);

@@ -59,7 +59,7 @@ internal sealed class LabelServer : IAsyncDisposable
         catch (Exception fault) when (fault is IOException or System.Net.Sockets.SocketException)
         {
             await server.DisposeAsync();
-            throw new UserError($"label: cannot listen on {options.Address}:{options.Port} ({fault.Message}); choose another --port, 0 for any", fault);
+            throw new UserError($"label: cannot listen on {options.Address}:{options.Port} ({fault.Message}); choose another `Port`, 0 for any", fault);
         }
         return server;
     }

@@ -66,7 +66,7 @@ public class CommandLineTests
     [InlineData("doctor now", "expected options only, got 'now' as well")]
     public void WrongUsage_SaysWhatIsExpected(string line, string message)
     {
-        var error = Assert.Throws<UsageError>(() => CommandLineReader.Read(line.Split(' '))!.Run(CancellationToken.None));
+        var error = Assert.Throws<UsageError>(() => new CommandLineReader(Verbs.All).Read(line.Split(' '))!.Run(CancellationToken.None));
         Assert.Contains(message, error.Message);
         Assert.DoesNotContain('\n', error.Message);
     }

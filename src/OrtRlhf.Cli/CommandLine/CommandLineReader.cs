@@ -1,124 +1,148 @@
-using System.Globalization;
-using CommandLine;
-using OrtRlhf.Cli.Commands;
+using System.CommandLine;
 
 namespace OrtRlhf.Cli.CommandLine;
 
-/// <summary>Reads a command line into a command; answers requests for help and version itself.</summary>
-internal static class CommandLineReader
+/// <summary>Reads a command line into a command; answers requests for help, the version and completions itself.</summary>
+/// <param name="commands">The commands there are.</param>
+internal sealed class CommandLineReader(CommandTable commands)
 {
-    /// <summary>Separator of options that may be given several times; nobody types it.</summary>
-    public const char Separate = '\u0001';
-
     private static readonly string[] HelpWords = ["--help", "-h", "help", "-?"];
     private static readonly string[] VersionWords = ["--version", "-v", "version"];
+    private static readonly ParserConfiguration Settings = new() { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
 
     /// <summary>Reads arguments.</summary>
     /// <param name="arguments">What follows the program's name.</param>
-    /// <returns>The command; null when help or the version was asked for and shown.</returns>
+    /// <returns>The command; null when help, the version or completions were asked for and shown.</returns>
     /// <exception cref="UsageError">They mean nothing; says what is nearest.</exception>
-    public static ICommand? Read(string[] arguments)
+    public ICommand? Read(string[] arguments)
     {
-        if (arguments.Length == 0) return Show(HelpPage.Overview());
-        if (HelpWords.Contains(arguments[0])) return Show(arguments.Length == 1 ? HelpPage.Overview() : HelpPage.Of(FindVerb(OneVerb(arguments[1..])[0])));
-        arguments = OneVerb(arguments);
+        if (arguments.Length == 0) return Show(HelpPage.Overview(commands));
+        if (arguments[0].StartsWith("[suggest", StringComparison.Ordinal)) return Suggest(arguments);
+        if (HelpWords.Contains(arguments[0])) arguments = arguments.Length == 1 ? arguments : [.. arguments[1..], "--help"];
+        if (HelpWords.Contains(arguments[0])) return Show(HelpPage.Overview(commands));
         if (VersionWords.Contains(arguments[0])) return Show(Versions.Line());
-        var type = FindVerb(arguments[0]);
-        var options = arguments.TakeWhile(argument => argument != "--").ToArray();
-        return options.Contains("--help") || options.Contains("-h") ? Show(HelpPage.Of(type)) : Parse(type, arguments);
-    }
-
-    // Some commands have names of two words.
-    private static string[] OneVerb(string[] arguments) =>
-        arguments.Length > 1 && Verbs.Find($"{arguments[0]} {arguments[1]}") is not null ? [$"{arguments[0]} {arguments[1]}", .. arguments[2..]] : arguments;
-
-    private static ICommand Parse(Type type, string[] arguments)
-    {
-        using var parser = new Parser(settings =>
+        var (type, typed) = commands.Find(arguments);
+        var (command, head) = (type.New(), typed.TakeWhile(argument => argument != "--").ToArray());
+        var options = type.OptionsOf(command, head);
+        if (head.Contains("--help") || head.Contains("-h")) return Show(HelpPage.Of(type, command, options));
+        try
         {
-            (settings.HelpWriter, settings.AutoHelp, settings.AutoVersion) = (null, false, false);
-            (settings.ParsingCulture, settings.CaseInsensitiveEnumValues) = (CultureInfo.InvariantCulture, true);
-            settings.EnableDashDash = true;
-        });
-        var result = parser.ParseArguments(Joined(type, arguments), type, typeof(Nothing));
-        if (result is NotParsed<object> failed) throw new UsageError($"{arguments[0]}: {Describe(failed.Errors.First(), type, arguments)}; 'ortrlhf {arguments[0]} --help' explains");
-        var command = (ICommand)result.Value;
-        var expected = Verbs.ValuesOf(type).Count(value => !value.Hidden);
-        if (command.Rest.FirstOrDefault() is { } extra)
-        {
-            throw new UsageError($"{arguments[0]}: expected {(expected == 0 ? "options only" : "one " + Verbs.ValuesOf(type).First().MetaName)}, got '{extra}' as well; 'ortrlhf {arguments[0]} --help' explains");
+            Fill(type, command, options, head, [.. typed.Skip(head.Length + 1)]);
+            return command;
         }
-        return command;
+        catch (UsageError fault)
+        {
+            throw new UsageError($"{type.Verb.Name}: {fault.Message}");
+        }
     }
 
-    // The parser lets an option without its value pass, and one that may come twice swallows what follows: here options get exactly one value
-    // each, those that may come twice are joined, and all go behind the other arguments.
-    private static string[] Joined(Type type, string[] arguments)
+    private static void Fill(CommandType type, ICommand command, IReadOnlyList<CommandOption> options, string[] typed, string[] literal)
     {
-        var (others, options) = (new List<string>(), new List<string>());
-        var places = new Dictionary<string, int>(StringComparer.Ordinal);
-        for (var i = 0; i < arguments.Length; i++)
+        var (verb, places) = Verb(type, options);
+        var values = verb.Arguments.OfType<Argument<string[]>>().Single();
+        var result = verb.Parse(typed, Settings);
+        var explains = $"; 'ortrlhf {type.Verb.Name} --help' explains";
+        foreach (var option in options)
         {
-            if (arguments[i] == "--") return [.. others, .. options, .. arguments[i..]];
-            var (given, value) = arguments[i].Split('=', 2) is [['-', '-', ..] start, var end] ? (start, end) : (arguments[i], null);
-            var (property, option, _) = Verbs.OptionsOf(type).FirstOrDefault(entry => given == "--" + entry.Option.LongName || (entry.Option.ShortName.Length > 0 && given == "-" + entry.Option.ShortName));
-            if (option is null || property.PropertyType == typeof(bool))
+            var given = result.GetResult(places[option]);
+            if (given is null || given.Implicit)
             {
-                others.Add(arguments[i]);
+                if (option.Required) throw new UsageError($"option --{option.Name} is missing, expected {option.MetaValue}: {option.Help.TrimEnd('.')}{explains}");
                 continue;
             }
-            var name = "--" + option.LongName;
-            if (value is null && (i + 1 == arguments.Length || arguments[i + 1].StartsWith("--", StringComparison.Ordinal)))
-                throw new UsageError($"{arguments[0]}: option {name} needs a value, expected {option.MetaValue}: {option.HelpText}");
-            value ??= arguments[++i];
-            if (option.Separator == Separate && places.TryGetValue(name, out var place)) options[place] += Separate + value;
-            else
+            if (!option.Repeats && given.IdentifierTokenCount > 1) throw new UsageError($"option --{option.Name} is given twice{explains}");
+            string[] texts = [.. given.Tokens.Select(token => token.Value)];
+            if (option.IsFlag)
             {
-                options.AddRange([name, value]);
-                places[name] = options.Count - 1;
+                option.Set(command, true);
+                continue;
             }
+            if (texts.Length < given.IdentifierTokenCount || texts.Any(text => text.StartsWith("--", StringComparison.Ordinal)))
+                throw new UsageError($"option --{option.Name} needs a value, expected {option.MetaValue}: {option.Help}");
+            option.Set(command, OptionText.Parse(option, texts));
         }
-        return [.. others, .. options];
+        var arguments = result.GetValue(values) ?? [];
+        if (arguments.FirstOrDefault(IsOption) is { } unknown) throw new UsageError(Unknown(unknown, command, options, typed) + explains);
+        arguments = [.. arguments, .. literal];
+        if (type.Values is [{ Property: { } all }] && all.PropertyType != typeof(string))
+        {
+            all.SetValue(command, arguments);
+            return;
+        }
+        for (var i = 0; i < Math.Min(arguments.Length, type.Values.Count); i++) type.Values[i].Property.SetValue(command, arguments[i]);
+        if (type.Values.Skip(arguments.Length).FirstOrDefault(v => v.Value.Required) is { Value: { } missing })
+            throw new UsageError($"expected {missing.MetaName}: {missing.HelpText.TrimEnd('.')}{explains}");
+        if (arguments.Length <= type.Values.Count) return;
+        var expected = type.Values.Count == 0 ? "options only" : $"{(type.Values.Count == 1 ? "one " : "")}{string.Join(" and ", type.Values.Select(v => v.Value.MetaName))}";
+        throw new UsageError($"expected {expected}, got '{arguments[type.Values.Count]}' as well{explains}");
     }
 
-    private static string Describe(Error error, Type type, string[] arguments) => error switch
+    // Every option takes text, which is read where the option is known, so that errors are ours.
+    private static (Command Verb, Dictionary<CommandOption, Option<string[]>> Places) Verb(CommandType type, IReadOnlyList<CommandOption> options)
     {
-        UnknownOptionError unknown => Unknown(unknown.Token, type),
-        BadFormatConversionError bad => $"option {Name(bad)} cannot be '{Value(bad, arguments)}'{Expected(bad, type)}",
-        RepeatedOptionError repeated => $"option {Name(repeated)} is given twice",
-        MissingRequiredOptionError required => $"option {Name(required)} is missing{Expected(required, type)}",
-        NamedError named => $"option {Name(named)}: {named.Tag}",
-        TokenError token => $"'{token.Token}': {token.Tag}",
-        _ => $"{error.Tag}",
-    };
-
-    private static string Name(NamedError error) => error.NameInfo.LongName.Length > 0 ? "--" + error.NameInfo.LongName : error.NameInfo.NameText;
-
-    private static string Value(NamedError error, string[] arguments)
-    {
-        var at = Array.FindIndex(arguments, argument => argument == Name(error) || argument.StartsWith(Name(error) + "=", StringComparison.Ordinal));
-        if (at < 0) return "that";
-        return arguments[at].Contains('=') ? arguments[at][(arguments[at].IndexOf('=') + 1)..] : at + 1 < arguments.Length ? arguments[at + 1] : "";
+        var verb = new Command(type.Verb.Name.Split(' ')[^1], type.Verb.HelpText) { new Argument<string[]>("arguments") { Arity = ArgumentArity.ZeroOrMore } };
+        var places = new Dictionary<CommandOption, Option<string[]>>();
+        foreach (var option in options)
+        {
+            var place = new Option<string[]>("--" + option.Name)
+            {
+                Description = option.Help,
+                Arity = option.IsFlag ? ArgumentArity.Zero : ArgumentArity.ZeroOrMore,
+                AllowMultipleArgumentsPerToken = false,
+            };
+            if (option.ShortName.Length > 0) place.Aliases.Add("-" + option.ShortName);
+            var kind = Nullable.GetUnderlyingType(option.Type) ?? option.Type;
+            string[] choices = kind.IsEnum ? [.. EnumName.All(kind).Select(EnumName.Write)] : [.. option.Choices];
+            if (choices.Length > 0) place.CompletionSources.Add(choices);
+            places[option] = place;
+            verb.Options.Add(place);
+        }
+        return (verb, places);
     }
 
-    private static string Expected(NamedError error, Type type) =>
-        Verbs.OptionsOf(type).FirstOrDefault(entry => entry.Option.LongName == error.NameInfo.LongName).Option is { MetaValue.Length: > 0 } option
-            ? $", expected {option.MetaValue}: {option.HelpText.TrimEnd('.')}"
-            : "";
-
-    private static string Unknown(string token, Type type)
+    // Shells ask with the directive of System.CommandLine: [suggest:POSITION] "LINE".
+    private ICommand? Suggest(string[] arguments)
     {
-        var known = Verbs.OptionsOf(type).Select(entry => entry.Option.LongName).Append("help").ToArray();
-        var near = Spelling.Closest(token, known);
-        return $"unknown option '{(token.Length > 1 ? "--" : "-")}{token}'{(near is null ? "" : $", did you mean '--{near}'?")}";
+        var root = new RootCommand();
+        foreach (var type in commands.All)
+        {
+            var command = type.New();
+            string[] typed = arguments.Length > 1 ? arguments[1].Split(' ', StringSplitOptions.RemoveEmptyEntries) : [];
+            var verb = Verb(type, OptionsFor(type, command, typed)).Verb;
+            Command parent = root;
+            if (type.Verb.Name.Split(' ') is [var group, _])
+            {
+                parent = root.Subcommands.FirstOrDefault(c => c.Name == group) ?? new Command(group);
+                if (parent.Parents.FirstOrDefault() is null) root.Subcommands.Add(parent);
+            }
+            parent.Subcommands.Add(verb);
+        }
+        root.Parse(arguments, Settings).Invoke();
+        return null;
     }
 
-    private static Type FindVerb(string verb)
+    // While a name is typed it is none yet.
+    private static IReadOnlyList<CommandOption> OptionsFor(CommandType type, ICommand command, string[] typed)
     {
-        if (Verbs.Find(verb) is { } found) return found;
-        var names = Verbs.All.Select(type => Verbs.VerbOf(type).Name).ToArray();
-        var near = Spelling.Closest(verb, names);
-        throw new UsageError($"unknown command '{verb}'{(near is null ? $", expected {string.Join(", ", names)}" : $", did you mean '{near}'?")}; 'ortrlhf --help' lists all");
+        try
+        {
+            return type.OptionsOf(command, typed);
+        }
+        catch (UsageError)
+        {
+            return type.OptionsOf(command, []);
+        }
+    }
+
+    private static bool IsOption(string text) => text is ['-', '-', _, ..] or ['-', not (>= '0' and <= '9' or '.'), ..];
+
+    private static string Unknown(string token, ICommand command, IReadOnlyList<CommandOption> options, string[] typed)
+    {
+        var name = token.Split('=')[0].TrimStart('-');
+        var why = (command as IRecordOptions)?.WhyNot(name, typed);
+        if (why is not null) return why;
+        var near = OptionNames.Meant(name, [.. options.Select(option => option.Name), "help"]);
+        return $"unknown option '{token.Split('=')[0]}'{(near is null ? "" : $", did you mean '--{near}'?")}";
     }
 
     private static ICommand? Show(string text)
@@ -126,8 +150,4 @@ internal static class CommandLineReader
         Console.Out.WriteLine(text);
         return null;
     }
-
-    // The parser wants at least two verbs to treat the first argument as one.
-    [Verb("-")]
-    private sealed class Nothing;
 }

@@ -1,5 +1,4 @@
 using System.Text;
-using OrtRlhf.Cli.Commands;
 using OrtRlhf.Rewards;
 
 namespace OrtRlhf.Cli.CommandLine;
@@ -10,58 +9,52 @@ internal static class HelpPage
     private const int Width = 100, Indent = 2, Column = 30;
 
     /// <summary>What the program does, its commands, and where to begin.</summary>
-    public static string Overview()
+    public static string Overview(CommandTable commands)
     {
         var text = new StringBuilder();
         text.AppendLine("ortrlhf tunes image diffusion models from rewards, on ONNX Runtime, without Python.");
         text.AppendLine().AppendLine("Commands:");
-        foreach (var type in Verbs.All) Entry(text, Verbs.VerbOf(type).Name, FirstSentence(Verbs.VerbOf(type).HelpText), 12);
+        foreach (var type in commands.All) Entry(text, type.Verb.Name, FirstSentence(type.Verb.HelpText), 15);
         text.AppendLine().AppendLine("Begin with:");
-        foreach (var type in (Type[])[typeof(DoctorCommand), typeof(TuneCommand), typeof(SampleCommand)])
-        {
-            var example = ExamplesOf(type)[0];
-            text.Append(' ', Indent).Append("ortrlhf ").AppendLine(example.Arguments);
-        }
+        foreach (var verb in (string[])["doctor", "tune", "sample"])
+            text.Append(' ', Indent).Append("ortrlhf ").AppendLine(commands.Find([verb]).Type.Examples[0].Arguments);
         text.AppendLine().Append("'ortrlhf COMMAND --help' explains a command and its options; 'ortrlhf --version' names the versions.");
         return text.ToString();
     }
 
-    /// <summary>A command: what it does, examples, its options with units and defaults.</summary>
-    /// <param name="type">The command's class.</param>
-    public static string Of(Type type)
+    /// <summary>A command: what it does, examples, its options with units, ranges and defaults.</summary>
+    public static string Of(CommandType type, ICommand command, IReadOnlyList<CommandOption> options)
     {
-        var verb = Verbs.VerbOf(type);
-        var values = Verbs.ValuesOf(type).Where(value => !value.Hidden).ToArray();
         var text = new StringBuilder();
-        foreach (var line in Wrap(verb.HelpText, Width)) text.AppendLine(line);
-        text.AppendLine().Append("Usage: ortrlhf ").Append(verb.Name);
-        foreach (var value in values) text.Append(value.Required ? $" {value.MetaName}" : $" [{value.MetaName}]");
+        foreach (var line in Wrap(type.Verb.HelpText, Width)) text.AppendLine(line);
+        text.AppendLine().Append("Usage: ortrlhf ").Append(type.Verb.Name);
+        foreach (var (_, value) in type.Values) text.Append(value.Required ? $" {value.MetaName}" : $" [{value.MetaName}]");
         text.AppendLine(" [options]").AppendLine().AppendLine("Examples:");
-        foreach (var example in ExamplesOf(type))
+        foreach (var example in type.Examples)
         {
             text.Append(' ', Indent).Append("# ").AppendLine(example.Text);
             text.Append(' ', Indent).Append("ortrlhf ").AppendLine(example.Arguments);
         }
-        if (values.Length > 0) text.AppendLine().AppendLine("Arguments:");
-        foreach (var value in values) Entry(text, value.MetaName, value.HelpText, Column);
-        foreach (var section in Verbs.OptionsOf(type).Where(entry => !entry.Option.Hidden).GroupBy(entry => entry.Section))
+        if (type.Values.Count > 0) text.AppendLine().AppendLine("Arguments:");
+        foreach (var (_, value) in type.Values) Entry(text, value.MetaName, value.HelpText, Column);
+        foreach (var section in options.GroupBy(option => option.Section))
         {
             text.AppendLine().AppendLine(section.Key + ":");
-            foreach (var (property, option, _) in section)
-            {
-                var name = (option.ShortName.Length > 0 ? $"-{option.ShortName}, " : "") + "--" + option.LongName;
-                Entry(text, property.PropertyType == typeof(bool) ? name : $"{name} {option.MetaValue}", option.Default is { } value ? $"{option.HelpText} Default {value}." : option.HelpText, Column);
-            }
+            foreach (var option in section)
+                Entry(text, $"{(option.ShortName.Length > 0 ? $"-{option.ShortName}, " : "")}--{option.Name} {option.MetaValue}".TrimEnd(), option.Help, Column);
         }
-        if (Verbs.OptionsOf(type).Any(entry => entry.Option.LongName == "reward"))
+        foreach (var (heading, entries) in (command as IRecordOptions)?.HelpLists ?? [])
+        {
+            text.AppendLine().AppendLine(heading + ":");
+            foreach (var (name, explanation) in entries) Entry(text, name, explanation, Column);
+        }
+        if (options.Any(option => option.Name == "reward"))
         {
             text.AppendLine().AppendLine("Rewards:");
             foreach (var reward in RewardRegistry.Default.Entries) Entry(text, reward.Usage, reward.Summary + ".", Column);
         }
         return text.ToString().TrimEnd();
     }
-
-    private static ExampleAttribute[] ExamplesOf(Type type) => (ExampleAttribute[])type.GetCustomAttributes(typeof(ExampleAttribute), false);
 
     private static string FirstSentence(string text) => text.IndexOf(". ", StringComparison.Ordinal) is >= 0 and var end ? text[..(end + 1)] : text;
 

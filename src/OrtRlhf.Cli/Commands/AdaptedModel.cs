@@ -1,8 +1,10 @@
+using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Diffusion.Adapters;
 using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Files;
 using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Cli.Commands;
@@ -17,15 +19,16 @@ namespace OrtRlhf.Cli.Commands;
 internal sealed record AdaptedModel(AdapterFile? Adapter, RunFolder? Run, TuningOptions Options)
 {
     /// <summary>Reads the adapter and the run around it.</summary>
-    /// <param name="path">The adapter's file, or null.</param>
+    /// <param name="path">The adapter's file, a run's folder for what it has learnt, or null.</param>
     /// <exception cref="UserError">It cannot be read.</exception>
     public static AdaptedModel Find(string? path)
     {
-        if (path is null) return new(null, null, new TuningOptions());
+        path = RunPlace.Adapter(path);
+        if (path is null) return new(null, null, new DdpoOptions());
         var adapter = AdapterFile.Open(path);
         var folder = Directory.GetParent(Path.GetFullPath(path))?.Parent?.FullName;
         var run = folder is not null && Path.GetFileName(Path.GetDirectoryName(Path.GetFullPath(path))) == "adapter" ? new RunFolder(folder) : null;
-        return run is not null && File.Exists(run.Options) ? new(adapter, run, JsonFile.Read<TuningOptions>(run.Options)) : new(adapter, null, new TuningOptions());
+        return run is not null && File.Exists(run.Options) ? new(adapter, run, TuningMethods.ReadOptions(run.Options)) : new(adapter, null, new DdpoOptions());
     }
 
     /// <summary>Opens the model and lays the adapter over it.</summary>

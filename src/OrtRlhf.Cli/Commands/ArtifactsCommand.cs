@@ -1,12 +1,12 @@
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Learning.Losses;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Artifacts;
+using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Cli.Commands;
 
@@ -19,7 +19,7 @@ namespace OrtRlhf.Cli.Commands;
 [Example("preference pairs, the preferred rows first, at 512x768 pixels (64x96 cells)", "artifacts --model my-model --method dpo --batch-size 2 --height 64 --width 96 --output artifacts/dpo")]
 [Example("the four artifacts of ONNX Runtime's own training API", "artifacts --method mse --format ort-training --output artifacts/ort")]
 [Example("every weight of an unconditional model", "artifacts --model my-ddpm --method mse --all-weights --output artifacts/ddpm")]
-internal sealed class ArtifactsCommand : ICommand
+internal sealed class ArtifactsCommand : ICommand, IRecordOptions
 {
     private const string Method = "Method", Adapters = "Trained tensors", Sizes = "Sizes", Files = "Files";
 
@@ -32,13 +32,13 @@ internal sealed class ArtifactsCommand : ICommand
     [Section(Files), Option("format", MetaValue = "NAME", HelpText = "onnx: training_model.onnx for any ONNX Runtime. ort-training: training_model.onnx, eval_model.onnx, optimizer_model.onnx (AdamW) and checkpoint for its training API, which sets the learning rate. Default onnx.")]
     public string? Format { get; set; }
 
-    [Section(Method), Option("method", MetaValue = "NAME", HelpText = "mse (denoising), ddpo, flow-grpo or reinforce (policy gradients), nft, d3po (pairs of steps), dpo or ipo (pairs of samples), kto (likes and dislikes). Default mse.")]
+    [Section(Method), Option("method", MetaValue = "NAME", HelpText = "Name of a method of 'ortrlhf tune' that has a loss of its own, or mse (denoising, as sft); see the list below. Default mse.")]
     public string? MethodName { get; set; }
 
     [Section(Method), Option("guidance-scale", MetaValue = "X", HelpText = "Classifier-free guidance of policy gradients, with the gradient through both branches; 1 for none. Default 5, as DDPO; without text, and of FLUX, 1.")]
     public double? GuidanceScale { get; set; }
 
-    [Section(Method), Option("clip-range", MetaValue = "X", HelpText = "Clip range of ddpo's, flow-grpo's and d3po's ratio. Default 0.0001, of d3po 0.1.")]
+    [Section(Method), Option("clip-range", MetaValue = "X", HelpText = "Clip range of the ratio. Default 0.0001, of d3po 0.1.")]
     public double? ClipRange { get; set; }
 
     [Section(Method), Option("kl-weight", MetaValue = "X", HelpText = "Weight of the KL divergence to the model without adapters, for policy gradients. Default 0, of flow-grpo 0.04.")]
@@ -56,7 +56,7 @@ internal sealed class ArtifactsCommand : ICommand
     [Section(Adapters), Option("lora-alpha", MetaValue = "X", HelpText = "Alpha; the adapters' output is multiplied by alpha/rank, a constant of the graph. Default the rank.")]
     public double? LoraAlpha { get; set; }
 
-    [Section(Adapters), Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Layers to adapt, ends of module paths, * for any part; 'ortrlhf inspect' lists what they match. Default to_q,to_k,to_v,to_out.0.")]
+    [Section(Adapters), Option("lora-targets", MetaValue = "A,B", HelpText = "Layers to adapt, ends of module paths, * for any part; 'ortrlhf inspect' lists what they match. Default to_q,to_k,to_v,to_out.0.")]
     public IEnumerable<string> LoraTargets { get; set; } = [];
 
     [Section(Adapters), Option("all-weights", HelpText = "Train every weight of the model instead of adapters.")]
@@ -81,8 +81,13 @@ internal sealed class ArtifactsCommand : ICommand
     public long? TextTokens { get; set; }
 
     /// <inheritdoc/>
-    [Value(9, Hidden = true)]
-    public IEnumerable<string> Rest { get; set; } = [];
+    public IEnumerable<(string Heading, IEnumerable<(string Name, string Text)> Entries)> HelpLists => [("Losses", TuningMethods.TrainingFiles.Select(m => (m.Name, m.Formula)))];
+
+    /// <inheritdoc/>
+    public IEnumerable<CommandOption> OptionsOf(IReadOnlyList<string> arguments) => [];
+
+    /// <inheritdoc/>
+    public string? WhyNot(string option, IReadOnlyList<string> arguments) => null;
 
     /// <inheritdoc/>
     public int Run(CancellationToken cancellation)
@@ -114,30 +119,34 @@ internal sealed class ArtifactsCommand : ICommand
 
     private TrainingFileOptions ToOptions()
     {
+        try
+        {
+            return Checked(new() { Method = TuningMethods.TrainingFile(MethodName ?? "mse") });
+        }
+        catch (UserError fault)
+        {
+            throw new UsageError(fault.Message);
+        }
+    }
+
+    private TrainingFileOptions Checked(TrainingFileOptions options)
+    {
         var lora = new LoraOptions { Rank = LoraRank ?? 4, Alpha = LoraAlpha };
-        var method = TrainingFileMethod.All.FirstOrDefault(m => m.Name == (MethodName ?? "mse"));
-        var options = new TrainingFileOptions { Method = MethodName ?? "mse", Lora = LoraTargets.Any() ? lora with { Targets = [.. LoraTargets] } : lora };
         options = options with
         {
-            BatchSize = BatchSize ?? (method is { IsPaired: true } ? 2 : 1),
+            Lora = LoraTargets.Any() ? lora with { Targets = [.. LoraTargets] } : lora,
+            BatchSize = BatchSize ?? (options.Method.IsPaired ? 2 : 1),
             AllWeights = AllWeights,
             GuidanceScale = GuidanceScale,
             ClipRange = ClipRange,
-            KlWeight = KlWeight ?? (method?.Name == "flow-grpo" ? new FlowGrpoOptions().KlWeight : options.KlWeight),
+            KlWeight = KlWeight,
             Beta = Beta,
             Sizes = new DenoiserSizes(Height, Width, TextTokens),
             Seed = Seed ?? 0,
             Dtype = EnumName.Of<Precision>("dtype", Dtype) ?? Precision.Fp32,
         };
-        try
-        {
-            options.Validate();
-            options.Lora.Validate();
-        }
-        catch (Graph.UserError fault)
-        {
-            throw new UsageError(fault.Message);
-        }
+        options.Validate();
+        options.Lora.Validate();
         return options;
     }
 }

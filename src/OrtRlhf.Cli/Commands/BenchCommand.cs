@@ -1,20 +1,20 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Files;
 using OrtRlhf.Tuning.Benchmarks;
+using OrtRlhf.Tuning.Methods;
 using Spectre.Console;
 
 namespace OrtRlhf.Cli.Commands;
 
 /// <summary>Measures speed and memory on this machine.</summary>
 [Verb("bench", HelpText = "Measures speed and memory on this machine. A 35M-parameter U-Net with adapters (forward, forward and backward, by default and with little memory, "
-    + "each in a process of its own), the log-prob kernel beside plain reading, and DDPO in images a second. Timings are worth something on a quiet machine only.")]
+    + "each in a process of its own), the log-prob kernel beside plain reading, and methods in images a second. Timings are worth something on a quiet machine only.")]
 [Example("everything", "bench")]
 [Example("the U-Net whose folder tools/Peers/bench_unet.py made, results compared with PyTorch's", "bench unet --folder FOLDER")]
 [Example("DDPO on another model, for a script", "bench ddpo --model FOLDER --json")]
@@ -23,7 +23,7 @@ internal sealed class BenchCommand : ICommand
     private static readonly string[] Parts = ["unet", "log-prob", "ddpo"], Settings = ["default", "low-memory"], Works = ["forward", "forward-backward"];
 
     /// <summary>What to measure.</summary>
-    [Value(0, MetaName = "PART", HelpText = "unet, log-prob or ddpo; all three without it. large: import, one step and one training step of Stable Diffusion 1.5's U-Net with random weights.")]
+    [Value(0, MetaName = "PART", HelpText = "unet, log-prob, or a method of 'ortrlhf tune'; unet, log-prob and ddpo without it. large: import, one step and one training step of Stable Diffusion 1.5's U-Net with random weights.")]
     public string? Part { get; set; }
 
     /// <summary>Folder of the U-Net.</summary>
@@ -42,16 +42,16 @@ internal sealed class BenchCommand : ICommand
     [Option("repeats", Default = 20, MetaValue = "N", HelpText = "Timed runs of the U-Net, after three that do not count.")]
     public int Repeats { get; set; }
 
-    /// <summary>Folder of DDPO's model.</summary>
-    [Option("model", MetaValue = "FOLDER", HelpText = "Model for ddpo; models/shapes without it.")]
+    /// <summary>Folder of the method's model.</summary>
+    [Option("model", MetaValue = "FOLDER", HelpText = "Model for the method; models/shapes without it.")]
     public string? Model { get; set; }
 
-    /// <summary>Epochs of DDPO.</summary>
-    [Option("epochs", Default = 3, MetaValue = "N", HelpText = "Epochs of ddpo, at least 2; the first does not count.")]
+    /// <summary>Epochs of the method.</summary>
+    [Option("epochs", Default = 3, MetaValue = "N", HelpText = "Epochs of the method, at least 2; the first does not count.")]
     public int Epochs { get; set; }
 
     /// <summary>Images of an epoch.</summary>
-    [Option("images", Default = 64, MetaValue = "N", HelpText = "Images an epoch of ddpo.")]
+    [Option("images", Default = 64, MetaValue = "N", HelpText = "Images an epoch of the method.")]
     public int Images { get; set; }
 
     /// <summary>Threads.</summary>
@@ -63,13 +63,9 @@ internal sealed class BenchCommand : ICommand
     public bool Json { get; set; }
 
     /// <inheritdoc/>
-    [Value(9, Hidden = true)]
-    public IEnumerable<string> Rest { get; set; } = [];
-
-    /// <inheritdoc/>
     public int Run(CancellationToken cancellation)
     {
-        var parts = Part == "large" ? [Part] : Chosen(Part, "PART", Parts);
+        var parts = Part is null ? Parts : Chosen(Part, "PART", [.. Parts, .. TuningMethods.All.Skip(1).Select(method => method.Name), "large"]);
         if (Part == "large" && Folder is null) throw new UsageError("bench large: expected --folder FOLDER, where there is room for 7 GB");
         Chosen(Setting, "--setting", Settings);
         Chosen(Work, "--work", Works);
@@ -79,7 +75,7 @@ internal sealed class BenchCommand : ICommand
         foreach (var part in parts)
         {
             cancellation.ThrowIfCancellationRequested();
-            results[part] = part switch { "unet" => UNet(cancellation), "log-prob" => LogProb(), "large" => Large(), _ => Ddpo(cancellation) };
+            results[part] = part switch { "unet" => UNet(cancellation), "log-prob" => LogProb(), "large" => Large(), _ => Method(TuningMethods.Find(part)!, cancellation) };
         }
         if (Json) Terminal.Line(JsonSerializer.Serialize(results, JsonFile.Line));
         return ExitCode.Done;
@@ -137,10 +133,10 @@ internal sealed class BenchCommand : ICommand
         return t;
     }
 
-    private DdpoTiming Ddpo(CancellationToken cancellation)
+    private MethodTiming Method(TuningMethod method, CancellationToken cancellation)
     {
-        var t = DdpoBenchmark.Run(ModelFolder.Find(Model), Epochs, Images, new SessionSettings { Threads = Threads }, cancellation);
-        Show(["DDPO, images a second", "sampling", "training", "overall", "peak MB", "ratio.first"],
+        var t = MethodBenchmark.Run(method, ModelFolder.Find(Model), Epochs, Images, new SessionSettings { Threads = Threads }, cancellation);
+        Show([$"{method.Name}, images a second", "sampling", "training", "overall", "peak MB", "ratio.first"],
             [[Model ?? ModelFolder.Default, t.Sampling, t.Training, t.Overall, t.PeakMb, t.RatioFirstMaxDeviation]]);
         return t;
     }

@@ -1,4 +1,3 @@
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Graph.Files;
@@ -17,7 +16,7 @@ internal sealed class CompareCommand : ICommand
     [Value(0, MetaName = "RUN", HelpText = "Folders of finished runs.")]
     public IEnumerable<string> Runs { get; set; } = [];
 
-    [Option("show", Separator = ',', MetaValue = "A,B", HelpText = "What to show: reward (the trained sum), names of rewards, 'GenEval overall' or another task, diversity. Default all that all runs measured but GenEval's single tasks.")]
+    [Option("show", MetaValue = "A,B", HelpText = "What to show: reward (the trained sum), names of rewards, 'GenEval overall' or another task, diversity. Default all that all runs measured but GenEval's single tasks.")]
     public IEnumerable<string> Show { get; set; } = [];
 
     [Option("title", Default = "Training reward, mean and standard deviation over seeds", MetaValue = "TEXT", HelpText = "Title of the picture.")]
@@ -25,9 +24,6 @@ internal sealed class CompareCommand : ICommand
 
     [Option("output", MetaValue = "FOLDER", HelpText = "Write comparison.md, comparison.json and, where all were trained on the same reward, comparison.svg there, too.")]
     public string? Output { get; set; }
-
-    /// <inheritdoc/>
-    public IEnumerable<string> Rest => [];
 
     /// <inheritdoc/>
     public int Run(CancellationToken cancellation)

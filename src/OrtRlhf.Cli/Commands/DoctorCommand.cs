@@ -1,5 +1,4 @@
 using System.Text.Json;
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Diagnosis;
 using OrtRlhf.Cli.Screen;
@@ -20,10 +19,6 @@ internal sealed class DoctorCommand : ICommand
     /// <summary>Whether to write JSON.</summary>
     [Option("json", HelpText = "Write one JSON object instead of tables.")]
     public bool Json { get; set; }
-
-    /// <inheritdoc/>
-    [Value(9, Hidden = true)]
-    public IEnumerable<string> Rest { get; set; } = [];
 
     /// <inheritdoc/>
     public int Run(CancellationToken cancellation)

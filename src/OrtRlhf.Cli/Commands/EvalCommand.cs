@@ -1,4 +1,3 @@
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Evaluations;
 using OrtRlhf.Cli.Screen;
@@ -23,13 +22,13 @@ internal sealed class EvalCommand : ModelCommand
     [Option("adapter", MetaValue = "FILE", HelpText = "Adapter to judge, .onnx_adapter or .safetensors. One in a run's folder brings the run's model, prompts and sampling settings as defaults.")]
     public string? Adapter { get; set; }
 
-    [Option("reward", Separator = ',', MetaValue = "A,B", HelpText = "Rewards, or weighted sums of them, see the list below. Default all that fit the prompts.")]
+    [Option("reward", MetaValue = "A,B", HelpText = "Rewards, or weighted sums of them, see the list below. Default all that fit the prompts.")]
     public IEnumerable<string> Reward { get; set; } = [];
 
     [Option("prompts", MetaValue = "FILE", HelpText = "Prompts to draw. Default those that the run held out, else captions of drawn scenes that tuning never sees.")]
     public string? Prompts { get; set; }
 
-    [Option("prompt-kinds", Separator = ',', MetaValue = "A,B", HelpText = "Kinds of those captions: single-object, two-objects, counting, colour-attribution. Default all.")]
+    [Option("prompt-kinds", MetaValue = "A,B", HelpText = "Kinds of those captions: single-object, two-objects, counting, colour-attribution. Default all.")]
     public IEnumerable<string> PromptKinds { get; set; } = [];
 
     [Option("images", MetaValue = "N", HelpText = "Images of each of the two. Default 256.")]

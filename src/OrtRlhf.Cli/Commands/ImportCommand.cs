@@ -1,4 +1,3 @@
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Diffusion.Shipping;
@@ -23,9 +22,6 @@ internal sealed class ImportCommand : ICommand
     [Value(0, MetaName = "FOLDER", HelpText = "The checkpoint, as save_pretrained of diffusers and transformers writes it. Default models/shapes, which ships.")]
     public string? Folder { get; set; }
 
-    [Value(1, Hidden = true)]
-    public IEnumerable<string> Rest { get; set; } = [];
-
     [Option('o', "output", Required = true, MetaValue = "DIR", HelpText = "Folder to write: whole, or not at all. One that an earlier import wrote is replaced.")]
     public string Output { get; set; } = "";
 
@@ -33,7 +29,7 @@ internal sealed class ImportCommand : ICommand
         + "autoencoder whose config.json has force_upcast. Default fp32; ONNX models keep the type they have.")]
     public string? Dtype { get; set; }
 
-    [Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Layers that take adapters, ends of module paths, * for any part; none for a plain model. Default as in tune.")]
+    [Option("lora-targets", MetaValue = "A,B", HelpText = "Layers that take adapters, ends of module paths, * for any part; none for a plain model. Default as in tune.")]
     public IEnumerable<string> LoraTargets { get; set; } = [];
 
     /// <inheritdoc/>

@@ -1,4 +1,3 @@
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Diffusion.Inspection;
@@ -19,10 +18,7 @@ internal sealed class InspectCommand : ICommand
     [Value(0, MetaName = "DIR", HelpText = "Folder of a model or a component, or an .onnx file. Default models/shapes, which ships.")]
     public string? Path { get; set; }
 
-    [Value(1, Hidden = true)]
-    public IEnumerable<string> Rest { get; set; } = [];
-
-    [Option("lora-targets", Separator = ',', MetaValue = "A,B", HelpText = "Ends of module paths, * for any part of a name, ** for any names. Default as in tune.")]
+    [Option("lora-targets", MetaValue = "A,B", HelpText = "Ends of module paths, * for any part of a name, ** for any names. Default as in tune.")]
     public IEnumerable<string> LoraTargets { get; set; } = [];
 
     [Option("paths", HelpText = "List the path of every module that the targets match.")]

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Security.Cryptography;
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Diffusion.Adapters;
@@ -31,7 +30,7 @@ internal sealed class LabelCommand : ModelCommand
     [Option('s', "store", MetaValue = "PLACE", HelpText = "Where candidates and choices are kept: a folder, or postgresql://...#images=FOLDER. Default artifacts/preferences.")]
     public string Store { get; set; } = PreferencesCommand.DefaultStore;
 
-    [Option("model", Hidden = true, MetaValue = "FOLDER", HelpText = "The same as MODEL.")]
+    [Option("model", MetaValue = "FOLDER", HelpText = "The same as MODEL.")]
     public string? ModelName { get; set; }
 
     [Option("adapter", MetaValue = "FILE", HelpText = "Adapter to draw with, .onnx_adapter or .safetensors. One in a run's folder brings the run's model and sampling settings as defaults.")]

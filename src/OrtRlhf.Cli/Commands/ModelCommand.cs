@@ -1,4 +1,3 @@
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Diffusion.Sampling;
@@ -11,14 +10,8 @@ internal abstract class ModelCommand : ICommand
 {
     private const string Sampling = "Sampling", Device = "Device";
 
-    private static readonly Dictionary<string, SamplerKind> Samplers = Enum.GetValues<SamplerKind>().Where(kind => kind != SamplerKind.Auto)
-        .ToDictionary(kind => kind == SamplerKind.DpmSolver ? "dpm-solver++" : EnumName.Write(kind));
-
     [Value(0, MetaName = "MODEL", HelpText = "Folder of a model, in diffusers' or Optimum's layout. Default models/shapes, which ships, as models/shapes-flow does.")]
     public string? Model { get; set; }
-
-    [Value(1, Hidden = true)]
-    public IEnumerable<string> Rest { get; set; } = [];
 
     [Section(Sampling), Option("sampler", MetaValue = "NAME", HelpText = "Of diffusion models ddim; ddpm (ancestral, the scheduler's variance); or dpm-solver++ (deterministic). Of flows euler or adams-bashforth (second order), both deterministic; or with noise, to train policy gradients on, flow-grpo, dance-grpo, cps (coefficient-preserving) or noisy-euler. Default ddim, of flows euler; policy gradients train on cps in a noise window that stays at the first steps, else on flow-grpo.")]
     public string? SamplerName { get; set; }
@@ -84,7 +77,7 @@ internal abstract class ModelCommand : ICommand
     /// <exception cref="UsageError">An unknown sampler, or eta with one that has none.</exception>
     protected SamplingOptions ToSampling(SamplingOptions defaults)
     {
-        var sampler = ToSampler("sampler", SamplerName) ?? defaults.Sampler;
+        var sampler = EnumName.Of<SamplerKind>("sampler", SamplerName) ?? defaults.Sampler;
         if (sampler == SamplerKind.DpmSolver && Eta is > 0) throw new UsageError("--eta: dpm-solver++ is deterministic; leave --eta out, or use --sampler ddim");
         if (sampler == SamplerKind.Ddpm && Eta is not null) throw new UsageError("--eta: ddpm has the scheduler's variance; leave --eta out, or use --sampler ddim");
         return defaults with
@@ -132,11 +125,6 @@ internal abstract class ModelCommand : ICommand
         return options;
     }
 
-    /// <summary>The sampler of a name; null for none.</summary>
-    /// <exception cref="UsageError">There is none of that name.</exception>
-    protected static SamplerKind? ToSampler(string option, string? name) => name is null ? null : Samplers.TryGetValue(name, out var kind) ? kind
-        : throw new UsageError($"--{option}: expected {string.Join(", ", Samplers.Keys.SkipLast(1))} or {Samplers.Keys.Last()}, got '{name}'");
-
     private static Pixels? ToPixels(string option, string? text) =>
         text is null ? null : Pixels.Parse(text) ?? throw new UsageError($"--{option}: expected pixels such as 1024x1024, got '{text}'");
 
@@ -147,10 +135,7 @@ internal abstract class ModelCommand : ICommand
     /// <exception cref="UsageError">There are some.</exception>
     protected static void Require(string verb, SamplingOptions sampling, SessionSettings session, params IEnumerable<string> others)
     {
-        var faults = sampling.Faults().Concat(others).ToList();
-        if (session.Device is not ("cpu" or "cuda" or "webgpu")) faults.Add($"--device: expected cpu, cuda or webgpu, got {session.Device}");
-        if (session.Threads < 0) faults.Add($"--threads: expected 0 or more, got {session.Threads}");
-        if (session.Workers < 0) faults.Add($"--workers: expected 0 or more, got {session.Workers}");
+        var faults = sampling.Faults().Concat(session.Faults()).Concat(others).ToList();
         if (faults.Count > 0) throw new UsageError($"{verb}: {string.Join("; ", faults)}");
     }
 }

@@ -1,4 +1,3 @@
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Diffusion.Adapters;
@@ -21,9 +20,6 @@ internal sealed class PackCommand : ICommand
 
     [Value(0, MetaName = "RUN", Required = true, HelpText = "Folder of a run, or an adapter's file.")]
     public string Source { get; set; } = "";
-
-    [Value(1, Hidden = true)]
-    public IEnumerable<string> Rest { get; set; } = [];
 
     [Option("format", Required = true, MetaValue = "NAME", HelpText = "diffusers (safetensors in the names of diffusers and PEFT), kohya (safetensors in kohya's names), onnx_adapter (ONNX Runtime's adapter API), or merged (a folder with the whole model, in the layout and precision it has).")]
     public string Format { get; set; } = "";

@@ -1,4 +1,3 @@
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Graph;
@@ -23,9 +22,6 @@ internal sealed class PreferencesCommand : ICommand
 
     [Value(0, MetaName = "STORE", HelpText = "The store: a folder, or postgresql://...#images=FOLDER. Default artifacts/preferences.")]
     public string? Store { get; set; }
-
-    [Value(1, Hidden = true)]
-    public IEnumerable<string> Rest { get; set; } = [];
 
     [Option("export", MetaValue = "FILE", HelpText = "Write the store to a JSON Lines file; images are copied beside it.")]
     public string? Export { get; set; }

@@ -1,4 +1,3 @@
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Diffusion;
@@ -27,8 +26,8 @@ internal sealed class RewardTrainCommand : ModelCommand
     [Option("preferences", MetaValue = "STORE", HelpText = "People's choices: a folder that 'ortrlhf label' made, or a server. Images alone are enough.")]
     public string? Preferences { get; set; }
 
-    [Option("expert-weights", Separator = ',', MetaValue = "A=X,B=Y", HelpText = "Factors on those choices by what was judged (quality=1,taste=0.5) or by rater; 0 leaves them out.")]
-    public IEnumerable<string> ExpertWeights { get; set; } = [];
+    [Option("expert-weights", MetaValue = "A=X,B=Y", HelpText = "Factors on those choices by what was judged (quality=1,taste=0.5) or by rater; 0 leaves them out.")]
+    public IReadOnlyDictionary<string, double>? ExpertWeights { get; set; }
 
     [Option("reward", MetaValue = "SUM", HelpText = "Without --preferences: the reward that chooses in a person's place, see the list below.")]
     public string? Reward { get; set; }
@@ -97,14 +96,13 @@ internal sealed class RewardTrainCommand : ModelCommand
 
     private JudgedImages Stored(string place, CancellationToken cancellation)
     {
-        var experts = OrtRlhf.Cli.CommandLine.ExpertWeights.Parse(ExpertWeights);
         using var store = PreferenceStore.Open(place);
-        return JudgedImages.Of(PreferenceSelection.Read(store, experts), cancellation);
+        return JudgedImages.Of(PreferenceSelection.Read(store, ExpertWeights), cancellation);
     }
 
     private JudgedImages Drawn(CancellationToken cancellation)
     {
-        var (experts, rule) = (CommandLine.EnumName.Of<ExpertRule>("experts", Experts) ?? ExpertRule.Sum, CommandLine.EnumName.Of<RaterRule>("rater", Rater) ?? RaterRule.TopBottom);
+        var (experts, rule) = (EnumName.Of<ExpertRule>("experts", Experts) ?? ExpertRule.Sum, EnumName.Of<RaterRule>("rater", Rater) ?? RaterRule.TopBottom);
         var source = AdaptedModel.Find(Adapter);
         using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
         var pool = !policy.Model.IsConditional ? PromptPool.WithoutText : Prompts is null ? PromptPool.Scenes(Enum.GetValues<SceneKind>()) : PromptPool.Read(Prompts, null, Seed);

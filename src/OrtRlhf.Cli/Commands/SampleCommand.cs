@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using CommandLine;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Diffusion.Images;
@@ -21,7 +20,7 @@ internal sealed class SampleCommand : ModelCommand
 {
     private const int SheetCell = 144, LongestName = 48;
 
-    [Option('p', "prompt", Separator = CommandLineReader.Separate, MetaValue = "TEXT", HelpText = "A prompt, or a template such as 'a {red|blue} circle'; may be given several times.")]
+    [Option('p', "prompt", Repeats = true, MetaValue = "TEXT", HelpText = "A prompt, or a template such as 'a {red|blue} circle'; may be given several times.")]
     public IEnumerable<string> Prompt { get; set; } = [];
 
     [Option("prompts", MetaValue = "FILE", HelpText = "Prompt file, one prompt or template a line.")]

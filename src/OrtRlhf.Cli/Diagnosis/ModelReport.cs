@@ -1,3 +1,4 @@
+using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Diffusion.Adapters;
 using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Diffusion.Sampling;

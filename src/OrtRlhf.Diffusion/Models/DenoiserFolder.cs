@@ -55,7 +55,7 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
         };
         var (height, width) = (opened.Latent.Height, opened.Latent.Width);
         return height % opened.PatchSize == 0 && width % opened.PatchSize == 0 ? opened
-            : throw new UserError($"{folder.Name}: expected latents whose sides {opened.PatchSize} divides, got {height}x{width}; give --image-size a multiple of {opened.PatchSize * pixelsPerCell}");
+            : throw new UserError($"{folder.Name}: expected latents whose sides {opened.PatchSize} divides, got {height}x{width}; give `ImageSize` a multiple of {opened.PatchSize * pixelsPerCell}");
 
         LatentSize Size(long channels, int cells = 0)
         {
@@ -64,12 +64,12 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
             if (options.ImageSize is { } size)
             {
                 return size.Y % pixelsPerCell == 0 && size.X % pixelsPerCell == 0 ? new((int)channels, size.Y / pixelsPerCell, size.X / pixelsPerCell)
-                    : throw new UserError($"--image-size: expected multiples of {pixelsPerCell}, the pixels of a cell of '{folder.Name}', got {size}");
+                    : throw new UserError($"`ImageSize`: expected multiples of {pixelsPerCell}, the pixels of a cell of '{folder.Name}', got {size}");
             }
             if (own.Height > 0 && own.Width > 0) return new((int)channels, (int)own.Height, (int)own.Width);
             if (folder.ClassName == SD3Transformer2DConfig.ClassName) cells = (int)new SD3Transformer2DConfig().SampleSize;
             return cells > 0 ? new((int)channels, cells, cells)
-                : throw new UserError($"{folder.Name}: '{Path.Combine(folder.Path, "config.json")}' has no sample_size; write there the height and width of its latents in cells, or give --image-size");
+                : throw new UserError($"{folder.Name}: '{Path.Combine(folder.Path, "config.json")}' has no sample_size; write there the height and width of its latents in cells, or give `ImageSize`");
         }
     }
 

@@ -34,8 +34,8 @@ public sealed record ModelOptions
     /// <summary>All faults, in the words of the command line; none when all is well.</summary>
     public IEnumerable<string> Faults()
     {
-        if (ClipSkip is < 0 or > 11) yield return $"--clip-skip: expected 0 to 11, got {ClipSkip}";
-        if (ImageSize is { } size && (size.X is < 1 or > 16384 || size.Y is < 1 or > 16384)) yield return $"--image-size: expected 1 to 16384 pixels a side, got {size}";
-        if (MaxSequenceLength is < 1 or > 4096) yield return $"--max-sequence-length: expected 1 to 4096, got {MaxSequenceLength}";
+        if (ClipSkip is < 0 or > 11) yield return $"`ClipSkip`: expected 0 to 11, got {ClipSkip}";
+        if (ImageSize is { } size && (size.X is < 1 or > 16384 || size.Y is < 1 or > 16384)) yield return $"`ImageSize`: expected 1 to 16384 pixels a side, got {size}";
+        if (MaxSequenceLength is < 1 or > 4096) yield return $"`MaxSequenceLength`: expected 1 to 4096, got {MaxSequenceLength}";
     }
 }

@@ -32,7 +32,7 @@ internal sealed record TextEncoderFolder(TextEncoder Encoder, int Length, long? 
         switch (denoiser)
         {
             case UNet2DConfig.ClassName:
-                return options.ClipSkip == 0 ? [] : throw new UserError("--clip-skip: the model has no text encoder; leave it out");
+                return options.ClipSkip == 0 ? [] : throw new UserError("`ClipSkip`: the model has no text encoder; leave it out");
             case SD3Transformer2DConfig.ClassName:
                 var both = new ClipUse(Penultimate: true, Projection: true);
                 TextEncoderFolder[] clips = [Clip(index, First, "tokenizer", both, options), Clip(index, Second, "tokenizer_2", both, options)];
@@ -77,7 +77,7 @@ internal sealed record TextEncoderFolder(TextEncoder Encoder, int Length, long? 
         if (folder.IsOnnx)
         {
             if (!use.Penultimate && options.ClipSkip > 0)
-                throw new UserError($"--clip-skip: '{Path.Combine(folder.Path, "model.onnx")}' is exported as a whole; give the model's weights, or leave it out");
+                throw new UserError($"`ClipSkip`: '{Path.Combine(folder.Path, "model.onnx")}' is exported as a whole; give the model's weights, or leave it out");
             var given = use.PooledAlone ? null : use.Penultimate ? Hidden(ExportedLayers(folder)) : LastState;
             string[] outputs = [.. new[] { given, pooled }.OfType<string>()];
             return new(new TextEncoder(name, tokenizer.Encode, Exported, given, pooled), length, null, null);
@@ -101,7 +101,7 @@ internal sealed record TextEncoderFolder(TextEncoder Encoder, int Length, long? 
         string Hidden(long layers) => $"hidden_states.{Kept(layers, 1 + options.ClipSkip)}";
 
         long Kept(long layers, int skipped) => layers - skipped >= 1 ? layers - skipped
-            : throw new UserError($"--clip-skip: {name} has {layers} layers, expected at most {layers - 1 - (use.Penultimate ? 1 : 0)}, got {options.ClipSkip}");
+            : throw new UserError($"`ClipSkip`: {name} has {layers} layers, expected at most {layers - 1 - (use.Penultimate ? 1 : 0)}, got {options.ClipSkip}");
     }
 
     // Padding is not masked, as the pipelines have it.

@@ -21,7 +21,7 @@ public sealed class LatentEncoder : IDisposable
         _model = model;
         _preprocessor = new(ImageProcessorConfig.Plain(model.ImageSize.Y, model.ImageSize.X));
         if (model.Decoder is null) return;
-        var encoder = model.Encoder ?? throw new UserError($"model '{model.Name}': has no image encoder, which turns chosen images into latents; import it with its vae, or use --method d3po, which takes trajectories");
+        var encoder = model.Encoder ?? throw new UserError($"model '{model.Name}': has no image encoder, which turns chosen images into latents; import it with its vae, or use `Method` d3po, which takes trajectories");
         _session = new GraphSession(encoder("batch"), settings);
     }
 

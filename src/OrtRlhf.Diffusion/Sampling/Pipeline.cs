@@ -68,7 +68,7 @@ public sealed class Pipeline : IDisposable
     /// <summary>The sampler's Gaussian steps.</summary>
     /// <exception cref="UserError">The sampler is a solver of several steps, which is no table of Gaussian steps.</exception>
     public SamplerTable Table => Steps.Table ?? throw new UserError(
-        $"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use --sampler {(_policy.Model.Flow is null ? "ddim with --eta above 0, or ddpm" : "flow-grpo, dance-grpo, cps or noisy-euler")}");
+        $"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use `Sampler` {(_policy.Model.Flow is null ? "ddim with `Eta` above 0, or ddpm" : "flow-grpo, dance-grpo, cps or noisy-euler")}");
 
     /// <summary>The sampler and its settings in a few words.</summary>
     public string SamplerName => Steps.Name;

@@ -46,14 +46,14 @@ public sealed record SamplingOptions
     /// <summary>All faults, in the words of the command line; none when all is well.</summary>
     public IEnumerable<string> Faults()
     {
-        if (Steps is < 1 or > 1000) yield return $"--steps: expected 1 to 1000, got {Steps}";
-        if (!(Eta is >= 0 and <= 1)) yield return string.Create(CultureInfo.InvariantCulture, $"--eta: expected 0 to 1, got {Eta}");
+        if (Steps is < 1 or > 1000) yield return $"`Steps`: expected 1 to 1000, got {Steps}";
+        if (!(Eta is >= 0 and <= 1)) yield return string.Create(CultureInfo.InvariantCulture, $"`Eta`: expected 0 to 1, got {Eta}");
         if (!(GuidanceScale >= 0 && double.IsFinite(GuidanceScale)))
-            yield return string.Create(CultureInfo.InvariantCulture, $"--guidance-scale: expected a number of at least 0, got {GuidanceScale}");
+            yield return string.Create(CultureInfo.InvariantCulture, $"`GuidanceScale`: expected a number of at least 0, got {GuidanceScale}");
         if (!(TrueCfgScale >= 0 && double.IsFinite(TrueCfgScale)))
-            yield return string.Create(CultureInfo.InvariantCulture, $"--true-cfg-scale: expected a number of at least 0, got {TrueCfgScale}");
+            yield return string.Create(CultureInfo.InvariantCulture, $"`TrueCfgScale`: expected a number of at least 0, got {TrueCfgScale}");
         if (!(NoiseLevel is null or > 0 and < double.PositiveInfinity))
-            yield return string.Create(CultureInfo.InvariantCulture, $"--noise-level: expected a number > 0, got {NoiseLevel}");
-        if (BatchSize is < 1 or > 4096) yield return $"--batch-size: expected 1 to 4096, got {BatchSize}";
+            yield return string.Create(CultureInfo.InvariantCulture, $"`NoiseLevel`: expected a number > 0, got {NoiseLevel}");
+        if (BatchSize is < 1 or > 4096) yield return $"`BatchSize`: expected 1 to 4096, got {BatchSize}";
     }
 }

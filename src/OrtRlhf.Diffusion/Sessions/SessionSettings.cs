@@ -45,6 +45,14 @@ public sealed record SessionSettings
         return (count == 1 ? this : this with { Threads = Math.Max(1, threads / count), Workers = 1 }, count);
     }
 
+    /// <summary>All faults, properties in backquotes; none when all is well.</summary>
+    public IEnumerable<string> Faults()
+    {
+        if (Device is not ("cpu" or "cuda" or "webgpu")) yield return $"`Device`: expected cpu, cuda or webgpu, got {Device}";
+        if (Threads < 0) yield return $"`Threads`: expected 0 or more, got {Threads}";
+        if (Workers < 0) yield return $"`Workers`: expected 0 or more, got {Workers}";
+    }
+
     /// <summary>The options of ONNX Runtime; the caller disposes them.</summary>
     /// <exception cref="UserError">The device is unknown or does not work here.</exception>
     public SessionOptions ToOptions()
@@ -73,7 +81,7 @@ public sealed record SessionSettings
         catch (OnnxRuntimeException fault)
         {
             options.Dispose();
-            throw new UserError($"device '{Device}' does not work here ({fault.Message.ReplaceLineEndings(" ")}); run 'ortrlhf doctor' to see which do, or use --device cpu", fault);
+            throw new UserError($"device '{Device}' does not work here ({fault.Message.ReplaceLineEndings(" ")}); run 'ortrlhf doctor' to see which do, or use `Device` cpu", fault);
         }
         return options;
     }

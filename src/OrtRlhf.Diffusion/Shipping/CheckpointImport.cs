@@ -33,7 +33,7 @@ public static class CheckpointImport
         if (Contains(output, plan.Folder)) throw new UserError($"import '{output}': holds the model that is imported; give another folder");
         var total = plan.Bytes;
         using var folder = StagedFolder.Begin(output, file => file is Model or Data || ImportPlan.FileNames.Contains(file));
-        if (Free(folder.FullPath) is { } free && free < total) throw new UserError($"import '{output}': needs {total / 1e9:F1} GB, but the disk has {free / 1e9:F1} GB left; free some space, give another place, or use --dtype fp16");
+        if (Free(folder.FullPath) is { } free && free < total) throw new UserError($"import '{output}': needs {total / 1e9:F1} GB, but the disk has {free / 1e9:F1} GB left; free some space, give another place, or use `Dtype` fp16");
         long done = 0, garbage = 0;
         foreach (var (place, graph) in plan.Graphs)
         {

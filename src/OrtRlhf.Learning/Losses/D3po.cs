@@ -4,7 +4,7 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Learning.Losses;
 
 /// <summary>Options of <see cref="D3po"/>.</summary>
-public sealed record D3poOptions
+public sealed record D3poLossOptions
 {
     /// <summary>beta, &gt; 0; default 0.1.</summary>
     public double Beta { get; init; } = 0.1;
@@ -41,7 +41,7 @@ public static class D3po
     /// and <c>accuracy</c> (share of the pairs where it is positive).
     /// </returns>
     /// <exception cref="UserError">The options are out of range, or the batch is odd.</exception>
-    public static TrainingLoss Loss(PolicyTransition transition, D3poOptions options)
+    public static TrainingLoss Loss(PolicyTransition transition, D3poLossOptions options)
     {
         options.Validate();
         var logp = transition.LogProb();

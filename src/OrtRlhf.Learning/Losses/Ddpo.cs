@@ -4,7 +4,7 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Learning.Losses;
 
 /// <summary>Options of <see cref="Ddpo"/>.</summary>
-public sealed record DdpoOptions
+public sealed record DdpoLossOptions
 {
     /// <summary>c, half width of the ratio's trust region, (0, 1); default 1e-4: log-probs are means over elements.</summary>
     public double ClipRange { get; init; } = 1e-4;
@@ -47,7 +47,7 @@ public static class Ddpo
     /// <c>clip_fraction</c> (share of |r - 1| &gt; c) and, with a reference, <c>kl</c>.
     /// </returns>
     /// <exception cref="UserError">The options are out of range.</exception>
-    public static TrainingLoss Loss(PolicyTransition transition, DdpoOptions options)
+    public static TrainingLoss Loss(PolicyTransition transition, DdpoLossOptions options)
     {
         options.Validate();
         var (A, c) = (transition.Advantage, options.ClipRange);

@@ -4,7 +4,7 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Learning.Losses;
 
 /// <summary>Options of <see cref="Dpo"/>.</summary>
-public sealed record DpoOptions
+public sealed record DpoLossOptions
 {
     /// <summary>beta, how strongly the reference holds, &gt; 0; default 2000 (the paper: 2000 to 5000), as errors are means over elements.</summary>
     public double Beta { get; init; } = 2000;
@@ -33,7 +33,7 @@ public static class Dpo
     /// <c>accuracy</c> (share of the pairs where it is positive).
     /// </returns>
     /// <exception cref="UserError">The options are out of range, or the batch is odd.</exception>
-    public static TrainingLoss Loss(DenoisingErrors errors, DpoOptions options)
+    public static TrainingLoss Loss(DenoisingErrors errors, DpoLossOptions options)
     {
         options.Validate();
         var h = PreferencePairs.Margin(errors, "dpo");

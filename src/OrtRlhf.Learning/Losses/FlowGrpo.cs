@@ -3,7 +3,7 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Learning.Losses;
 
 /// <summary>Options of <see cref="FlowGrpo"/>.</summary>
-public sealed record FlowGrpoOptions
+public sealed record FlowGrpoLossOptions
 {
     /// <summary>c, half width of the ratio's trust region, (0, 1); default 1e-4, as in the published code: log-probs are means over elements.</summary>
     public double ClipRange { get; init; } = 1e-4;
@@ -48,7 +48,7 @@ public static class FlowGrpo
     /// <returns>The loss, and the metrics of <see cref="Ddpo.Loss"/>.</returns>
     /// <exception cref="UserError">The options are out of range.</exception>
     /// <exception cref="ArgumentException">The KL term has a weight, and the transitions no reference.</exception>
-    public static TrainingLoss Loss(PolicyTransition transition, FlowGrpoOptions options)
+    public static TrainingLoss Loss(PolicyTransition transition, FlowGrpoLossOptions options)
     {
         options.Validate();
         if (options.KlWeight > 0 && transition.Reference is null)

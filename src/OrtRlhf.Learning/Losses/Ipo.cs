@@ -4,7 +4,7 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Learning.Losses;
 
 /// <summary>Options of <see cref="Ipo"/>.</summary>
-public sealed record IpoOptions
+public sealed record IpoLossOptions
 {
     /// <summary>beta, &gt; 0; the margin is drawn to 1/(2 beta). Default 2000.</summary>
     public double Beta { get; init; } = 2000;
@@ -27,7 +27,7 @@ public static class Ipo
     /// <param name="options">Options.</param>
     /// <returns>The loss, and the metrics of <see cref="Dpo.Loss"/>.</returns>
     /// <exception cref="UserError">The options are out of range, or the batch is odd.</exception>
-    public static TrainingLoss Loss(DenoisingErrors errors, IpoOptions options)
+    public static TrainingLoss Loss(DenoisingErrors errors, IpoLossOptions options)
     {
         options.Validate();
         var h = PreferencePairs.Margin(errors, "ipo");

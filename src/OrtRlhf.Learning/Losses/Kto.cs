@@ -4,7 +4,7 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Learning.Losses;
 
 /// <summary>Options of <see cref="Kto"/>.</summary>
-public sealed record KtoOptions
+public sealed record KtoLossOptions
 {
     /// <summary>beta, how strongly the reference holds, &gt; 0; default 2000.</summary>
     public double Beta { get; init; } = 2000;
@@ -31,7 +31,7 @@ public static class Kto
     /// <param name="options">Options.</param>
     /// <returns>The loss, and the metrics <c>mse</c>, <c>reference_mse</c>, <c>implicit_reward</c> [B] (r) and <c>baseline</c> (z).</returns>
     /// <exception cref="UserError">The options are out of range.</exception>
-    public static TrainingLoss Loss(DenoisingErrors errors, Value label, KtoOptions options)
+    public static TrainingLoss Loss(DenoisingErrors errors, Value label, KtoLossOptions options)
     {
         options.Validate();
         var r = errors.Gain() * (options.Beta / 2);

@@ -5,7 +5,7 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Learning.Losses;
 
 /// <summary>Options of <see cref="Nft"/>.</summary>
-public sealed record NftOptions
+public sealed record NftLossOptions
 {
     /// <summary>b, how far the implicit policies lie on either side of the old one, &gt; 0; default 1 (the paper: 0.1 to 1, smaller is stronger).</summary>
     public double Beta { get; init; } = 1;
@@ -87,7 +87,7 @@ public static class Nft
     /// </returns>
     /// <exception cref="UserError">The options are out of range.</exception>
     /// <exception cref="ArgumentException">The KL term has a weight, and the samples no reference.</exception>
-    public static TrainingLoss Loss(NftSamples samples, NftOptions options)
+    public static TrainingLoss Loss(NftSamples samples, NftLossOptions options)
     {
         options.Validate();
         var (v, target, old, r) = (samples.Errors.Output, samples.Errors.Target, samples.Old, samples.Reward);
@@ -127,7 +127,7 @@ public static class Nft
     /// <param name="advantages">Advantages within groups, in standard deviations (<see cref="Advantages.Advantage.PerGroup"/>).</param>
     /// <param name="options">Where they are clipped.</param>
     /// <returns>One number a sample, 0 to 1; 1/2 where a group's rewards are all equal.</returns>
-    public static float[] Rewards(ReadOnlySpan<float> advantages, NftOptions options)
+    public static float[] Rewards(ReadOnlySpan<float> advantages, NftLossOptions options)
     {
         var rewards = new float[advantages.Length];
         for (var i = 0; i < rewards.Length; i++)
@@ -141,5 +141,5 @@ public static class Nft
     /// </summary>
     /// <param name="update">The update's number, from 0.</param>
     /// <param name="options">Rate and maximum.</param>
-    public static double OldPolicyDecay(int update, NftOptions options) => Math.Min(options.DecayRate * update, options.MaximumDecay);
+    public static double OldPolicyDecay(int update, NftLossOptions options) => Math.Min(options.DecayRate * update, options.MaximumDecay);
 }

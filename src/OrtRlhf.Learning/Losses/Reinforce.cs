@@ -4,7 +4,7 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Learning.Losses;
 
 /// <summary>Options of <see cref="Reinforce"/>.</summary>
-public sealed record ReinforceOptions
+public sealed record ReinforceLossOptions
 {
     /// <summary>Advantages are limited to plus or minus this many standard deviations, &gt; 0; default 5.</summary>
     public double AdvantageClip { get; init; } = 5;
@@ -40,7 +40,7 @@ public static class Reinforce
     /// <c>ratio_deviation</c>, <c>approx_kl</c> and, with a reference, <c>kl</c>.
     /// </returns>
     /// <exception cref="UserError">The options are out of range.</exception>
-    public static TrainingLoss Loss(PolicyTransition transition, ReinforceOptions options)
+    public static TrainingLoss Loss(PolicyTransition transition, ReinforceLossOptions options)
     {
         options.Validate();
         var logp = transition.LogProb();

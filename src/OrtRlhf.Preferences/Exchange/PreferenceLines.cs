@@ -40,7 +40,7 @@ public static class PreferenceLines
     /// <exception cref="UserError">A line is not valid, or an image is missing: names the line. Lines before its thousand are in.</exception>
     public static (int Candidates, int Choices) Read(IPreferenceStore store, string path)
     {
-        if (!File.Exists(path)) throw new UserError($"--import '{path}': there is no such file");
+        if (!File.Exists(path)) throw new UserError($"`Import` '{path}': there is no such file");
         var (folder, total) = (FolderOf(path), (Candidates: 0, Choices: 0));
         foreach (var lines in File.ReadLines(path, Encoding.UTF8).Index().Where(line => line.Item.Trim().Length > 0).Chunk(Batch))
         {

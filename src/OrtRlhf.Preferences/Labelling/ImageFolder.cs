@@ -24,9 +24,9 @@ public static class ImageFolder
     /// <exception cref="UserError">No list, a line without image and caption, a path outside the folder, or a file that is no image: names the line.</exception>
     public static int AddTo(IPreferenceStore store, string folder, Action<int>? progress = null, CancellationToken cancellation = default)
     {
-        if (!Directory.Exists(folder)) throw new UserError($"--images '{folder}': there is no such folder");
+        if (!Directory.Exists(folder)) throw new UserError($"`Images` '{folder}': there is no such folder");
         var list = Lists.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
-            ?? throw new UserError($"--images '{folder}': expected {string.Join(" or ", Lists)} in it, lines such as {{\"file_name\": \"1.png\", \"text\": \"a red circle\"}}");
+            ?? throw new UserError($"`Images` '{folder}': expected {string.Join(" or ", Lists)} in it, lines such as {{\"file_name\": \"1.png\", \"text\": \"a red circle\"}}");
         var candidates = new List<Candidate>();
         foreach (var (number, line) in File.ReadLines(list, Encoding.UTF8).Index().Where(line => line.Item.Trim().Length > 0))
         {

@@ -31,11 +31,11 @@ public sealed record LabelOptions
     /// <summary>All faults, in the words of the command line; none when all is well.</summary>
     public IEnumerable<string> Faults()
     {
-        if (Mode is ChoiceMode.Check) yield return "--mode: expected pair, best or rank, got check";
-        if (Mode == ChoiceMode.Pair && Candidates != 2) yield return $"--candidates: a pair has 2, got {Candidates}; use --mode best or rank";
-        if (Candidates is < 2 or > 9) yield return $"--candidates: expected 2 to 9, got {Candidates}";
-        if (Overlap is < 1 or > 1000) yield return $"--overlap: expected 1 to 1000, got {Overlap}";
-        if (CheckEvery is < 0 or (> 0 and < 3)) yield return $"--check-every: expected 0 for none, or at least 3, got {CheckEvery}";
-        if (Aspect is { Length: 0 or > Candidate.LongestName }) yield return $"--aspect: expected 1 to {Candidate.LongestName} characters, got {Aspect.Length}";
+        if (Mode is ChoiceMode.Check) yield return "`Mode`: expected pair, best or rank, got check";
+        if (Mode == ChoiceMode.Pair && Candidates != 2) yield return $"`Candidates`: a pair has 2, got {Candidates}; use `Mode` best or rank";
+        if (Candidates is < 2 or > 9) yield return $"`Candidates`: expected 2 to 9, got {Candidates}";
+        if (Overlap is < 1 or > 1000) yield return $"`Overlap`: expected 1 to 1000, got {Overlap}";
+        if (CheckEvery is < 0 or (> 0 and < 3)) yield return $"`CheckEvery`: expected 0 for none, or at least 3, got {CheckEvery}";
+        if (Aspect is { Length: 0 or > Candidate.LongestName }) yield return $"`Aspect`: expected 1 to {Candidate.LongestName} characters, got {Aspect.Length}";
     }
 }

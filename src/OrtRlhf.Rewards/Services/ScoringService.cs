@@ -102,7 +102,7 @@ internal sealed class ScoringService
     }
 
     private UserError Failed(string fault, int tries, string remedy) =>
-        _argument.Fault($"{Address} {fault} ({tries} {(tries == 1 ? "try" : "tries")}): {remedy}; the last checkpoint is intact, go on with 'tune --resume'");
+        _argument.Fault($"{Address} {fault} ({tries} {(tries == 1 ? "try" : "tries")}): {remedy}; the last checkpoint is intact, resume the run");
 
     /// <summary>The begin of a text, on one line.</summary>
     internal static string Short(string text)

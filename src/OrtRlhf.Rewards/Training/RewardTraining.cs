@@ -61,11 +61,11 @@ public sealed record RewardTrainingOptions
     /// <summary>All faults, in the words of the command line; none when all is well.</summary>
     public IEnumerable<string> Faults()
     {
-        if (!(HeldOut is > 0 and < 1)) yield return FormattableString.Invariant($"--held-out: expected a number above 0 and below 1, got {HeldOut}");
-        if (Ridge is { } ridge && !(ridge > 0 && double.IsFinite(ridge))) yield return FormattableString.Invariant($"--ridge: expected a number > 0, got {ridge}");
-        if (LoraRank is < 0 or > 1024) yield return $"--lora-rank: expected 0 to 1024, got {LoraRank}";
-        if (Epochs is < 1 or > 1000) yield return $"--epochs: expected 1 to 1000, got {Epochs}";
-        if (!(LearningRate > 0 && double.IsFinite(LearningRate))) yield return FormattableString.Invariant($"--learning-rate: expected a number > 0, got {LearningRate}");
+        if (!(HeldOut is > 0 and < 1)) yield return FormattableString.Invariant($"`HeldOut`: expected a number above 0 and below 1, got {HeldOut}");
+        if (Ridge is { } ridge && !(ridge > 0 && double.IsFinite(ridge))) yield return FormattableString.Invariant($"`Ridge`: expected a number > 0, got {ridge}");
+        if (LoraRank is < 0 or > 1024) yield return $"`LoraRank`: expected 0 to 1024, got {LoraRank}";
+        if (Epochs is < 1 or > 1000) yield return $"`Epochs`: expected 1 to 1000, got {Epochs}";
+        if (!(LearningRate > 0 && double.IsFinite(LearningRate))) yield return FormattableString.Invariant($"`LearningRate`: expected a number > 0, got {LearningRate}");
     }
 }
 

@@ -3,6 +3,7 @@ using OrtRlhf.Graph;
 using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Learning.Optimizers;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Artifacts;
 

@@ -2,6 +2,7 @@ using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Artifacts;
 
@@ -125,9 +126,3 @@ public sealed class TrainingDenoiser
         return File.Exists(Path.Combine(encoder, "config.json")) ? ClipTextConfig.Parse(ComponentFolder.Open(encoder, "text_encoder").Config).MaxPositionEmbeddings : ClipTokens;
     }
 }
-
-/// <summary>Sizes that a training graph is fixed to; null for the model's own.</summary>
-/// <param name="Height">Height of the latents in cells; the model's own is sample_size of its config.json.</param>
-/// <param name="Width">Width of the latents in cells.</param>
-/// <param name="TextTokens">Tokens of the text states; a U-Net's stay open, an export's are its tokenizer's length, or what its text encoder takes, or 77, a transformer's those of its pipeline.</param>
-public sealed record DenoiserSizes(long? Height = null, long? Width = null, long? TextTokens = null);

@@ -9,6 +9,7 @@ using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Losses;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Artifacts;
 
@@ -40,7 +41,7 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         options = options with { Lora = options.Lora with { Prefix = model.Name + "." } };
         options.Validate();
         options.Lora.Validate();
-        var method = TrainingFileMethod.All.First(m => m.Name == options.Method);
+        var method = options.Method;
         var batch = options.BatchSize;
         var graph = Denoiser(batch);
         var takesText = graph.Inputs.Any(i => i.Data is null && TextInputs.Contains(i.Name));
@@ -48,7 +49,7 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         if (guidance > 1 && !takesText) throw new UserError("guidance scale: the model takes no text, so there is nothing to guide it by; leave it out");
         if (guidance > 1) graph = Denoiser(2 * batch);
 
-        var reference = method.NeedsReference || options.KlWeight > 0 ? new ForwardCopy(graph, graph.Outputs[0]) : null;
+        var reference = method.NeedsReference || options.ResolvedKlWeight > 0 ? new ForwardCopy(graph, graph.Outputs[0]) : null;
         Value[] parameters = options.AllWeights
             ? [.. graph.Inputs.Where(i => i.Data is not null)]
             : [.. InjectLora.Apply(graph, options.Lora with { Type = ElementType.Float }).SelectMany(l => new[] { l.A, l.B })];
@@ -69,7 +70,7 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         for (var i = 0; i < parameters.Length; i++) parameters[i].Data = options.AllWeights ? initial[i].Item2 : null;
         graph.Inputs.Clear();
         graph.Inputs.AddRange([.. own, .. fields, .. parameters]);
-        graph.Name = $"{options.Method} of {graph.Name}";
+        graph.Name = $"{method.Name} of {graph.Name}";
         TrainingFileNotes.Write(graph, method, options, guidance, [.. own.Concat(fields)], metrics);
         return new TrainingFile(graph, initial, metrics);
 

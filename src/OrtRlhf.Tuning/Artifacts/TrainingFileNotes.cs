@@ -1,6 +1,7 @@
 using System.Globalization;
 using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Artifacts;
 
@@ -58,11 +59,11 @@ internal static class TrainingFileNotes
         notes["ortrlhf.loss"] = method.Formula;
         notes["ortrlhf.batch_size"] = $"{options.BatchSize}";
         if (method.IsPaired) notes["ortrlhf.rows"] = $"rows 0 to {(options.BatchSize / 2) - 1} are preferred, the others, in the same order, rejected; a pair {(method.IsPolicyGradient ? "is the same step of two trajectories of a prompt" : "has one timestep, one noise, one prompt")}";
-        if (method.NeedsReference || options.KlWeight > 0) notes["ortrlhf.reference"] = "the model without adapters, computed in this graph";
+        if (method.NeedsReference || options.ResolvedKlWeight > 0) notes["ortrlhf.reference"] = "the model without adapters, computed in this graph";
         if (method.NeedsReference) notes["ortrlhf.beta"] = Number(options.ResolvedBeta);
         if (!method.IsPolicyGradient) return;
         notes["ortrlhf.guidance_scale"] = Number(guidance);
-        notes["ortrlhf.kl_weight"] = Number(options.KlWeight);
+        notes["ortrlhf.kl_weight"] = Number(options.ResolvedKlWeight);
         if (method.Name is "ddpo" or "flow-grpo" or "d3po") notes["ortrlhf.clip_range"] = Number(options.ResolvedClipRange);
     }
 

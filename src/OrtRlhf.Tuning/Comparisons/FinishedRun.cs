@@ -24,7 +24,7 @@ internal sealed record FinishedRun(
     {
         var folder = new RunFolder(path);
         if (!File.Exists(folder.Options)) throw new UserError($"'{path}': expected the folder of a run, with options.json in it");
-        if (!File.Exists(folder.Summary)) throw new UserError($"run '{path}' is not finished; go on with it: ortrlhf tune --resume {path}");
+        if (!File.Exists(folder.Summary)) throw new UserError($"run '{path}' is not finished; resume it");
         var (before, after) = (Read(folder.EvaluationBefore), Read(folder.EvaluationAfter));
         return new(path, Flat(JsonFile.Read<JsonObject>(folder.Options)), JsonFile.Read<RunSummary>(folder.Summary), JsonLines<EpochMetrics>.Read(folder.Metrics),
             before is { } b && after is { } a ? (b, a) : null);

@@ -56,7 +56,12 @@ public sealed record TuningEnvironment
     public Action<EpochMetrics> EpochDone { get; init; } = _ => { };
 }
 
-/// <summary>A run was cancelled. The message says how to resume it.</summary>
+/// <summary>A run was cancelled. The message says what is kept of it.</summary>
 /// <param name="message">One line.</param>
+/// <param name="run">The folder of the run.</param>
 /// <param name="cancellation">What cancelled it.</param>
-public sealed class TuningInterruptedException(string message, CancellationToken cancellation) : OperationCanceledException(message, cancellation);
+public sealed class TuningInterruptedException(string message, string run, CancellationToken cancellation) : OperationCanceledException(message, cancellation)
+{
+    /// <summary>The run's folder, to resume.</summary>
+    public string Run => run;
+}

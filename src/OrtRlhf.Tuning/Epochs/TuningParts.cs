@@ -3,7 +3,6 @@ using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Preferences;
 using OrtRlhf.Rewards;
 using OrtRlhf.Tuning.Prompts;
@@ -32,10 +31,6 @@ internal sealed class TuningParts : IDisposable
 
     public Pipeline Pipeline { get; }
 
-    /// <summary>The same as it samples in an epoch: with a noise window a few noisy steps among deterministic ones, from noise to image as epochs pass (MixGRPO).</summary>
-    public Pipeline Sampler(int epoch) => Options.NoiseWindow == 0 ? Pipeline
-        : Pipeline.With(Options.Sampling with { NoiseWindow = NoiseWindow.Slide(epoch - 1, Options.Sampling.Steps, Options.NoiseWindow, Options.NoiseWindowInterval) });
-
     /// <summary>The same, as it samples for evaluation.</summary>
     public Pipeline Judged { get; }
 
@@ -62,7 +57,7 @@ internal sealed class TuningParts : IDisposable
         try
         {
             var pipeline = new Pipeline(policy, options.Sampling, options.Session);
-            if (options.IsPolicyGradient) pipeline.Table.RequireDensity();
+            if (options.TrainsOnSteps) pipeline.Table.RequireDensity();
             return new TuningParts(options, environment, prompts, reward, policy, pipeline) { Selection = selection };
         }
         catch

@@ -10,8 +10,7 @@ using OrtRlhf.Tuning.Training;
 namespace OrtRlhf.Tuning.Methods;
 
 /// <summary>
-/// <see cref="Dpo"/>, <see cref="Ipo"/>, <see cref="Kto"/>, and <see cref="Mse"/> on chosen (sft) or reward-weighted (rwr) pictures: from pictures alone, which are
-/// encoded, noised at one timestep each, and denoised. Both sides of a pair have the same timestep and noise, drawn anew for each pass.
+/// Methods that learn from pictures alone (<see cref="IImageLoss"/>: dpo, ipo, kto, sft, rwr), which are encoded, noised at one timestep each, and denoised. Both sides of a pair have the same timestep and noise, drawn anew for each pass.
 /// </summary>
 internal sealed class ForwardTrainer : IPreferenceTrainer
 {
@@ -22,12 +21,11 @@ internal sealed class ForwardTrainer : IPreferenceTrainer
 
     /// <summary>Builds the training graph, and loads the image encoder where the model has one.</summary>
     /// <exception cref="UserError">The model cannot be differentiated.</exception>
-    public ForwardTrainer(TuningParts parts)
+    public ForwardTrainer(TuningParts parts, IImageLoss method, int microBatch)
     {
         this.parts = parts;
         var (options, policy) = (parts.Options, parts.Policy);
-        var (paired, compares) = (options.Method is TuningMethod.Dpo or TuningMethod.Ipo, options.Method is not (TuningMethod.Sft or TuningMethod.Rwr));
-        step = new(policy, parts.Pipeline.Text, options.MicroBatch, compares, Loss(options), options.Session, paired);
+        step = new(policy, parts.Pipeline.Text, microBatch, method.NeedsReference, method.Loss, options.Session, method.IsPaired);
         if (policy.Model.Encoder is not null || policy.Model.Decoder is null) encoder = new(policy.Model, options.Session);
     }
 
@@ -37,7 +35,7 @@ internal sealed class ForwardTrainer : IPreferenceTrainer
         step.Reset();
         var missing = examples.SelectMany(e => new[] { e.Preferred, e.Rejected }).OfType<RatedCandidate>().Distinct().Where(c => !latents.TryGetValue(c, out _)).ToArray();
         if (encoder is null && Array.Exists(missing, c => c.Trajectory is null))
-            throw new UserError($"model '{parts.Policy.Model.Name}': has no image encoder, which turns chosen pictures into latents; import it with its vae, or use --method d3po, which takes trajectories");
+            throw new UserError($"model '{parts.Policy.Model.Name}': has no image encoder, which turns chosen pictures into latents; import it with its vae, or use `Method` d3po, which takes trajectories");
         var encoded = encoder?.Encode([.. missing.Select(c => c.Image)], cancellation) ?? [.. missing.Select(c => c.Trajectory!.Latent(c.Trajectory.Steps).ToArray())];
         foreach (var (candidate, latent) in missing.Zip(encoded)) latents.Add(candidate, latent);
     }
@@ -52,14 +50,6 @@ internal sealed class ForwardTrainer : IPreferenceTrainer
         step.Dispose();
         encoder?.Dispose();
     }
-
-    private static Func<DenoisingErrors, TrainingLoss> Loss(TuningOptions options) => options.Method switch
-    {
-        TuningMethod.Dpo => errors => Dpo.Loss(errors, new() { Beta = options.Beta }),
-        TuningMethod.Ipo => errors => Ipo.Loss(errors, new() { Beta = options.Beta }),
-        TuningMethod.Kto => errors => Kto.Loss(errors, errors.Weight!, new() { Beta = options.Beta }),
-        _ => Mse.Loss,
-    };
 
     // A pass has numbers of its own: 2^20 examples a round are more than anyone labels.
     private IEnumerable<NoisedSample> Samples(int epoch, int pass, PreferenceExample example)

@@ -1,9 +1,7 @@
 using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
-using OrtRlhf.Learning;
 using OrtRlhf.Learning.Advantages;
-using OrtRlhf.Learning.Losses;
 using OrtRlhf.Rewards;
 using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Metrics;
@@ -18,32 +16,31 @@ namespace OrtRlhf.Tuning.Methods;
 internal sealed class PolicyGradientMethod : ITuningMethod
 {
     private readonly TuningParts parts;
+    private readonly PolicyGradientOptions options;
     private readonly PolicyGradientStep step;
     private readonly PromptStatistics statistics = new(new());
     private readonly AdvantageBaseline baseline;
 
     /// <summary>Builds the training graph.</summary>
     /// <exception cref="UserError">The model cannot be differentiated.</exception>
-    public PolicyGradientMethod(TuningParts parts)
+    public PolicyGradientMethod(TuningParts parts, PolicyGradientOptions options)
     {
-        var options = parts.Options;
-        this.parts = parts;
+        (this.parts, this.options) = (parts, options);
         parts.Pipeline.Table.RequireDensity();
         baseline = options.AdvantageBaseline != AdvantageBaseline.Auto ? options.AdvantageBaseline
             : options.ImagesPerPrompt > 1 ? AdvantageBaseline.GroupMean
             : parts.Prompts.Training.Sum(list => list.Distinct().Count()) < options.Images ? AdvantageBaseline.Prompt
             : AdvantageBaseline.Batch;
         step = new PolicyGradientStep(
-            parts.Policy, parts.Pipeline.Text, parts.Pipeline.GuidanceScale, options.MicroBatch, Loss(options), options.Session, withReference: options.KlWeight > 0);
+            parts.Policy, parts.Pipeline.Text, parts.Pipeline.GuidanceScale, options.MicroBatch, options.Loss, options.Session, withReference: options.KlWeight > 0);
     }
 
     /// <inheritdoc/>
     public EpochMetrics Run(int epoch, EpochClock clock, CancellationToken cancellation)
     {
-        var options = parts.Options;
         step.Reset();
         var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
-        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, parts.Sampler(epoch));
+        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, options.SamplerOf(parts.Pipeline, epoch));
         var advantages = Advantages(collected);
         Advantage.Clip(advantages, options.AdvantageClip);
         var updates = clock.Time(TuningStage.Updating, () => Update(epoch, collected.Images, advantages, cancellation));
@@ -78,14 +75,6 @@ internal sealed class PolicyGradientMethod : ITuningMethod
         return known.Count > 0 ? known : null;
     }
 
-    private static Func<PolicyTransition, TrainingLoss> Loss(TuningOptions options) => options.Method switch
-    {
-        TuningMethod.Ddpo => transition => Ddpo.Loss(transition, new() { ClipRange = options.ClipRange, AdvantageClip = options.AdvantageClip, KlWeight = options.KlWeight }),
-        TuningMethod.FlowGrpo => transition => FlowGrpo.Loss(transition, new() { ClipRange = options.ClipRange, AdvantageClip = options.AdvantageClip, KlWeight = options.KlWeight }),
-        TuningMethod.Reinforce => transition => Reinforce.Loss(transition, new() { AdvantageClip = options.AdvantageClip, KlWeight = options.KlWeight }),
-        _ => throw new ArgumentException($"{options.Method} is no policy gradient", nameof(options)),
-    };
-
     private float[] Advantages(Collected collected)
     {
         var (rewards, name) = (collected.Scores.Total, parts.Reward.Name);
@@ -97,31 +86,18 @@ internal sealed class PolicyGradientMethod : ITuningMethod
 
     private EpochUpdates Update(int epoch, SampledImage[] images, float[] advantages, CancellationToken cancellation)
     {
-        var options = parts.Options;
         var weights = StepWeights.Of(images[0].Trajectory.Table!, options.StepWeighting);
         if (parts.Policy.Model.Dtype == Precision.Fp16)
-            step.Rescore([.. images.SelectMany(image => Steps(options, image.Trajectory, epoch).Select(s => new Transition(image.Trajectory, s, 0)))], cancellation);
+            step.Rescore([.. images.SelectMany(image => Steps(image.Trajectory).Select(s => new Transition(image.Trajectory, s, 0)))], cancellation);
         return EpochUpdates.Run(parts, epoch, images.Length, fresh: true, (_, chosen) =>
         {
             // An advantage of 0 gives a gradient of 0: such images count in the mean, but need not be run.
             var signal = chosen.Where(i => advantages[i] != 0).ToArray();
             if (signal.Length == 0) return null;
-            var transitions = signal.SelectMany(i => Steps(options, images[i].Trajectory, epoch).Select(s => new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
+            var transitions = signal.SelectMany(i => Steps(images[i].Trajectory).Select(s => new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
             return step.Accumulate(transitions, parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
         });
-    }
 
-    /// <summary>A share of the steps with a density of a trajectory, drawn anew each epoch.</summary>
-    /// <param name="options">Share and seed.</param>
-    /// <param name="trajectory">Whose steps.</param>
-    /// <param name="epoch">The epoch.</param>
-    internal static IEnumerable<int> Steps(TuningOptions options, Trajectory trajectory, int epoch)
-    {
-        var steps = trajectory.Table!.StepsWithDensity;
-        var count = (int)Math.Max(1, Math.Round(options.TimestepFraction * steps.Count));
-        if (count == steps.Count) return steps;
-        var shuffled = steps.ToArray();
-        new Philox(options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps).Shuffle<int>(shuffled);
-        return shuffled.Take(count).Order();
+        IEnumerable<int> Steps(Trajectory trajectory) => TrainedSteps.Of(trajectory, options.TimestepFraction, options.Seed, epoch);
     }
 }

@@ -12,21 +12,21 @@ namespace OrtRlhf.Tuning.Methods;
 internal sealed class PreferenceMethod : ITuningMethod
 {
     private readonly TuningParts parts;
+    private readonly PreferenceOptions options;
     private readonly IPreferenceTrainer trainer;
     private (PreferenceRound, Collected)? stored;
 
     /// <summary>Builds the training graph.</summary>
     /// <exception cref="Graph.UserError">The model cannot be differentiated.</exception>
-    public PreferenceMethod(TuningParts parts)
+    public PreferenceMethod(TuningParts parts, PreferenceOptions options)
     {
-        this.parts = parts;
-        trainer = parts.Options.Method == TuningMethod.D3po ? new TrajectoryTrainer(parts) : new ForwardTrainer(parts);
+        (this.parts, this.options) = (parts, options);
+        trainer = options.Trainer(parts);
     }
 
     /// <inheritdoc/>
     public EpochMetrics Run(int epoch, EpochClock clock, CancellationToken cancellation)
     {
-        var options = parts.Options;
         var (round, collected) = parts.Selection is { } selection ? (stored ??= StoredRound.Load(selection, parts, cancellation)) : Sampled(epoch, clock, cancellation);
         var updates = clock.Time(TuningStage.Updating, () => Update(epoch, round, cancellation));
         return new EpochMetrics
@@ -37,7 +37,7 @@ internal sealed class PreferenceMethod : ITuningMethod
             Rewards = collected.Means(),
             Loss = updates.Mean("loss"),
             Kl = updates.Mean("kl"),
-            RatioFirstMaxDeviation = options.Method == TuningMethod.D3po && parts.Selection is null ? updates.RatioFirstMaxDeviation : null,
+            RatioFirstMaxDeviation = options.TrainsOnSteps && parts.Selection is null ? updates.RatioFirstMaxDeviation : null,
             ClipFraction = updates.Mean("clip_fraction"),
             GradientNorm = updates.GradientNorm,
             LearningRate = updates.LearningRate,
@@ -65,17 +65,15 @@ internal sealed class PreferenceMethod : ITuningMethod
 
     private (PreferenceRound, Collected) Sampled(int epoch, EpochClock clock, CancellationToken cancellation)
     {
-        var options = parts.Options;
         var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
-        var steps = options.Method.TrainsOnSteps();
-        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, steps ? parts.Sampler(epoch) : null, steps);
-        var pairs = SyntheticRater.Rate(parts.Reward, collected.Scores, options.ImagesPerPrompt, options.Rater, options.Experts);
+        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, options.SamplerOf(parts.Pipeline, epoch), options.TrainsOnSteps);
+        var pairs = options.Rate(parts, collected.Scores);
         return (new([.. collected.Images.Select((image, i) => new RatedCandidate(image.Prompt, image.Image, image.Trajectory, collected.Scores.Total[i]))], pairs), collected);
     }
 
     private EpochUpdates Update(int epoch, PreferenceRound round, CancellationToken cancellation)
     {
-        var examples = round.Examples(parts.Options);
+        PreferenceExample[] examples = [.. options.Examples(round).Select((e, i) => new PreferenceExample(e.Preferred, e.Rejected, e.Weight, i))];
         trainer.Begin(epoch, examples, cancellation);
         return EpochUpdates.Run(
             parts, epoch, examples.Length, fresh: parts.Selection is null,

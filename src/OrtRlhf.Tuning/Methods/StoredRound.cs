@@ -29,7 +29,7 @@ internal static class StoredRound
         var candidates = selection.Candidates.Select((candidate, i) =>
         {
             cancellation.ThrowIfCancellationRequested();
-            var trajectory = parts.Options.Method.TrainsOnSteps() ? Trajectory(folder, candidate, parts.Pipeline) : null;
+            var trajectory = parts.Options.TrainsOnSteps ? Trajectory(folder, candidate, parts.Pipeline) : null;
             return new RatedCandidate(candidate.Prompt, folder.Image(candidate), trajectory, won[i] / compared[i]);
         }).ToArray();
         var inputs = candidates.Select((c, i) => new RewardInput(c.Image, c.Prompt, i)).ToArray();
@@ -39,10 +39,10 @@ internal static class StoredRound
     private static Trajectory Trajectory(PreferenceFolder folder, Candidate candidate, Pipeline pipeline)
     {
         var stored = folder.Trajectory(candidate)
-            ?? throw new UserError($"candidate '{candidate.Id}' ({candidate.Image}): has no trajectory, which d3po trains on: it came as a picture, or from a sampler whose steps have no density (of flows label with --sampler flow-grpo). Use --method dpo, which needs images alone");
+            ?? throw new UserError($"candidate '{candidate.Id}' ({candidate.Image}): has no trajectory, which d3po trains on: it came as a picture, or from a sampler whose steps have no density (of flows label with `Sampler` flow-grpo). Use `Method` dpo, which needs images alone");
         // The table is deterministic, so equal times of one sampler are equal steps.
         var same = stored.Sampler == pipeline.SamplerName && stored.GuidanceScale == pipeline.GuidanceScale && stored.Trajectory.LatentLength == pipeline.Latent.Count;
         return same ? stored.Trajectory with { Table = pipeline.Table } : throw new UserError(FormattableString.Invariant(
-            $"candidate '{candidate.Id}': was drawn by {stored.Sampler} with guidance {stored.GuidanceScale} and latents of {stored.Trajectory.LatentLength} numbers; expected {pipeline.SamplerName}, {pipeline.GuidanceScale} and {pipeline.Latent.Count}. Give the model, --sampler, --steps, --eta and --guidance-scale that it was drawn with."));
+            $"candidate '{candidate.Id}': was drawn by {stored.Sampler} with guidance {stored.GuidanceScale} and latents of {stored.Trajectory.LatentLength} numbers; expected {pipeline.SamplerName}, {pipeline.GuidanceScale} and {pipeline.Latent.Count}. Give the model, `Sampler`, `Steps`, `Eta` and `GuidanceScale` that it was drawn with."));
     }
 }

@@ -55,7 +55,7 @@ internal sealed class TuningLoop : IDisposable
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
             var kept = Checkpoint.Latest(folder.Checkpoints) is { } checkpoint ? $"the checkpoint after epoch {checkpoint.Epoch} of {loop.options.Epochs} is kept" : "no epoch was finished";
-            throw new TuningInterruptedException($"interrupted; {kept}. Continue with 'ortrlhf tune --resume {folder.Root}'", cancellation);
+            throw new TuningInterruptedException($"interrupted; {kept}", folder.Root, cancellation);
         }
     }
 

@@ -30,7 +30,7 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
         var summary = new RunSummary
         {
             Model = options.Model,
-            Method = JsonNamingPolicy.KebabCaseLower.ConvertName(options.Method.ToString()),
+            Method = options.Method,
             Seed = options.Seed,
             Images = epochs[^1].Images,
             Seconds = Math.Round(seconds, 1),
@@ -46,7 +46,7 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
             Summary = summary,
             Epochs = epochs,
             Pairs = Pairs(cancellation),
-            Options = Flat(JsonSerializer.SerializeToNode(options, JsonFile.Indented)!.AsObject()),
+            Options = Flat(JsonSerializer.SerializeToNode<object>(options, JsonFile.Indented)!.AsObject()),
             Timings = timings,
             DiversityBefore = before.Diversity,
             DiversityAfter = after.Diversity,

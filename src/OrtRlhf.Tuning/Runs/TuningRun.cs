@@ -28,20 +28,24 @@ public static class TuningRun
         Require(options);
         var folder = new RunFolder(options.Output);
         if (File.Exists(folder.Options))
-            throw new UserError($"--output {options.Output}: there is a run in this folder. Continue it with 'ortrlhf tune --resume {options.Output}', or give another folder.");
-        var selection = options.Preferences is null ? null : Selection(options.Preferences, options.ExpertWeights);
-        if (selection is not null) options = options with { Preferences = selection.Root };
+            throw new UserError($"`Output` {options.Output}: there is a run in this folder; resume it, or give another folder");
+        PreferenceSelection? selection = null;
+        if (options is PreferenceOptions { Preferences: { } place } choices)
+        {
+            selection = Selection(place, choices.ExpertWeights);
+            options = choices with { Preferences = selection.Root };
+        }
         var (model, prompts) = Model(options, environment);
         if (selection is not null) prompts = prompts.TrainedOn(selection.Prompts);
         var reward = ParseReward(options, environment, prompts);
         var initial = options.InitAdapter is null ? null : AdapterFile.Open(options.InitAdapter).NamedAs(model);
         using var parts = TuningParts.Load(model, options, environment, prompts, reward, initial, selection);
-        using var method = Method(parts);
+        using var method = parts.Options.Create(parts);
         folder.Create();
         if (initial is not null) (initial with { Path = folder.InitialAdapter }).Write();
         JsonFile.Write(folder.Prompts, prompts);
         if (selection is not null) JsonFile.Write(folder.Preferences, selection);
-        JsonFile.Write(folder.Options, parts.Options);
+        JsonFile.Write<object>(folder.Options, parts.Options);
         return TuningLoop.Run(folder, parts, method, from: null, cancellation);
     }
 
@@ -55,12 +59,12 @@ public static class TuningRun
     public static RunSummary Resume(string path, TuningEnvironment environment, int? epochs = null, CancellationToken cancellation = default)
     {
         var folder = new RunFolder(path);
-        if (!File.Exists(folder.Options)) throw new UserError($"--resume {path}: there is no run in this folder: options.json is missing. Start one with 'ortrlhf tune --output {path}'.");
-        var options = JsonFile.Read<TuningOptions>(folder.Options) with { Output = path };
+        if (!File.Exists(folder.Options)) throw new UserError($"run '{path}': there is no run in this folder: options.json is missing");
+        var options = TuningMethods.ReadOptions(folder.Options) with { Output = path };
         var checkpoint = Checkpoint.Latest(folder.Checkpoints);
         if (epochs is { } more && more != options.Epochs)
         {
-            if (checkpoint is { } latest && more < latest.Epoch) throw new UserError($"--epochs: expected at least {latest.Epoch}, which the run has finished, got {more}");
+            if (checkpoint is { } latest && more < latest.Epoch) throw new UserError($"`Epochs`: expected at least {latest.Epoch}, which the run has finished, got {more}");
             options = options with { Epochs = more };
         }
         else if (checkpoint?.Epoch == options.Epochs && File.Exists(folder.Summary)) return JsonFile.Read<RunSummary>(folder.Summary);
@@ -68,12 +72,12 @@ public static class TuningRun
         var prompts = JsonFile.Read<PromptPool>(folder.Prompts);
         // A run keeps what it began with: the file that was given may have gone.
         var initial = options.InitAdapter is null ? null : AdapterFile.Open(folder.InitialAdapter);
-        var selection = options.Preferences is null ? null : JsonFile.Read<PreferenceSelection>(folder.Preferences);
+        var selection = options is not PreferenceOptions { Preferences: not null } ? null : JsonFile.Read<PreferenceSelection>(folder.Preferences);
         using var parts = TuningParts.Load(
             environment.OpenModel(options.Model, options.ModelOptions), options, environment, prompts, ParseReward(options, environment, prompts), initial, selection);
-        using var method = Method(parts);
+        using var method = parts.Options.Create(parts);
         folder.Create();
-        JsonFile.Write(folder.Options, options);
+        JsonFile.Write<object>(folder.Options, options);
         return TuningLoop.Run(folder, parts, method, checkpoint, cancellation);
     }
 
@@ -83,7 +87,7 @@ public static class TuningRun
         var given = options.Prompts is null ? null : PromptPool.Read(options.Prompts, options.HeldOutPrompts, options.Seed);
         var model = environment.OpenModel(options.Model, options.ModelOptions);
         if (model.IsConditional) return (model, given ?? PromptPool.Scenes(options.PromptKinds));
-        return given is null ? (model, PromptPool.WithoutText) : throw new UserError($"--prompts: model '{model.Name}' draws without prompts; leave them out");
+        return given is null ? (model, PromptPool.WithoutText) : throw new UserError($"`Prompts`: model '{model.Name}' draws without prompts; leave them out");
     }
 
     private static PreferenceSelection Selection(string place, IReadOnlyDictionary<string, double>? experts)
@@ -99,12 +103,4 @@ public static class TuningRun
 
     private static WeightedReward ParseReward(TuningOptions options, TuningEnvironment environment, PromptPool prompts) =>
         environment.Rewards.Parse(options.Reward, prompts.All, options.Watch);
-
-    private static ITuningMethod Method(TuningParts parts) => parts.Options.Method switch
-    {
-        TuningMethod.Es => new EvolutionMethod(parts),
-        TuningMethod.Nft => new NftMethod(parts),
-        var method when method.LearnsFromPreferences() => new PreferenceMethod(parts),
-        _ => new PolicyGradientMethod(parts),
-    };
 }

@@ -35,7 +35,7 @@ internal sealed class EpochUpdates
     /// <exception cref="UserError">Sampler and trainer disagree.</exception>
     public static EpochUpdates Run(TuningParts parts, int epoch, int images, bool fresh, Func<int, int[], StepMetrics?> accumulate)
     {
-        var (options, updates) = (parts.Options, new EpochUpdates());
+        var (options, updates) = ((GradientOptions)parts.Options, new EpochUpdates());
         for (var pass = 0; pass < options.Passes; pass++)
         {
             var order = Enumerable.Range(0, images).ToArray();
@@ -63,6 +63,6 @@ internal sealed class EpochUpdates
         var tolerance = parts.Policy.Model.Dtype == Precision.Fp16 ? HalfRatioTolerance : RatioTolerance;
         if (deviation <= tolerance) return;
         throw new UserError(string.Create(CultureInfo.InvariantCulture,
-            $"ratio.first: expected the importance ratio within {tolerance} of 1 on fresh samples, got {deviation:g3} off: sampler and training graph of '{parts.Policy.Model.Name}' compute different outputs. Use --device cpu, or a larger --eta; the last checkpoint is intact."));
+            $"ratio.first: expected the importance ratio within {tolerance} of 1 on fresh samples, got {deviation:g3} off: sampler and training graph of '{parts.Policy.Model.Name}' compute different outputs. Use `Device` cpu, or a larger `Eta`; the last checkpoint is intact."));
     }
 }

@@ -31,7 +31,7 @@ internal sealed class LossScale
         {
             (Value, _since) = (Value / 2, 0);
             return Value >= Least ? false
-                : throw new UserError("--dtype fp16: the model's numbers overflow half precision whatever the loss scale; use --dtype fp32, or lower --learning-rate; the last checkpoint is intact");
+                : throw new UserError("`Dtype` fp16: the model's numbers overflow half precision whatever the loss scale; use `Dtype` fp32, or lower `LearningRate`; the last checkpoint is intact");
         }
         if (++_since == GrowthInterval) (Value, _since) = (Math.Min(Most, 2 * Value), 0);
         return true;

@@ -105,7 +105,7 @@ public sealed class TrainingStep : IDisposable
                 }
             }
             if (!double.IsFinite(means["loss"]) || double.IsNaN(deviation))
-                throw new UserError($"loss: expected a finite number, got {means["loss"]}; lower --learning-rate; the last checkpoint is intact");
+                throw new UserError($"loss: expected a finite number, got {means["loss"]}; lower `LearningRate`; the last checkpoint is intact");
         }
         return new StepMetrics(means, deviation);
     }

@@ -61,7 +61,7 @@ public sealed class D3poTests
     [Fact]
     public void Validate_Faults_AreAllNamed()
     {
-        var message = Assert.Throws<UserError>(() => new D3poOptions { Beta = 0, ClipRange = 1 }.Validate()).Message;
+        var message = Assert.Throws<UserError>(() => new D3poLossOptions { Beta = 0, ClipRange = 1 }.Validate()).Message;
         Assert.All(["beta", "clip range"], name => Assert.Contains(name, message));
     }
 

@@ -100,7 +100,7 @@ public sealed class DdpoTests
     [Fact]
     public void Validate_Faults_AreAllNamed()
     {
-        var message = Assert.Throws<UserError>(() => new DdpoOptions { ClipRange = 0, AdvantageClip = double.NaN, KlWeight = -1, LearningRate = 0 }.Validate()).Message;
+        var message = Assert.Throws<UserError>(() => new DdpoLossOptions { ClipRange = 0, AdvantageClip = double.NaN, KlWeight = -1, LearningRate = 0 }.Validate()).Message;
         Assert.All(["clip range", "advantage clip", "KL weight", "learning rate"], name => Assert.Contains(name, message));
         Assert.DoesNotContain('\n', message);
     }

@@ -68,9 +68,9 @@ public sealed class DenoisingLossTests
     [Fact]
     public void Validate_Faults_ThrowUserError()
     {
-        Assert.Contains("beta", Assert.Throws<UserError>(() => new DpoOptions { Beta = 0 }.Validate()).Message);
-        Assert.Contains("beta", Assert.Throws<UserError>(() => new IpoOptions { Beta = double.NaN }.Validate()).Message);
-        Assert.Contains("beta", Assert.Throws<UserError>(() => new KtoOptions { Beta = -1 }.Validate()).Message);
+        Assert.Contains("beta", Assert.Throws<UserError>(() => new DpoLossOptions { Beta = 0 }.Validate()).Message);
+        Assert.Contains("beta", Assert.Throws<UserError>(() => new IpoLossOptions { Beta = double.NaN }.Validate()).Message);
+        Assert.Contains("beta", Assert.Throws<UserError>(() => new KtoLossOptions { Beta = -1 }.Validate()).Message);
     }
 
     private static Dictionary<string, float[]> Check(Func<float[], double> formula, Func<DenoisingErrors, Value, TrainingLoss> loss)

@@ -91,7 +91,7 @@ public sealed class FlowGrpoTests
     [Fact]
     public void Loss_Faults_AreNamed()
     {
-        var message = Assert.Throws<UserError>(() => new FlowGrpoOptions { ClipRange = 0, AdvantageClip = 0, KlWeight = -1, GroupSize = 1, LearningRate = 0 }.Validate()).Message;
+        var message = Assert.Throws<UserError>(() => new FlowGrpoLossOptions { ClipRange = 0, AdvantageClip = 0, KlWeight = -1, GroupSize = 1, LearningRate = 0 }.Validate()).Message;
         Assert.All(["clip range", "advantage clip", "KL weight", "group size", "learning rate"], name => Assert.Contains(name, message));
         var m = new OnnxGraph("loss").Input("output", ElementType.Float, 2, 1, 2, 2);
         var transition = PolicyTransition.Inputs(m, m.Graph.Input("sample", ElementType.Float, 2, 1, 2, 2), false);

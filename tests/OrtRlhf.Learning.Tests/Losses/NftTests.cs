@@ -14,7 +14,7 @@ public sealed class NftTests
     [InlineData(0.3, 0.5)]
     public void Loss_PlainWeight_MatchesFormulaAndFiniteDifference(double beta, double klWeight)
     {
-        var options = new NftOptions { Beta = beta, AdaptiveWeight = false, KlWeight = klWeight };
+        var options = new NftLossOptions { Beta = beta, AdaptiveWeight = false, KlWeight = klWeight };
         LossGraph.Check(Run(Output, Reward, options), Output, m => Formula(m, beta, (error, b) => Square(error, b)) + klWeight * m.Zip(Reference, (v, r) => Math.Pow((double)v - r, 2)).Average());
     }
 
@@ -80,13 +80,13 @@ public sealed class NftTests
     [Fact]
     public void Validate_Faults_AreAllNamed()
     {
-        var message = Assert.Throws<UserError>(() => new NftOptions { Beta = 0, AdvantageClip = 0, KlWeight = -1, DecayRate = -1, MaximumDecay = 1, LearningRate = 0 }.Validate()).Message;
+        var message = Assert.Throws<UserError>(() => new NftLossOptions { Beta = 0, AdvantageClip = 0, KlWeight = -1, DecayRate = -1, MaximumDecay = 1, LearningRate = 0 }.Validate()).Message;
         Assert.All(["beta", "advantage clip", "KL weight", "decay rate", "maximum decay", "learning rate"], name => Assert.Contains(name, message));
         var m = new OnnxGraph("loss").Input("output", ElementType.Float, 2, 1, 2, 2);
         Assert.Contains("reference", Assert.Throws<ArgumentException>(() => Nft.Loss(NftSamples.Inputs(m, false), new() { KlWeight = 1 })).Message);
     }
 
-    private static Dictionary<string, float[]> Run(float[] output, float[] reward, NftOptions options) =>
+    private static Dictionary<string, float[]> Run(float[] output, float[] reward, NftLossOptions options) =>
         LossGraph.Run([B, 3, 2, 2], Values(output, reward), m => Nft.Loss(NftSamples.Inputs(m, true), options));
 
     private static Dictionary<string, float[]> Values(float[] output, float[] reward) => new()

@@ -34,5 +34,5 @@ public sealed class ReinforceTests
 
     [Fact]
     public void Validate_Faults_ThrowsUserError() =>
-        Assert.Throws<UserError>(() => new ReinforceOptions { AdvantageClip = 0 }.Validate());
+        Assert.Throws<UserError>(() => new ReinforceLossOptions { AdvantageClip = 0 }.Validate());
 }

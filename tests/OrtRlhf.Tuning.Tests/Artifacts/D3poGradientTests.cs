@@ -2,6 +2,8 @@ using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Artifacts;
+using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
 
@@ -48,7 +50,7 @@ public class D3poGradientTests
 
         // The reference is the model without adapters: its log-probs are those of DDPO's file, which other tests hold to PyTorch, with B zero.
         (string Name, Tensor Data)[] none = [.. Adapter(set).Select(t => (t.Name, Tensor.Of(new float[t.Data.Count], t.Data.Dims)))];
-        var reference = TrainingFileTests.Run(model, new() { Method = "ddpo", BatchSize = 2, Lora = TrainingFileTests.Lora }, [.. TrainingFileTests.Fields(set, "ddpo", golden), .. none])["log_prob"].ToFloats();
+        var reference = TrainingFileTests.Run(model, new() { Method = TuningMethods.TrainingFile("ddpo"), BatchSize = 2, Lora = TrainingFileTests.Lora }, [.. TrainingFileTests.Fields(set, "ddpo", golden), .. none])["log_prob"].ToFloats();
         var away = logp.Zip(reference, (now, then) => (double)now - then).ToArray();
         var (near, far) = (away.Min(Math.Abs), away.Max(Math.Abs));
 
@@ -86,7 +88,7 @@ public class D3poGradientTests
         Numbers.Close([.. expected.SelectMany(t => t.Value)], [.. expected.Keys.SelectMany(name => results[name + "_grad"].ToFloats())], 2e-4);
     }
 
-    private static TrainingFileOptions Options(double beta, double clip) => new() { Method = "d3po", BatchSize = 2, Lora = TrainingFileTests.Lora, Beta = beta, ClipRange = clip };
+    private static TrainingFileOptions Options(double beta, double clip) => new() { Method = TuningMethods.TrainingFile("d3po"), BatchSize = 2, Lora = TrainingFileTests.Lora, Beta = beta, ClipRange = clip };
 
     private static (string Name, Tensor Data)[] Adapter(string set) => [.. Golden.Tensors($"{set}/lora.safetensors").Tensors.Select(t => (t.Key, t.Value))];
 

@@ -9,6 +9,8 @@ using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Artifacts;
+using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
 
@@ -16,7 +18,7 @@ namespace OrtRlhf.Tuning.Tests.Artifacts;
 public class FlowTrainingFileTests
 {
     private const string Set = "sd3-tiny";
-    private static readonly TrainingFileOptions Options = new() { Method = "mse", BatchSize = 2, Lora = new LoraOptions { Rank = 4, Alpha = 8 }, Sizes = new(16, 16, 11) };
+    private static readonly TrainingFileOptions Options = new() { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2, Lora = new LoraOptions { Rank = 4, Alpha = 8 }, Sizes = new(16, 16, 11) };
 
     [GoldenTheory(Set)]
     [InlineData(Precision.Fp32)]
@@ -29,7 +31,7 @@ public class FlowTrainingFileTests
         Check("mse", options, 1e-4, [("hidden_states", golden["forward.hidden_states"]), ("timestep", golden["forward.timestep"]), .. Text("forward", golden), ("target", golden["mse.target"])]);
         Check("flowmatch", options, 1e-4, [("hidden_states", golden["flowmatch.x_t"]), ("timestep", Tensor.Of([.. golden["flowmatch.sigma"].ToFloats().Select(s => 1000 * s)], 2)), .. Text("forward", golden), ("target", target)]);
         var step = golden["dpo.timestep"].ToFloats()[0];
-        Check("dpo", options with { Method = "dpo" }, 1e-3,
+        Check("dpo", options with { Method = TuningMethods.TrainingFile("dpo") }, 1e-3,
         [
             ("hidden_states", golden["dpo.x_t"]), ("timestep", Tensor.Of([step, step], 2)), ("encoder_hidden_states", Twice(golden["dpo.encoder_hidden_states"])),
             ("pooled_projections", Twice(golden["dpo.pooled_projections"])), ("target", golden["dpo.target"]),
@@ -49,7 +51,7 @@ public class FlowTrainingFileTests
         GaussianStep[] steps = [table.Steps[2], table.Steps[6]];
         (string, Tensor)[] unguided = guidance == 1 ? []
             : [("encoder_hidden_states_uncond", Twice(golden["flow.uncond_encoder_hidden_states"])), ("pooled_projections_uncond", Twice(golden["flow.uncond_pooled_projections"]))];
-        Check($"flow.{mode}.loss_kl_std", Options with { Method = "flow-grpo", Dtype = dtype, ClipRange = 0.2, KlWeight = 0.04, GuidanceScale = guidance }, 1e-4,
+        Check($"flow.{mode}.loss_kl_std", Options with { Method = TuningMethods.TrainingFile("flow-grpo"), Dtype = dtype, ClipRange = 0.2, KlWeight = 0.04, GuidanceScale = guidance }, 1e-4,
         [
             ("hidden_states", golden["flow.x_t"]), ("timestep", golden["flow.timestep"]), .. Text("flow", golden), .. unguided, ("next_sample", golden[$"flow.{mode}.x_prev"]),
             ("c_x", Numbers(s => s.CX)), ("c_m", Numbers(s => s.CM)), ("sigma", Numbers(s => s.Sigma)),

@@ -9,6 +9,8 @@ using OrtRlhf.Learning;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Artifacts;
+using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Training;
 using Xunit.Abstractions;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
@@ -25,7 +27,7 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
     {
         using var folder = new TempFolder();
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
-        var options = new TrainingFileOptions { Method = "mse", BatchSize = Batch, Lora = new LoraOptions { Rank = 2, Alpha = 4 }, Seed = 3 };
+        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = Batch, Lora = new LoraOptions { Rank = 2, Alpha = 4 }, Seed = 3 };
         var adamW = new AdamWOptions { WeightDecay = 0.01 };
         OrtTrainingArtifacts.Write(model, options, adamW, folder.At("artifacts"));
         var feeds = Feeds();
@@ -53,7 +55,7 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
     {
         using var folder = new TempFolder();
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
-        Assert.Contains("weight decay", Assert.Throws<UserError>(() => OrtTrainingArtifacts.Write(model, new() { Method = "mse" }, new() { WeightDecay = -1 }, folder.At("a"))).Message);
+        Assert.Contains("weight decay", Assert.Throws<UserError>(() => OrtTrainingArtifacts.Write(model, new() { Method = TuningMethods.TrainingFile("mse") }, new() { WeightDecay = -1 }, folder.At("a"))).Message);
         Assert.False(Directory.Exists(folder.At("a")));
     }
 

@@ -9,6 +9,8 @@ using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Artifacts;
+using OrtRlhf.Tuning.Methods;
+using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
 
@@ -78,7 +80,7 @@ public class TrainingFileTests
         var lora = Golden.Tensors("torch/unet-opset17/lora.safetensors");
         var options = new TrainingFileOptions
         {
-            Method = "mse",
+            Method = TuningMethods.TrainingFile("mse"),
             BatchSize = 2,
             Lora = Lora with { Targets = ["to_q", "to_k", "to_v", "to_out.0", "conv1"] },
             Sizes = new DenoiserSizes(TextTokens: 5),
@@ -94,7 +96,7 @@ public class TrainingFileTests
     {
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
         var expected = Golden.Tensors("ddpm-tiny/grads.safetensors");
-        var results = Run(Golden.At("ddpm-tiny/unet"), new TrainingFileOptions { Method = "mse", BatchSize = 2, AllWeights = true },
+        var results = Run(Golden.At("ddpm-tiny/unet"), new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2, AllWeights = true },
             [("sample", golden["train.x_t"]), ("timestep", golden["train.timestep"]), ("target", golden["train.target"])]);
         Assert.Equal(1.8561917657246052, results["loss"].ToFloats()[0], 1e-5);
         EveryWeightMatches(expected, results);
@@ -108,7 +110,7 @@ public class TrainingFileTests
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
         File.WriteAllText(folder.At("config.json"), Golden.Text("ddpm-tiny/unet/config.json"));
         SafetensorsFile.Write(folder.At("diffusion_pytorch_model.safetensors"), Golden.Tensors(Ddpm).Tensors.Select(t => KeyValuePair.Create(t.Key, t.Value.As(ElementType.Float16))));
-        var results = Run(folder.Path, new TrainingFileOptions { Method = "mse", BatchSize = 2, AllWeights = true },
+        var results = Run(folder.Path, new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2, AllWeights = true },
             [("sample", golden["train.x_t"]), ("timestep", golden["train.timestep"]), ("target", golden["train.target"])]);
         EveryWeightMatches(Golden.Tensors("ddpm-tiny/grads.safetensors"), results, 1e-2);
     }
@@ -124,7 +126,7 @@ public class TrainingFileTests
         var m = Ort.Run(unet, ("sample", sample), ("timestep", golden["train.timestep"]))["out_sample"].ToFloats();
         var next = Tensor.Of([.. target.Zip(m, (t, o) => (2 * t) - o)], sample.Dims);
         var old = Enumerable.Range(0, 2).Select(row => (float)(-(0.5 * Math.Log(2 * Math.PI)) - Part(row).Average(i => 2 * Math.Pow(target[i] - m[i], 2)))).ToArray();
-        var results = Run(Golden.At("ddpm-tiny/unet"), new TrainingFileOptions { Method = "ddpo", BatchSize = 2, AllWeights = true },
+        var results = Run(Golden.At("ddpm-tiny/unet"), new TrainingFileOptions { Method = TuningMethods.TrainingFile("ddpo"), BatchSize = 2, AllWeights = true },
             [("sample", sample), ("timestep", golden["train.timestep"]), ("next_sample", next), ("c_x", Two(0)), ("c_m", Two(1)), ("sigma", Two(1)), ("old_log_prob", Tensor.Of(old, 2)), ("advantage", Two(1))]);
         Assert.Equal(-1, results["loss"].ToFloats()[0], 1e-5);
         EveryWeightMatches(Golden.Tensors("ddpm-tiny/grads.safetensors"), results);
@@ -141,7 +143,7 @@ public class TrainingFileTests
     public void StableDiffusionXl_LossMatchesReference_GradientsMatchDifferences(string method)
     {
         var golden = Golden.Tensors("sdxl-tiny/golden.safetensors");
-        var options = new TrainingFileOptions { Method = method, BatchSize = 2, GuidanceScale = 1, ClipRange = 0.9, Beta = 3, Lora = Lora };
+        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, GuidanceScale = 1, ClipRange = 0.9, Beta = 3, Lora = Lora };
         var (m, target) = (golden["unet.mixed.output"].ToFloats(), golden["unet.output.1"]);
         var error = m.Zip(target.ToFloats(), (a, b) => Math.Pow(a - b, 2)).Average();
         (string, Tensor)[] fields =
@@ -187,7 +189,7 @@ public class TrainingFileTests
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
         foreach (var (method, kl) in new[] { ("kto", 0.0), ("ipo", 0.0), ("ddpo", 0.5), ("reinforce", 0.5) })
         {
-            var file = TrainingFile.Build(model, new TrainingFileOptions { Method = method, BatchSize = 2, KlWeight = kl, Sizes = new DenoiserSizes(TextTokens: TinyModel.Tokens) });
+            var file = TrainingFile.Build(model, new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, KlWeight = kl, Sizes = new DenoiserSizes(TextTokens: TinyModel.Tokens) });
             var feeds = file.Graph.Inputs.Where(i => !i.Name.Contains(".lora_", StringComparison.Ordinal)).Select(i => (i.Name, Ones(i))).ToList();
             var results = Ort.Run(file.Graph, [.. feeds, .. file.Parameters]);
             // B is zero: the model is its own reference, the gradient of A is zero and that of B is not.
@@ -206,7 +208,7 @@ public class TrainingFileTests
     public void Metadata_DocumentsEveryInputAndOutput()
     {
         using var folder = new TempFolder();
-        var file = TrainingFile.Build(TrainingDenoiser.Open(TinyModel.Write(folder.At("model"))), new TrainingFileOptions { Method = "ddpo", BatchSize = 3, GuidanceScale = 5 });
+        var file = TrainingFile.Build(TrainingDenoiser.Open(TinyModel.Write(folder.At("model"))), new TrainingFileOptions { Method = TuningMethods.TrainingFile("ddpo"), BatchSize = 3, GuidanceScale = 5 });
         using var options = Ort.Options();
         using var session = new InferenceSession(OnnxFile.ToBytes(file.Graph), options);
         var notes = session.ModelMetadata.CustomMetadataMap;
@@ -223,11 +225,11 @@ public class TrainingFileTests
     [InlineData("ppo", 2, "expected mse, ddpo, flow-grpo, nft, reinforce, d3po, dpo, ipo, kto, got 'ppo'")]
     [InlineData("mse", 0, "batch size: expected 1 to 65536, got 0")]
     public void BadOptions_ThrowAndNameTheFault(string method, int batch, string message) =>
-        Assert.Contains(message, Assert.Throws<UserError>(() => new TrainingFileOptions { Method = method, BatchSize = batch }.Validate()).Message);
+        Assert.Contains(message, Assert.Throws<UserError>(() => new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = batch }.Validate()).Message);
 
     [Fact]
     public void AllWeights_WithAReference_ThrowsUserError() => Assert.Contains("train adapters",
-        Assert.Throws<UserError>(() => new TrainingFileOptions { Method = "dpo", BatchSize = 2, AllWeights = true }.Validate()).Message);
+        Assert.Throws<UserError>(() => new TrainingFileOptions { Method = TuningMethods.TrainingFile("dpo"), BatchSize = 2, AllWeights = true }.Validate()).Message);
 
     [Fact]
     public void Open_NoDenoiser_ThrowsUserError()
@@ -259,7 +261,7 @@ public class TrainingFileTests
         var lora = Golden.Tensors($"{set}/lora.safetensors");
         using var json = JsonDocument.Parse(Golden.Text($"{set}/golden.json"));
         var values = json.RootElement.GetProperty("lora_golden").GetProperty("values");
-        var options = new TrainingFileOptions { Method = method, BatchSize = 2, Lora = Lora, Dtype = dtype, Sizes = new(TextTokens: golden["forward.encoder_hidden_states"].Dims[1]) };
+        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, Lora = Lora, Dtype = dtype, Sizes = new(TextTokens: golden["forward.encoder_hidden_states"].Dims[1]) };
         var (names, tolerance) = (method == "ddpo" ? new[] { "ddpo.clip1e-4", "ddpo.clip0.2" } : [method], halves ? 1e-2 : method == "dpo" ? 1e-3 : 1e-4);
         foreach (var name in names)
         {

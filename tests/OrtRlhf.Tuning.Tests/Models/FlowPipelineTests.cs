@@ -14,6 +14,7 @@ using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Tests.Runs;
+using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Models;
 
@@ -159,7 +160,7 @@ public class FlowPipelineTests
         Assert.InRange(summary.Ratio!.FirstMaxDeviation, 0, 1e-4);
         Assert.True(summary.Kl > 0);
         var run = new RunFolder(options.Output);
-        Assert.Equal((SamplerKind.Euler, 3), (JsonFile.Read<TuningOptions>(run.Options).EvaluationSampling.Sampler, JsonFile.Read<TuningOptions>(run.Options).EvaluationSampling.Steps));
+        Assert.Equal((SamplerKind.Euler, 3), (TuningMethods.ReadOptions(run.Options).EvaluationSampling.Sampler, TuningMethods.ReadOptions(run.Options).EvaluationSampling.Steps));
 
         var file = AdapterFile.Open(Path.Combine(run.Adapter, "adapter.safetensors"));
         Assert.Equal(kind == "unet" ? "unet" : "transformer", file.Layers[0].Component);

@@ -14,6 +14,7 @@ using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Tests.Runs;
 using OrtRlhf.Tuning.Training;
+using OrtRlhf.Tuning.Methods;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Tuning.Tests.Models;
@@ -76,7 +77,7 @@ public class HalfPrecisionTests
         Assert.InRange(summary.Ratio!.FirstMaxDeviation, 0, EpochUpdates.HalfRatioTolerance / 4);
         var (a, b) = (Metrics(single), Metrics(half));
         Assert.InRange(b.GradientNorm!.Value / a.GradientNorm!.Value, 0.9, 1.1);
-        Assert.Equal(Precision.Fp16, JsonFile.Read<TuningOptions>(new RunFolder(half.Output).Options).ModelOptions.Dtype);
+        Assert.Equal(Precision.Fp16, TuningMethods.ReadOptions(new RunFolder(half.Output).Options).ModelOptions.Dtype);
         Assert.Contains("\"fp16\"", File.ReadAllText(new RunFolder(half.Output).Options));
 
         static EpochMetrics Metrics(TuningOptions options) => JsonLines<EpochMetrics>.Read(new RunFolder(options.Output).Metrics)[0];
@@ -136,7 +137,7 @@ public class HalfPrecisionTests
         Assert.Equal(32768, scale.Value);
         for (var i = 0; i < LossScale.GrowthInterval; i++) Assert.True(scale.Accept(isFinite: true));
         Assert.Equal(65536, scale.Value);
-        Assert.Contains("use --dtype fp32", Assert.Throws<UserError>(() =>
+        Assert.Contains("use `Dtype` fp32", Assert.Throws<UserError>(() =>
         {
             while (!scale.Accept(isFinite: false)) { }
         }).Message);

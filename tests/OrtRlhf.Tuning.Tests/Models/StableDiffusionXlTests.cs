@@ -10,6 +10,7 @@ using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Tests.Runs;
+using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Models;
 
@@ -92,7 +93,7 @@ public class StableDiffusionXlTests
         var summary = TuningRun.Execute(options, TinyRun.Environment);
         Assert.InRange(summary.Ratio!.FirstMaxDeviation, 0, 1e-4);
         Assert.True(summary.Kl > 0);
-        Assert.Equal(options.Sampling with { ClipSample = false, Sampler = SamplerKind.Ddim }, JsonFile.Read<TuningOptions>(new RunFolder(options.Output).Options).Sampling);
+        Assert.Equal(options.Sampling with { ClipSample = false, Sampler = SamplerKind.Ddim }, TuningMethods.ReadOptions(new RunFolder(options.Output).Options).Sampling);
         var model = ImageModel.Open(options.Model);
         using var policy = Policy.WithAdapter(model, AdapterFile.Open(Path.Combine(new RunFolder(options.Output).Adapter, "adapter.safetensors")));
         using var pipeline = new Pipeline(policy, options.Sampling, OneThread);

@@ -11,6 +11,7 @@ using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Tests.Runs;
+using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Models;
 
@@ -56,7 +57,7 @@ public class UnconditionalTests
         Assert.Equal(["brightness", "darkness", "jpeg-compressibility"], summary.Rewards.Keys.Order());
         Assert.True(summary.Kl > 0);
         // The means of a policy gradient are linear: what the run resolves to, evaluation takes, too.
-        Assert.False(JsonFile.Read<TuningOptions>(new RunFolder(options.Output).Options).Sampling.ClipSample);
+        Assert.False(TuningMethods.ReadOptions(new RunFolder(options.Output).Options).Sampling.ClipSample);
         Assert.Equal(3, TuningRun.Resume(options.Output, TinyRun.Environment, epochs: 3).Images / options.Images);
     }
 
@@ -64,9 +65,9 @@ public class UnconditionalTests
     public void Tune_EvolutionStrategies_KeepsTheSchedulersClipping()
     {
         using var folder = new TempFolder();
-        var options = TinyRun.Options(folder, "run", TuningMethod.Es) with { Model = TinyModel.WriteUnconditional(folder.At("model")), Prompts = null, Epochs = 1, Watch = [] };
+        var options = TinyRun.Options<EsOptions>(folder, "run") with { Model = TinyModel.WriteUnconditional(folder.At("model")), Prompts = null, Epochs = 1, Watch = [] };
         TuningRun.Execute(options, TinyRun.Environment);
-        Assert.Null(JsonFile.Read<TuningOptions>(new RunFolder(options.Output).Options).Sampling.ClipSample);
+        Assert.Null(TuningMethods.ReadOptions(new RunFolder(options.Output).Options).Sampling.ClipSample);
     }
 
     [Fact]
@@ -76,8 +77,8 @@ public class UnconditionalTests
         var options = Options(folder);
         Assert.Contains("draws without prompts; leave them out", TinyRun.Fails(TinyRun.Options(folder, "other") with { Model = options.Model }).Message);
         Assert.Contains("the model draws without prompts. Choose another reward", TinyRun.Fails(options with { Reward = "prompt-alignment" }).Message);
-        Assert.Contains("--clip-skip: the model has no text encoder", TinyRun.Fails(options with { ModelOptions = new() { ClipSkip = 1 } }).Message);
-        Assert.Contains("--clip-sample", TinyRun.Fails(options with { Sampling = options.Sampling with { ClipSample = true } }).Message);
+        Assert.Contains("`ClipSkip`: the model has no text encoder", TinyRun.Fails(options with { ModelOptions = new() { ClipSkip = 1 } }).Message);
+        Assert.Contains("`ClipSample`", TinyRun.Fails(options with { Sampling = options.Sampling with { ClipSample = true } }).Message);
     }
 
     [Fact]

@@ -8,6 +8,7 @@ using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 
@@ -43,7 +44,7 @@ public sealed class PreferenceRunTests
     {
         using var folder = new TempFolder();
         var run = new RunFolder(folder.At("run"));
-        TuningRun.Execute(TinyRun.Options(folder, "run", TuningMethod.D3po) with { Epochs = 2, Rater = RaterRule.TopBottom, Images = 16 }, TinyRun.Environment);
+        TuningRun.Execute(TinyRun.Options<D3poOptions>(folder, "run") with { Epochs = 2, Rater = RaterRule.TopBottom, Images = 16 }, TinyRun.Environment);
         var lines = JsonLines<EpochMetrics>.Read(run.Metrics);
         Assert.All(lines, line =>
         {
@@ -58,17 +59,18 @@ public sealed class PreferenceRunTests
 
     // A random network draws what it was never trained to denoise: its pictures need not follow. That gradients are right is for the step's own tests to say.
     [Theory]
-    [InlineData(TuningMethod.Dpo, true)]
-    [InlineData(TuningMethod.Kto, false)]
-    [InlineData(TuningMethod.Rwr, false)]
-    public void Execute_FromImagesAlone_TrainsOnAllOfThem(TuningMethod method, bool paired)
+    [InlineData("dpo", true)]
+    [InlineData("kto", false)]
+    [InlineData("rwr", false)]
+    public void Execute_FromImagesAlone_TrainsOnAllOfThem(string method, bool paired)
     {
         using var folder = new TempFolder();
         using (var store = Labelled(folder.At("store")))
         {
             foreach (var candidate in store.Candidates()) File.Delete(store.Folder.At(candidate.Trajectory!));
         }
-        var options = TinyRun.Options(folder, "run", method) with { Preferences = folder.At("store"), Epochs = 2, Passes = 2, Beta = 100 };
+        var options = TinyRun.Options(folder, "run", method) with { Epochs = 2 };
+        options = options.With(("Preferences", folder.At("store")), ("Passes", 2), ("Beta", 100.0));
         var summary = TuningRun.Execute(options, TinyRun.Environment);
         var lines = JsonLines<EpochMetrics>.Read(new RunFolder(options.Output).Metrics);
         Assert.All(lines, line =>
@@ -86,7 +88,7 @@ public sealed class PreferenceRunTests
     {
         using var folder = new TempFolder();
         using var store = Labelled(folder.At("store"));
-        var options = TinyRun.Options(folder, "run", TuningMethod.D3po) with { Preferences = folder.At("store"), Epochs = 6, LearningRate = 0.03 };
+        var options = TinyRun.Options<D3poOptions>(folder, "run") with { Preferences = folder.At("store"), Epochs = 6, LearningRate = 0.03 };
         TuningRun.Execute(options, TinyRun.Environment);
         var lines = JsonLines<EpochMetrics>.Read(new RunFolder(options.Output).Metrics);
         Assert.All(lines, line => Assert.Equal((6, null), (line.Other!["choices"], line.RatioFirstMaxDeviation)));
@@ -100,7 +102,7 @@ public sealed class PreferenceRunTests
 
         var other = TinyRun.Fails(options with { Output = folder.At("other"), Sampling = options.Sampling with { GuidanceScale = 3 } });
         Assert.Contains("was drawn by", other.Message);
-        Assert.Contains("--guidance-scale", other.Message);
+        Assert.Contains("`GuidanceScale`", other.Message);
     }
 
     [Fact]
@@ -134,8 +136,8 @@ public sealed class PreferenceRunTests
     public void Execute_OneCandidateAPrompt_SaysSo()
     {
         using var folder = new TempFolder();
-        var error = TinyRun.Fails(TinyRun.Options(folder, "run", TuningMethod.Dpo) with { PromptsPerEpoch = 8 });
-        Assert.Contains("--prompts-per-epoch: expected at most half of the 8 images", error.Message);
+        var error = TinyRun.Fails(TinyRun.Options<DpoOptions>(folder, "run") with { PromptsPerEpoch = 8 });
+        Assert.Contains("`PromptsPerEpoch`: expected at most half of the 8 images", error.Message);
     }
 
     [Fact]

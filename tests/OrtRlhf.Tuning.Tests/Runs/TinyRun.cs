@@ -3,6 +3,7 @@ using OrtRlhf.Graph;
 using OrtRlhf.Rewards;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 
@@ -27,20 +28,32 @@ internal static class TinyRun
 
     public static SamplingOptions Sampling { get; } = new() { Steps = 4, GuidanceScale = 2, BatchSize = 8 };
 
-    // Everything that has a state takes part: warm-up, moving average, statistics of prompts, several passes, steps left out.
-    public static TuningOptions Options(TempFolder folder, string output, TuningMethod method = TuningMethod.Ddpo) => Options(Model, folder.At(output), method);
+    public static DdpoOptions Options(TempFolder folder, string output) => Options<DdpoOptions>(folder, output);
+
+    public static T Options<T>(TempFolder folder, string output) where T : TuningOptions, new() => (T)Options(Model, folder.At(output), new T());
+
+    public static TuningOptions Options(TempFolder folder, string output, string method) => Options(Model, folder.At(output), TuningMethods.Find(method)!.New());
 
     public static void StartOrResume(string model, string output)
     {
         if (File.Exists(new RunFolder(output).Options)) TuningRun.Resume(output, Environment);
-        else TuningRun.Execute(Options(model, output, TuningMethod.Ddpo) with { Epochs = 12 }, Environment);
+        else TuningRun.Execute(Options(model, output, new DdpoOptions()) with { Epochs = 12 }, Environment);
     }
 
-    private static TuningOptions Options(string model, string output, TuningMethod method)
+    /// <summary>The same with values of properties by name, where the method has such a property.</summary>
+    public static TuningOptions With(this TuningOptions options, params (string Property, object Value)[] values)
+    {
+        var changed = options with { };
+        foreach (var (name, value) in values) changed.GetType().GetProperty(name)?.SetValue(changed, value);
+        return changed;
+    }
+
+    // Everything that has a state takes part: warm-up, moving average, statistics of prompts, several passes, steps left out.
+    private static TuningOptions Options(string model, string output, TuningOptions defaults)
     {
         var prompts = Path.Combine(Path.GetDirectoryName(output)!, "prompts.txt");
         if (!File.Exists(prompts)) File.WriteAllText(prompts, "a cat\na dog\na {red|blue} hat\nno bird\nsome fish\n");
-        return TuningOptions.For(method) with
+        return (defaults with
         {
             Model = model,
             Output = output,
@@ -49,14 +62,8 @@ internal static class TinyRun
             Epochs = 4,
             Seed = 7,
             Images = 8,
-            PromptsPerEpoch = method == TuningMethod.Es ? 1 : method.LearnsFromPreferences() ? 4 : 8,
-            Population = 4,
+            PromptsPerEpoch = defaults is EsOptions ? 1 : defaults is PreferenceOptions ? 4 : 8,
             Sampling = Sampling,
-            UpdatesPerPass = method == TuningMethod.Reinforce ? 1 : 2,
-            Passes = method == TuningMethod.Ddpo ? 2 : 1,
-            TimestepFraction = 0.7,
-            NoiseWindow = 0,
-            MicroBatch = 4,
             WarmupUpdates = 3,
             LearningRate = 0.01,
             LearningRateDecay = Learning.Optimizers.LearningRateDecay.Constant,
@@ -66,7 +73,9 @@ internal static class TinyRun
             SampleImages = 2,
             SamplesEvery = 2,
             Session = new() { Threads = 1 },
-        };
+        }).With(
+            ("Population", 4), ("UpdatesPerPass", defaults is ReinforceOptions ? 1 : 2), ("Passes", defaults is DdpoOptions ? 2 : 1),
+            ("TimestepFraction", 0.7), ("NoiseWindow", 0), ("MicroBatch", 4));
     }
 
     public static (string Metrics, byte[] Adapter) Result(string output) =>

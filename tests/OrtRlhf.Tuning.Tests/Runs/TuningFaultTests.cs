@@ -5,6 +5,7 @@ using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
+using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 
@@ -68,13 +69,13 @@ public sealed class TuningFaultTests
     }
 
     [Theory]
-    [InlineData(TuningMethod.Ddpo)]
-    [InlineData(TuningMethod.Reinforce)]
-    public void Execute_EtaZero_ThrowsForUser(TuningMethod method)
+    [InlineData("ddpo")]
+    [InlineData("reinforce")]
+    public void Execute_EtaZero_ThrowsForUser(string method)
     {
         using var folder = new TempFolder();
         var options = TinyRun.Options(folder, "run", method);
-        Assert.Contains("--eta: expected more than 0, got 0", TinyRun.Fails(options with { Sampling = options.Sampling with { Eta = 0 } }).Message);
+        Assert.Contains("`Eta`: expected more than 0, got 0", TinyRun.Fails(options with { Sampling = options.Sampling with { Eta = 0 } }).Message);
         Assert.False(Directory.Exists(folder.At("run")));
     }
 
@@ -82,7 +83,7 @@ public sealed class TuningFaultTests
     public void Execute_EtaZero_EsRuns_WithoutKl()
     {
         using var folder = new TempFolder();
-        var options = TinyRun.Options(folder, "run", TuningMethod.Es);
+        var options = TinyRun.Options(folder, "run", "es");
         Assert.Null(TuningRun.Execute(options with { Epochs = 1, Sampling = options.Sampling with { Eta = 0 } }, TinyRun.Environment).Kl);
     }
 
@@ -91,36 +92,31 @@ public sealed class TuningFaultTests
     {
         using var folder = new TempFolder();
         var message = TinyRun.Fails(TinyRun.Options(folder, "run") with { Epochs = 0, PromptsPerEpoch = 3, LearningRate = double.NaN, Ema = 1 }).Message;
-        Assert.All(["--epochs", "--prompts-per-epoch", "--learning-rate", "--ema"], option => Assert.Contains(option, message));
+        Assert.All(["`Epochs`", "`PromptsPerEpoch`", "`LearningRate`", "`Ema`"], option => Assert.Contains(option, message));
     }
 
     [Theory]
-    [InlineData(TuningMethod.Ddpo)]
-    [InlineData(TuningMethod.Reinforce)]
-    [InlineData(TuningMethod.Es)]
-    public void Faults_OfDefaults_AreNone_OfExtremes_NeverThrow(TuningMethod method)
+    [InlineData("ddpo")]
+    [InlineData("reinforce")]
+    [InlineData("es")]
+    public void Faults_OfDefaults_AreNone_OfExtremes_NeverThrow(string method)
     {
-        var options = TuningOptions.For(method);
+        var options = TuningMethods.Find(method)!.New();
         Assert.Empty(options.Faults());
-        Assert.Empty((options with { Images = 16, Population = 16, PromptsPerEpoch = 1 }).Faults());
+        Assert.Empty((options with { Images = 16, PromptsPerEpoch = 1 }).With(("Population", 16)).Faults());
         foreach (var n in new[] { int.MinValue, -1, 0, int.MaxValue })
         {
-            var extreme = options with
+            var extreme = (options with
             {
                 Epochs = n,
                 Images = n,
                 PromptsPerEpoch = n,
-                Population = n,
-                UpdatesPerPass = n,
-                Passes = n,
-                MicroBatch = n,
                 LoraRank = n,
                 EvaluationImages = n,
                 SampleImages = n,
-                AdvantageBaseline = AdvantageBaseline.Group,
                 LearningRateDecay = Learning.Optimizers.LearningRateDecay.Cosine,
-            };
-            Assert.Contains(extreme.Faults(), fault => fault.StartsWith("--epochs: expected 1 to 1000000, got", StringComparison.Ordinal));
+            }).With(("Population", n), ("UpdatesPerPass", n), ("Passes", n), ("MicroBatch", n), ("AdvantageBaseline", AdvantageBaseline.Group));
+            Assert.Contains(extreme.Faults(), fault => fault.StartsWith("`Epochs`: expected 1 to 1000000, got", StringComparison.Ordinal));
         }
     }
 
@@ -129,7 +125,7 @@ public sealed class TuningFaultTests
     {
         using var folder = new TempFolder();
         var options = TinyRun.Options(folder, "run");
-        Assert.Contains("--sampler: expected ddim", TinyRun.Fails(options with { Sampling = options.Sampling with { Sampler = SamplerKind.DpmSolver } }).Message);
+        Assert.Contains("`Sampler`: expected ddim", TinyRun.Fails(options with { Sampling = options.Sampling with { Sampler = SamplerKind.DpmSolver } }).Message);
     }
 
     [Fact]
@@ -139,7 +135,7 @@ public sealed class TuningFaultTests
         var options = TinyRun.Options(folder, "run") with { Epochs = 1 };
         TuningRun.Execute(options, TinyRun.Environment);
         var before = File.ReadAllBytes(new RunFolder(options.Output).Metrics);
-        Assert.Contains($"--resume {options.Output}", TinyRun.Fails(options with { Seed = 9 }).Message);
+        Assert.Contains("there is a run in this folder", TinyRun.Fails(options with { Seed = 9 }).Message);
         Assert.Equal(before, File.ReadAllBytes(new RunFolder(options.Output).Metrics));
     }
 

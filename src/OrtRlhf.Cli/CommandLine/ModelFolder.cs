@@ -1,8 +1,7 @@
-using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Diffusion;
 using OrtRlhf.Graph;
 
-namespace OrtRlhf.Cli;
+namespace OrtRlhf.Cli.CommandLine;
 
 /// <summary>Where models lie: at a path, or among those that ship.</summary>
 internal static class ModelFolder

@@ -1,6 +1,6 @@
 using OrtRlhf.Graph;
 
-namespace OrtRlhf.Cli;
+namespace OrtRlhf.Cli.CommandLine;
 
 /// <summary>Checks where results will go before the work that makes them.</summary>
 internal static class OutputPlace

@@ -1,8 +1,9 @@
+using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Diagnosis;
 using OrtRlhf.Graph;
 using OrtRlhf.Tuning.Epochs;
 
-namespace OrtRlhf.Cli.CommandLine;
+namespace OrtRlhf.Cli;
 
 /// <summary>From arguments to an exit code: reads, runs, and turns expected errors into one line.</summary>
 internal static class CommandRunner
@@ -15,7 +16,7 @@ internal static class CommandRunner
     {
         try
         {
-            if (CommandLineReader.Read(arguments) is not { } command) return ExitCode.Done;
+            if (new CommandLineReader(Verbs.All).Read(arguments) is not { } command) return ExitCode.Done;
             RuntimeLog.Listen();
             return command.Run(cancellation);
         }
@@ -29,7 +30,7 @@ internal static class CommandRunner
         }
         catch (OperationCanceledException stopped) when (cancellation.IsCancellationRequested)
         {
-            return Say(stopped is TuningInterruptedException ? stopped.Message : "interrupted");
+            return Say(stopped is TuningInterruptedException run ? $"{run.Message}. Continue with 'ortrlhf tune --resume {run.Run}'" : "interrupted");
         }
         catch (IOException error) when (IsClosedPipe(error))
         {
@@ -48,7 +49,7 @@ internal static class CommandRunner
 
     private static int Fail(string message, int code)
     {
-        Say("error: " + message);
+        Say("error: " + OptionNames.InOptions(message));
         return code;
     }
 

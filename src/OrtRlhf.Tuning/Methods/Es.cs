@@ -1,3 +1,5 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
 using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Learning.Statistics;
@@ -7,6 +9,53 @@ using OrtRlhf.Tuning.Metrics;
 
 namespace OrtRlhf.Tuning.Methods;
 
+/// <summary>Antithetic evolution strategies: no gradients, no training graph, any sampler.</summary>
+public sealed record EsOptions : TuningOptions
+{
+    /// <summary>A few prompts, the same for every member of a generation.</summary>
+    public EsOptions()
+    {
+        Epochs = 100;
+        PromptsPerEpoch = 4;
+        LearningRateDecay = LearningRateDecay.Constant;
+    }
+
+    /// <inheritdoc/>
+    public override string Method => "es";
+
+    /// <summary>Members of a generation, even, a divisor of the images.</summary>
+    [Category(Learning)]
+    public int Population { get; init; } = 16;
+
+    /// <summary>Deviation of the perturbations.</summary>
+    [Category(Learning), Range(0, double.MaxValue, MinimumIsExclusive = true)]
+    public double Sigma { get; init; } = 0.03;
+
+    internal override int SharedImages => Images / Math.Max(1, Population);
+
+    /// <summary>The same few prompts for every member of a generation; all different where they do not divide its images.</summary>
+    /// <inheritdoc/>
+    public override int PromptsFor(int images)
+    {
+        var each = Math.Max(1, images / Math.Max(1, Population));
+        return each % PromptsPerEpoch == 0 ? PromptsPerEpoch : each;
+    }
+
+    // A fifth of sigma.
+    /// <inheritdoc/>
+    public override double DefaultLearningRate(bool flow) => 0.006;
+
+    internal override ITuningMethod Create(TuningParts parts) => new EvolutionMethod(parts, this);
+
+    /// <inheritdoc/>
+    public override IEnumerable<string> Faults()
+    {
+        if (Population is < 2 or > 65_536 || Population % 2 != 0) yield return $"`Population`: expected an even number from 2 to 65536, got {Population}";
+        if (Population > 0 && Images % Population != 0) yield return $"`Images`: expected a multiple of the population, {Population}, got {Images}";
+        foreach (var fault in base.Faults()) yield return fault;
+    }
+}
+
 /// <summary>
 /// Evolution strategies on the adapters as one vector, from images alone: no training graph is built. All members of a generation
 /// sample the same prompts from the same noise, so that their rewards differ by their parameters only.
@@ -14,20 +63,20 @@ namespace OrtRlhf.Tuning.Methods;
 internal sealed class EvolutionMethod : ITuningMethod
 {
     private readonly TuningParts parts;
+    private readonly EsOptions options;
     private readonly EvolutionStrategies strategies;
 
     /// <summary>Prepares the method.</summary>
-    public EvolutionMethod(TuningParts parts)
+    public EvolutionMethod(TuningParts parts, EsOptions options)
     {
-        this.parts = parts;
-        var options = parts.Options;
+        (this.parts, this.options) = (parts, options);
         strategies = new(new() { Population = options.Population, Sigma = options.Sigma, LearningRate = options.LearningRate!.Value }, options.Seed);
     }
 
     /// <inheritdoc/>
     public EpochMetrics Run(int epoch, EpochClock clock, CancellationToken cancellation)
     {
-        var (options, adapters) = (parts.Options, parts.Policy.Adapters);
+        var adapters = parts.Policy.Adapters;
         var each = options.Images / options.Population;
         var requests = Collector.Requests(parts, epoch, each, options.PromptsPerEpoch);
         var theta = adapters.All.ToArray();

@@ -1,13 +1,8 @@
-using OrtRlhf.Cli.CommandLine;
-
-namespace OrtRlhf.Cli.Commands;
+namespace OrtRlhf.Cli.CommandLine;
 
 /// <summary>A verb with its options, as they were parsed.</summary>
 internal interface ICommand
 {
-    /// <summary>Arguments beyond those the command takes; the reader refuses them.</summary>
-    IEnumerable<string> Rest { get; }
-
     /// <summary>Does the work.</summary>
     /// <param name="cancellation">Cancelled by Ctrl-C or SIGTERM.</param>
     /// <returns>An <see cref="ExitCode"/>.</returns>

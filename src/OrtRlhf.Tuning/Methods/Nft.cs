@@ -1,3 +1,5 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
 using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Advantages;
@@ -10,6 +12,70 @@ using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Methods;
 
+/// <summary>DiffusionNFT (Zheng et al., 2025): good images attract, bad ones repel; any sampler, no log-probs.</summary>
+public sealed record NftOptions : GradientOptions
+{
+    /// <summary>Groups of eight, to compare within.</summary>
+    public NftOptions()
+    {
+        Epochs = 72;
+        Images = 128;
+        PromptsPerEpoch = 16;
+    }
+
+    /// <inheritdoc/>
+    public override string Method => "nft";
+
+    /// <summary>How far its two implicit policies lie from the old one; smaller is stronger (the paper: 0.1 to 1).</summary>
+    [Category(Learning), Range(0, double.MaxValue, MinimumIsExclusive = true)]
+    public double Beta { get; init; } = 1;
+
+    /// <summary>As many timesteps as this share of the sampler's, at which each image is noised and trained on.</summary>
+    [Category(Learning), Range(0, 1.0, MinimumIsExclusive = true)]
+    public double TimestepFraction { get; init; } = 0.5;
+
+    /// <summary>Advantages of plus or minus this many deviations and more are rewards of 1 and 0.</summary>
+    [Category(Learning), Range(0, double.PositiveInfinity, MinimumIsExclusive = true)]
+    public double AdvantageClip { get; init; } = 5;
+
+    /// <summary>What a reward is compared with: group, or group-mean, which divides by the deviation of all images.</summary>
+    [Category(Learning)]
+    public AdvantageBaseline AdvantageBaseline { get; init; } = AdvantageBaseline.Group;
+
+    /// <summary>Weight of the squared distance to the output of the model without adapters.</summary>
+    [Category(Learning), Range(0, double.MaxValue)]
+    public double KlWeight { get; init; }
+
+    /// <summary>The loss as a file.</summary>
+    public static TrainingFileMethod TrainingFile { get; } =
+        new("nft", "mean_i r e(v+) + (1-r) e(v-), v+- = v_old +- b (m - v_old), e the squared error of the clean sample over its mean absolute error")
+        {
+            Beta = new NftLossOptions().Beta,
+            Fields = new Dictionary<string, string>
+            {
+                ["target"] = TrainingFileMethod.Target,
+                ["old_output"] = "v_old, the output of the policy that drew the clean samples",
+                ["reward"] = "r, 0 to 1, how good the sample is among those of its prompt",
+                ["error_scale"] = "size of the clean sample's error by the output's: t of a flow, sqrt((1-a)/a) of epsilon, sqrt(1-a) of v_prediction, a the alpha bar",
+            },
+            Write = (f, o) => Nft.Loss(NftSamples.Inputs(f.Output, withReference: false), new() { Beta = o.ResolvedBeta }),
+        };
+
+    /// <inheritdoc/>
+    public override double DefaultLearningRate(bool flow) => flow ? 0.004 : 0.007;
+
+    internal override ITuningMethod Create(TuningParts parts) => new NftMethod(parts, this);
+
+    /// <inheritdoc/>
+    public override IEnumerable<string> Faults()
+    {
+        foreach (var fault in base.Faults()) yield return fault;
+        if (AdvantageBaseline is not (AdvantageBaseline.Group or AdvantageBaseline.GroupMean))
+            yield return $"`AdvantageBaseline`: expected group or group-mean, which nft compares by, got {AdvantageBaseline}";
+        if (ImagesPerPrompt <= 1) yield return $"`PromptsPerEpoch`: expected fewer than {Images}, so that prompts have several images to compare, got {PromptsPerEpoch}";
+    }
+}
+
 /// <summary>
 /// DiffusionNFT (<see cref="Nft"/>): the old policy, which follows the trained one, draws images by any sampler; these are noised again, and the policy is trained to
 /// tell the good ones from the bad ones there. A flow's times are drawn from the logit-normal distribution (Esser et al., 2024), <c>t = 1/(1 + e^-z)</c> with
@@ -20,7 +86,8 @@ internal sealed class NftMethod : ITuningMethod
 {
     private const string Old = "old policy", Rounds = "rounds";
     private readonly TuningParts parts;
-    private readonly NftOptions nft;
+    private readonly NftOptions options;
+    private readonly NftLossOptions nft;
     private readonly TrainingStep step;
     private readonly Func<double, ForwardStep> forward;
     private readonly double[] times;
@@ -29,11 +96,10 @@ internal sealed class NftMethod : ITuningMethod
 
     /// <summary>Builds the training graph.</summary>
     /// <exception cref="Graph.UserError">The model cannot be differentiated.</exception>
-    public NftMethod(TuningParts parts)
+    public NftMethod(TuningParts parts, NftOptions options)
     {
-        var options = parts.Options;
-        this.parts = parts;
-        nft = new() { Beta = options.NftBeta, KlWeight = options.KlWeight, AdvantageClip = options.AdvantageClip };
+        (this.parts, this.options) = (parts, options);
+        nft = new() { Beta = options.Beta, KlWeight = options.KlWeight, AdvantageClip = options.AdvantageClip };
         forward = parts.Policy.Model.Forward();
         times = [.. parts.Pipeline.Steps.Times];
         old = parts.Policy.Adapters.All.ToArray();
@@ -44,7 +110,6 @@ internal sealed class NftMethod : ITuningMethod
     /// <inheritdoc/>
     public EpochMetrics Run(int epoch, EpochClock clock, CancellationToken cancellation)
     {
-        var options = parts.Options;
         step.Reset();
         var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
         Collected collected = null!;
@@ -121,7 +186,6 @@ internal sealed class NftMethod : ITuningMethod
     // The rows of each image that carries a signal: some times, noise, and what the old policy says there.
     private TrainingRow[][] Rows(int epoch, Collected collected, CancellationToken cancellation)
     {
-        var options = parts.Options;
         var advantages = Advantage.PerGroup(collected.Scores.Total, Groups.Of(collected), parts.Reward.Name, options.AdvantageBaseline == AdvantageBaseline.GroupMean);
         var rewards = Nft.Rewards(advantages, nft);
         var length = parts.Policy.Model.Latent.Count;
@@ -149,8 +213,8 @@ internal sealed class NftMethod : ITuningMethod
 
     private double[] Times(int epoch, Trajectory trajectory)
     {
-        var count = (int)Math.Max(1, Math.Round(parts.Options.TimestepFraction * times.Length));
-        var random = new Philox(parts.Options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps);
+        var count = (int)Math.Max(1, Math.Round(options.TimestepFraction * times.Length));
+        var random = new Philox(options.Seed, (uint)epoch, trajectory.Request.Sample, RandomStep.Timesteps);
         if (parts.Policy.Model.Flow is { } flow)
         {
             var z = new float[count];
