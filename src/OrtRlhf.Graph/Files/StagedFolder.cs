@@ -1,8 +1,8 @@
 namespace OrtRlhf.Graph.Files;
 
 /// <summary>
-/// A folder that is there whole or not at all: it is filled under the name <c>FOLDER.partial</c>, flushed to the disk and renamed when it is complete. What a
-/// killed process left is taken away by the next one that writes the same folder; two at a time are refused.
+/// A folder that is there whole or not at all: it is filled under the name <c>FOLDER.partial</c>, flushed to the disk and renamed when it
+/// is complete. What a killed process left is taken away by the next one that writes the same folder; two at a time are refused.
 /// </summary>
 public sealed class StagedFolder : IDisposable
 {

@@ -3,9 +3,10 @@ using Google.FlatBuffers;
 namespace OrtRlhf.Graph.Formats;
 
 /// <summary>
-/// A tensor in ONNX Runtime's FlatBuffers: a table of name: string, dims: [int64], data_type: int32 and raw_data: [uint8], under its schema's numbers of
-/// fields. What is read is checked against the buffer's end at each access (<see cref="ArgumentException"/>, <see cref="OverflowException"/>), and not by
-/// Google.FlatBuffers' Verifier: 25.2.10 keeps places in 16 bits, refuses whole files beyond 32 KB, prints to the console, and takes any identifier.
+/// A tensor in ONNX Runtime's FlatBuffers: a table of name: string, dims: [int64], data_type: int32 and raw_data: [uint8], under its
+/// schema's numbers of fields. What is read is checked against the buffer's end at each access (<see cref="ArgumentException"/>, <see
+/// cref="OverflowException"/>), and not by Google.FlatBuffers' Verifier: 25.2.10 keeps places in 16 bits, refuses whole files beyond 32 KB,
+/// prints to the console, and takes any identifier.
 /// </summary>
 internal sealed record FlatTensor(int Name, int Dims, int Type, int Data)
 {

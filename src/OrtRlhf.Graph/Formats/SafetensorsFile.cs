@@ -14,7 +14,8 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
 
     /// <summary>
     /// Opens a <c>.safetensors</c> file, or the <c>.safetensors.index.json</c> of one that is split over several files of the same folder.
-    /// Only headers are read. No file stays open: a tensor opens its own again when it is asked for, and refuses one that has changed since.
+    /// Only headers are read. No file stays open: a tensor opens its own again when it is asked for, and refuses one that has changed
+    /// since.
     /// </summary>
     /// <exception cref="UserError">A file is missing, truncated, or not valid: names it and the fault.</exception>
     public static SafetensorsFile Open(string path)
