@@ -74,7 +74,7 @@ internal static class ShapesClip
     }
 
     private static Dictionary<string, Tensor> Read(string path) =>
-        SafetensorsFile.Open(path).Tensors.ToDictionary(t => t.Key, t => t.Value.As(ElementType.Float), StringComparer.Ordinal);
+        SafetensorsFile.Open(path).Tensors.ToDictionary(t => t.Key, t => Tensor.Of(t.Value.ToFloats(), t.Value.Dims), StringComparer.Ordinal);
 
     private static string WeightsPath(string folder) => Path.Combine(folder, "model.safetensors");
 }

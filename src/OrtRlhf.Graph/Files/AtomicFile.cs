@@ -21,7 +21,11 @@ public static partial class AtomicFile
             try
             {
                 Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-                WriteThrough(temporary, write);
+                using (var stream = new FileStream(temporary, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, 1 << 16))
+                {
+                    write(stream);
+                    stream.Flush(flushToDisk: true);
+                }
                 File.Move(temporary, path, overwrite: true);
                 FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
             }
@@ -45,16 +49,8 @@ public static partial class AtomicFile
     /// <exception cref="UserError">As <see cref="Write(string, Action{Stream})"/>.</exception>
     public static void Write(string path, string text) => Write(path, Encoding.UTF8.GetBytes(text));
 
-    /// <summary>Creates a file and flushes it to the disk itself.</summary>
-    public static void WriteThrough(string path, Action<Stream> write)
-    {
-        using var stream = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, 1 << 16);
-        write(stream);
-        stream.Flush(flushToDisk: true);
-    }
-
     /// <summary>Makes renames in a folder last through a power cut, where the system can.</summary>
-    public static void FlushFolder(string folder)
+    internal static void FlushFolder(string folder)
     {
         if (OperatingSystem.IsWindows()) return;
         var descriptor = Open(folder, flags: 0);

@@ -1,12 +1,12 @@
 namespace OrtRlhf.Graph.Files;
 
 /// <summary>
-/// A folder that is there whole or not at all: it is filled under the name <c>FOLDER.partial</c> and renamed when it is complete. What a killed process left is
-/// taken away by the next one that writes the same folder; two at a time are refused.
+/// A folder that is there whole or not at all: it is filled under the name <c>FOLDER.partial</c>, flushed to the disk and renamed when it
+/// is complete. What a killed process left is taken away by the next one that writes the same folder; two at a time are refused.
 /// </summary>
 public sealed class StagedFolder : IDisposable
 {
-    private const string Lock = ".lock";
+    private const string Lock = ".lock", Partial = ".partial", Former = ".former";
     private readonly string _target;
     private readonly FileStream _lock;
 
@@ -26,7 +26,7 @@ public sealed class StagedFolder : IDisposable
         {
             if (Directory.Exists(target) && Directory.EnumerateFiles(target, "*", SearchOption.AllDirectories).FirstOrDefault(f => !isOurs(Path.GetFileName(f))) is { } other)
                 throw new UserError($"'{target}' holds other files, such as '{Path.GetRelativePath(target, other)}'; give a new folder, or empty this one");
-            var path = target + ".partial";
+            var path = target + Partial;
             Directory.CreateDirectory(path);
             var held = Hold(path);
             foreach (var entry in new DirectoryInfo(path).EnumerateFileSystemInfos().Where(e => e.Name != Lock).ToList())
@@ -43,13 +43,23 @@ public sealed class StagedFolder : IDisposable
     {
         _lock.Dispose();
         File.Delete(Path.Combine(FullPath, Lock));
-        var former = _target + ".former";
+        foreach (var file in Directory.EnumerateFiles(FullPath, "*", SearchOption.AllDirectories))
+        {
+            // Windows flushes what may be written, others anything.
+            using var handle = File.OpenHandle(file, access: OperatingSystem.IsWindows() ? FileAccess.Write : FileAccess.Read);
+            RandomAccess.FlushToDisk(handle);
+        }
+        foreach (var folder in Directory.EnumerateDirectories(FullPath, "*", SearchOption.AllDirectories).Prepend(FullPath)) AtomicFile.FlushFolder(folder);
+        var former = _target + Former;
         if (Directory.Exists(former)) Directory.Delete(former, recursive: true);
         if (Directory.Exists(_target)) Directory.Move(_target, former);
         Directory.Move(FullPath, _target);
         AtomicFile.FlushFolder(Path.GetDirectoryName(_target)!);
         if (Directory.Exists(former)) Directory.Delete(former, recursive: true);
     });
+
+    /// <summary>Whether a name is one that a folder has while it is filled or replaced, and a killed process leaves behind.</summary>
+    public static bool IsLeftover(string name) => name.EndsWith(Partial, StringComparison.Ordinal) || name.EndsWith(Former, StringComparison.Ordinal);
 
     /// <summary>Takes the files away unless the folder was finished.</summary>
     public void Dispose()

@@ -1,5 +1,5 @@
-using System.Buffers.Binary;
-using System.Text;
+using Google.FlatBuffers;
+using OrtRlhf.Graph.Files;
 
 namespace OrtRlhf.Graph.Formats;
 
@@ -13,9 +13,10 @@ namespace OrtRlhf.Graph.Formats;
 /// <param name="ModelVersion">Version of the model it belongs to, for its maker's use.</param>
 public sealed record OnnxAdapter(IReadOnlyList<(string Name, Tensor Data)> Parameters, int AdapterVersion = 1, int ModelVersion = 1)
 {
-    private const int FormatVersion = 1, RootTable = 16, Align = 64;
+    private const int FormatVersion = 1, ParametersField = 3;
+    private const string Identifier = "TORT";
     private const string SuffixA = ".lora_A.weight", SuffixB = ".lora_B.weight";
-    private static readonly byte[] Identifier = "TORT"u8.ToArray();
+    private static readonly FlatTensor Parameter = new(Name: 0, Dims: 1, Type: 2, Data: 3);
 
     /// <summary>
     /// Checks that every layer has both its halves, of one rank: ONNX Runtime would run a half adapter without a word, as the base model.
@@ -43,57 +44,20 @@ public sealed record OnnxAdapter(IReadOnlyList<(string Name, Tensor Data)> Param
     public byte[] ToBytes()
     {
         Validate();
-        if (Parameters.Sum(p => p.Data.ByteLength + 1024) > int.MaxValue) throw new UserError("adapter: larger than 2 GB; ONNX Runtime does not load that");
-        var file = new FlatBuffer();
-        var root = file.Reserve();
-        file.Bytes(Identifier);
-        var adapterFields = file.VirtualTable(4, 8, 12, 16);
-        var parameterFields = file.VirtualTable(4, 8, 12, 16);
-        file.Aim(root);
-        file.Table(adapterFields);
-        foreach (var number in (int[])[FormatVersion, AdapterVersion, ModelVersion]) file.Number(number);
-        var list = file.Reserve();
-        file.Aim(list);
-        file.Number(Parameters.Count);
-        var tables = Parameters.Select(_ => file.Reserve()).ToArray();
-        foreach (var ((name, data), table) in Parameters.Zip(tables))
-        {
-            file.Aim(table);
-            file.Table(parameterFields);
-            var (nameAt, dimsAt) = (file.Reserve(), file.Reserve());
-            file.Number((int)data.Type);
-            var dataAt = file.Reserve();
-            file.Aim(nameAt);
-            var text = Encoding.UTF8.GetBytes(name);
-            file.Number(text.Length);
-            file.Bytes([.. text, 0]);
-            file.AimVector(dimsAt, data.Dims.Length, sizeof(long));
-            foreach (var dim in data.Dims) file.Bytes(BitConverter.GetBytes(dim));
-            file.AimVector(dataAt, checked((int)data.ByteLength), Align);
-            file.Bytes(data.Bytes());
-        }
-        return file.ToArray();
+        var file = FlatTensor.Builder(Parameters, "adapter: larger than 2 GB; ONNX Runtime does not load that");
+        var list = Parameter.Write(file, Parameters);
+        file.StartTable(ParametersField + 1);
+        file.AddOffset(ParametersField, list.Value, 0);
+        file.AddInt(2, ModelVersion, 0);
+        file.AddInt(1, AdapterVersion, 0);
+        file.AddInt(0, FormatVersion, 0);
+        file.Finish(file.EndTable(), Identifier);
+        return file.SizedByteArray();
     }
 
     /// <summary>Writes the file, whole or not at all.</summary>
     /// <exception cref="UserError">As <see cref="ToBytes"/>, or the place cannot be written.</exception>
-    public void Write(string path)
-    {
-        var part = path + ".part";
-        try
-        {
-            File.WriteAllBytes(part, ToBytes());
-            File.Move(part, path, overwrite: true);
-        }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-        {
-            throw new UserError($"adapter '{path}': cannot be written: {fault.Message}", fault);
-        }
-        finally
-        {
-            if (File.Exists(part)) File.Delete(part);
-        }
-    }
+    public void Write(string path) => AtomicFile.Write(path, ToBytes());
 
     /// <summary>Reads a file.</summary>
     /// <exception cref="UserError">It is missing, truncated, not an adapter, of an unknown version or not whole.</exception>
@@ -116,26 +80,24 @@ public sealed record OnnxAdapter(IReadOnlyList<(string Name, Tensor Data)> Param
     /// <exception cref="UserError">As for a file.</exception>
     public static OnnxAdapter Read(byte[] bytes, string name = "adapter")
     {
-        if (bytes.Length < RootTable || !bytes.AsSpan(4, 4).SequenceEqual(Identifier)) throw new UserError($"adapter '{name}': not an .onnx_adapter file");
+        var buffer = new ByteBuffer(bytes);
+        if (bytes.Length < 8 || !Table.__has_identifier(buffer, Identifier)) throw new UserError($"adapter '{name}': not an .onnx_adapter file");
         try
         {
-            var root = new FlatTable(bytes, (int)BinaryPrimitives.ReadUInt32LittleEndian(bytes));
-            if (root.Number(0) != FormatVersion) throw new UserError($"adapter '{name}': expected format version {FormatVersion}, got {root.Number(0)}");
+            var root = new Table(buffer.GetInt(0), buffer);
+            var version = FlatTensor.Number(root, 0);
+            if (version != FormatVersion) throw new UserError($"adapter '{name}': expected format version {FormatVersion}, got {version}");
             var parameters = new List<(string, Tensor)>();
-            long taken = 0;
-            foreach (var table in root.Tables(3))
+            long room = bytes.Length;
+            foreach (var table in FlatTensor.Tables(root, ParametersField))
             {
-                // Parts of a damaged file may be told many times over: together they must not be larger than it.
-                taken += table.Vector(0, 1).Length + table.Vector(1, sizeof(long)).Length + table.Vector(3, 1).Length;
-                if (taken > bytes.Length) throw new UserError($"adapter '{name}': truncated or damaged");
-                var text = Encoding.UTF8.GetString(table.Vector(0, 1));
-                var type = (ElementType)table.Number(2);
-                if (!Enum.IsDefined(type) || type is ElementType.Undefined or ElementType.String) throw new UserError($"adapter '{name}': '{text}' has element type {(int)type}; expected a number type");
-                var dims = table.Vector(1, sizeof(long)).ToArray().Chunk(sizeof(long)).Select(c => BitConverter.ToInt64(c)).ToArray();
+                var (text, number, dims, data) = Parameter.Read(table, ref room);
+                var type = (ElementType)number;
+                if (!Enum.IsDefined(type) || type is ElementType.Undefined or ElementType.String) throw new UserError($"adapter '{name}': '{text}' has element type {number}; expected a number type");
                 if (dims.Any(d => d < 0)) throw new UserError($"adapter '{name}': '{text}' has impossible sizes [{string.Join(",", dims)}]");
-                parameters.Add((text, new Tensor(type, dims, table.Vector(3, 1).ToArray())));
+                parameters.Add((text, new Tensor(type, dims, data)));
             }
-            var adapter = new OnnxAdapter(parameters, root.Number(1), root.Number(2));
+            var adapter = new OnnxAdapter(parameters, FlatTensor.Number(root, 1), FlatTensor.Number(root, 2));
             adapter.Validate();
             return adapter;
         }

@@ -1,4 +1,5 @@
 using Google.Protobuf;
+using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats.Onnx;
 using OrtRlhf.Graph.Passes;
 
@@ -77,40 +78,18 @@ public static class OnnxFile
         LowerComposites.Apply(graph);
         var full = Path.GetFullPath(path);
         var dataPath = full + ".data";
-        string partModel = full + ".part", partData = dataPath + ".part";
-        try
+        var outside = externalData ?? WeightBytes(graph) > LargestInside;
+        if (!outside) Fit(graph);
+        // The data is in its place before the model that points to it.
+        AtomicFile.Write(full, file =>
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(full)!);
-            var outside = externalData ?? WeightBytes(graph) > LargestInside;
-            if (!outside) Fit(graph);
-            using (var file = File.Create(partModel))
-            {
-                if (outside)
-                {
-                    using var data = File.Create(partData);
-                    OnnxEncoder.Encode(graph, (proto, tensor) => StoreOutside(data, Path.GetFileName(dataPath), proto, tensor, written)).WriteTo(file);
-                }
-                else
-                {
-                    OnnxStream.Write(graph, file, OutsideFrom, written);
-                }
-            }
-            if (outside) File.Move(partData, dataPath, overwrite: true);
-            File.Move(partModel, full, overwrite: true);
-        }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-        {
-            throw new UserError($"model '{path}': cannot be written: {fault.Message}", fault);
-        }
-        finally
-        {
-            foreach (var part in (string[])[partModel, partData])
-                if (File.Exists(part)) File.Delete(part);
-        }
+            if (outside) AtomicFile.Write(dataPath, data => OnnxEncoder.Encode(graph, (proto, tensor) => StoreOutside(data, Path.GetFileName(dataPath), proto, tensor, written)).WriteTo(file));
+            else OnnxStream.Write(graph, file, OutsideFrom, written);
+        });
     }
 
     // Offsets on pages let runtimes map a weight into memory where it lies; Windows maps in steps of 64 KiB.
-    private static ByteString? StoreOutside(FileStream data, string location, TensorProto proto, Tensor tensor, Action<long>? written)
+    private static ByteString? StoreOutside(Stream data, string location, TensorProto proto, Tensor tensor, Action<long>? written)
     {
         if (tensor.ByteLength < OutsideFrom) return UnsafeByteOperations.UnsafeWrap(tensor.Bytes());
         var page = tensor.ByteLength >= LargeTensor ? LargePage : Page;

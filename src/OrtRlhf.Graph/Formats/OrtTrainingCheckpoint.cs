@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace OrtRlhf.Graph.Formats;
 
 /// <summary>
@@ -11,49 +9,24 @@ namespace OrtRlhf.Graph.Formats;
 /// <param name="Parameters">Trained parameters by name, in the order of the models' inputs.</param>
 public sealed record OrtTrainingCheckpoint(IReadOnlyList<(string Name, Tensor Data)> Parameters)
 {
-    private const int Version = 2, Align = 64;
+    private const int Version = 2;
+    private static readonly FlatTensor Parameter = new(Name: 0, Dims: 2, Type: 3, Data: 4);
 
     /// <summary>The bytes of the file.</summary>
     /// <exception cref="UserError">The parameters are larger than 2 GB.</exception>
     public byte[] ToBytes()
     {
-        if (Parameters.Sum(p => p.Data.ByteLength + 1024) > int.MaxValue) throw new UserError("checkpoint: the parameters are larger than 2 GB; train adapters, or fewer layers");
-        var file = new FlatBuffer();
-        var root = file.Reserve();
-        file.Bytes("ODTC"u8);
-        // Fields that are left out (0, or at the end) have their defaults: no doc strings, no properties, nothing external.
-        var (checkpoint, module, tensor) = (file.VirtualTable(4, 8), file.VirtualTable(4, 8), file.VirtualTable(4, 0, 8, 12, 16));
-
-        file.Aim(root);
-        file.Table(checkpoint);
-        file.Number(Version);
-        var moduleAt = file.Reserve();
-        file.Aim(moduleAt);
-        file.Table(module);
-        var (trainedAt, frozenAt) = (file.Reserve(), file.Reserve());
-        file.Aim(frozenAt);
-        file.Number(0);
-        file.Aim(trainedAt);
-        file.Number(Parameters.Count);
-        var tables = Parameters.Select(_ => file.Reserve()).ToArray();
-        foreach (var ((name, data), table) in Parameters.Zip(tables)) Write(file, tensor, table, name, data);
-        return file.ToArray();
-    }
-
-    private static void Write(FlatBuffer file, int fields, int table, string name, Tensor data)
-    {
-        file.Aim(table);
-        file.Table(fields);
-        var (nameAt, dimsAt) = (file.Reserve(), file.Reserve());
-        file.Number((int)data.Type);
-        var dataAt = file.Reserve();
-        var text = Encoding.UTF8.GetBytes(name);
-        file.Aim(nameAt);
-        file.Number(text.Length);
-        file.Bytes([.. text, 0]);
-        file.AimVector(dimsAt, data.Dims.Length, sizeof(long));
-        foreach (var dim in data.Dims) file.Bytes(BitConverter.GetBytes(dim));
-        file.AimVector(dataAt, checked((int)data.ByteLength), Align);
-        file.Bytes(data.Bytes());
+        var file = FlatTensor.Builder(Parameters, "checkpoint: the parameters are larger than 2 GB; train adapters, or fewer layers");
+        var (trained, frozen) = (Parameter.Write(file, Parameters), Parameter.Write(file, []));
+        // Fields that are left out have their defaults: no doc strings, no properties, nothing external.
+        file.StartTable(2);
+        file.AddOffset(1, frozen.Value, 0);
+        file.AddOffset(0, trained.Value, 0);
+        var module = file.EndTable();
+        file.StartTable(2);
+        file.AddOffset(1, module, 0);
+        file.AddInt(0, Version, 0);
+        file.Finish(file.EndTable(), "ODTC");
+        return file.SizedByteArray();
     }
 }

@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using OrtRlhf.Graph.Files;
 
 namespace OrtRlhf.Graph.Formats;
 
@@ -13,7 +14,8 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
 
     /// <summary>
     /// Opens a <c>.safetensors</c> file, or the <c>.safetensors.index.json</c> of one that is split over several files of the same folder.
-    /// Only headers are read; the files stay open as long as the tensors are in use.
+    /// Only headers are read. No file stays open: a tensor opens its own again when it is asked for, and refuses one that has changed
+    /// since.
     /// </summary>
     /// <exception cref="UserError">A file is missing, truncated, or not valid: names it and the fault.</exception>
     public static SafetensorsFile Open(string path)
@@ -35,24 +37,8 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
     /// <exception cref="UserError">The file cannot be written, or a tensor's type has no name in the format.</exception>
     public static void Write(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
-        var partial = path + ".partial";
-        try
-        {
-            using (var stream = new FileStream(partial, FileMode.Create, FileAccess.Write))
-            {
-                Write(stream, tensors, metadata, path);
-                stream.Flush(flushToDisk: true);
-            }
-            File.Move(partial, path, overwrite: true);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new UserError($"safetensors '{path}': cannot be written ({e.Message.ReplaceLineEndings(" ")})", e);
-        }
-        finally
-        {
-            if (File.Exists(partial)) File.Delete(partial);
-        }
+        if (!Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path)))) throw new UserError($"safetensors '{path}': cannot be written (there is no such folder)");
+        AtomicFile.Write(path, stream => Write(stream, tensors, metadata, path));
     }
 
     /// <summary>Writes tensors, each in turn, to a stream.</summary>
@@ -74,27 +60,37 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
     {
         // A pipe or a device has no length, and to open it may take forever.
         if (new FileInfo(path) is { Exists: true, Length: < 8 } file) throw new UserError($"safetensors '{path}': expected at least 8 bytes, got {file.Length}; the file is truncated");
-        var handle = File.OpenHandle(path, share: FileShare.Read | FileShare.Delete);
+        using var handle = OpenHandle(path);
+        var (size, written) = (RandomAccess.GetLength(handle), File.GetLastWriteTimeUtc(handle));
+        var length = BitConverter.ToInt64(Read(path, handle, 0, 8));
+        if (length is < 2 or > SafetensorsHeader.Limit || length > size - 8)
+            throw new UserError($"safetensors '{path}': expected a header of 2 to {Math.Min(SafetensorsHeader.Limit, size - 8)} bytes, got {(ulong)length}; the file is truncated or not safetensors");
+        var start = 8 + length;
+        var parsed = SafetensorsHeader.Parse(path, Read(path, handle, 8, length), size - start);
+        var place = Path.GetFullPath(path);
+        var tensors = parsed.Entries.ToDictionary(
+            e => e.Key,
+            e => new Tensor(e.Value.Type, e.Value.Dims, () => ReadAgain(place, size, written, start + e.Value.Begin, e.Value.End - e.Value.Begin)),
+            StringComparer.Ordinal);
+        return new SafetensorsFile(tensors, parsed.Metadata);
+    }
+
+    private static byte[] ReadAgain(string path, long size, DateTime written, long offset, long count)
+    {
         try
         {
-            var size = RandomAccess.GetLength(handle);
-            var length = BitConverter.ToInt64(Read(path, handle, 0, 8));
-            if (length is < 2 or > SafetensorsHeader.Limit || length > size - 8)
-                throw new UserError($"safetensors '{path}': expected a header of 2 to {Math.Min(SafetensorsHeader.Limit, size - 8)} bytes, got {(ulong)length}; the file is truncated or not safetensors");
-            var start = 8 + length;
-            var parsed = SafetensorsHeader.Parse(path, Read(path, handle, 8, length), size - start);
-            var tensors = parsed.Entries.ToDictionary(
-                e => e.Key,
-                e => new Tensor(e.Value.Type, e.Value.Dims, () => Read(path, handle, start + e.Value.Begin, e.Value.End - e.Value.Begin)),
-                StringComparer.Ordinal);
-            return new SafetensorsFile(tensors, parsed.Metadata);
+            using var handle = OpenHandle(path);
+            if (RandomAccess.GetLength(handle) != size || File.GetLastWriteTimeUtc(handle) != written)
+                throw new UserError($"safetensors '{path}': the file has changed since it was opened; expected it to stay as it is while its tensors are in use");
+            return Read(path, handle, offset, count);
         }
-        catch
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            handle.Dispose();
-            throw;
+            throw new UserError($"safetensors '{path}': cannot be read any more ({e.Message.ReplaceLineEndings(" ")}); expected it to stay while its tensors are in use", e);
         }
     }
+
+    private static SafeFileHandle OpenHandle(string path) => File.OpenHandle(path, share: FileShare.Read | FileShare.Delete);
 
     private static byte[] Read(string path, SafeFileHandle handle, long offset, long count)
     {

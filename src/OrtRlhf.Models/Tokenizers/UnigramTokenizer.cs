@@ -6,6 +6,12 @@ namespace OrtRlhf.Models;
 /// T5's tokenizer: a text is normalised, cut into words that begin with a mark for the space before them, and each word into the pieces of the highest
 /// probability; the end token follows. Read from tokenizer.json, as transformers writes it.
 /// </summary>
+/// <remarks>
+/// Microsoft.ML.Tokenizers 2.0.1 does not take its place. Its SentencePieceTokenizer, given T5's pieces and character map, gives other
+/// ids for 9,003 of 10,000 random Unicode texts; the first is <c>"j\u036A 11129 \uD835\uDEFC \uFEFFa\u0323\u0302\n"</c>: here 1086 2
+/// 13941 1524 13175 8 2 8 1, there 1086 2 13941 1524 13175 8 2 1. It drops spaces at the end, and does not join unknown pieces side by
+/// side. As <see cref="UnigramModel"/> alone, behind our steps, 6,970 texts differ, and 389 still when its unknown pieces are joined.
+/// </remarks>
 public sealed class UnigramTokenizer
 {
     /// <summary>The file it is read from.</summary>

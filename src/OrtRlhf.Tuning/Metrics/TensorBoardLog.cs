@@ -1,14 +1,16 @@
 using System.Globalization;
+using Google.Protobuf;
 using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Files;
+using OrtRlhf.Tuning.Metrics.Events;
 
 namespace OrtRlhf.Tuning.Metrics;
 
 /// <summary>
 /// An event file that TensorBoard shows: scalars and images by tag and step. Each record is on its way to the disk when a call
 /// returns. A run that resumes opens a further file, whose first event makes TensorBoard drop points past the checkpoint.
-/// Source: tensorflow/core/util/event.proto and framework/summary.proto (field numbers beside the calls).
+/// The messages are those of event.proto.
 /// </summary>
 public sealed class TensorBoardLog : IDisposable
 {
@@ -37,12 +39,8 @@ public sealed class TensorBoardLog : IDisposable
             var number = afterEpoch == 0 ? 0 : earlier.Length;
             var name = string.Create(CultureInfo.InvariantCulture, $"events.out.tfevents.{clock().ToUnixTimeSeconds():D10}.ortrlhf.{number:D4}");
             var log = new TensorBoardLog(new FileStream(System.IO.Path.Combine(folder, name), FileMode.CreateNew, FileAccess.Write, FileShare.Read, 0), clock);
-            log.Append(log.Event(0).Text(3, "brain.Event:2")); // Event.file_version
-            if (afterEpoch > 0)
-            {
-                const int start = 1; // SessionLog.START
-                log.Append(log.Event(afterEpoch + 1).Message(7, new ProtobufWriter().Varint(1, start))); // Event.session_log, .status
-            }
+            log.Append(0, new Event { FileVersion = "brain.Event:2" });
+            if (afterEpoch > 0) log.Append(afterEpoch + 1, new Event { SessionLog = new SessionLog { Status = SessionLog.Types.SessionStatus.Start } });
             return log;
         });
     }
@@ -53,10 +51,9 @@ public sealed class TensorBoardLog : IDisposable
     /// <exception cref="UserError">Full disk or another I/O fault.</exception>
     public void Scalars(int step, IEnumerable<(string Tag, double Value)> scalars)
     {
-        var summary = new ProtobufWriter();
-        // Summary.value, Value.tag, Value.simple_value
-        foreach (var (tag, value) in scalars) summary.Message(1, new ProtobufWriter().Text(1, tag).Float(2, (float)value));
-        Append(Event(step).Message(5, summary)); // Event.summary
+        var summary = new Summary();
+        foreach (var (tag, value) in scalars) summary.Value.Add(new Summary.Types.Value { Tag = tag, SimpleValue = (float)value });
+        Append(step, new Event { Summary = summary });
     }
 
     /// <summary>Adds every value of an epoch, grouped as reward/, rewards/, train/.</summary>
@@ -84,16 +81,22 @@ public sealed class TensorBoardLog : IDisposable
     public void Image(int step, string tag, RgbImage image)
     {
         const int rgb = 3;
-        // Summary.Image: height, width, colorspace, encoded_image_string
-        var encoded = new ProtobufWriter().Varint(1, image.Height).Varint(2, image.Width).Varint(3, rgb).Bytes(4, ImageCodec.EncodePng(image));
-        var value = new ProtobufWriter().Text(1, tag).Message(4, encoded); // Value.tag, Value.image
-        Append(Event(step).Message(5, new ProtobufWriter().Message(1, value)));
+        var shown = new Summary.Types.Image
+        {
+            Height = image.Height,
+            Width = image.Width,
+            Colorspace = rgb,
+            EncodedImageString = UnsafeByteOperations.UnsafeWrap(ImageCodec.EncodePng(image)),
+        };
+        Append(step, new Event { Summary = new Summary { Value = { new Summary.Types.Value { Tag = tag, Image = shown } } } });
     }
 
     /// <summary>Closes the file.</summary>
     public void Dispose() => stream.Dispose();
 
-    private ProtobufWriter Event(int step) => new ProtobufWriter().Double(1, clock().ToUnixTimeMilliseconds() / 1000.0).Varint(2, step); // wall_time, step
-
-    private void Append(ProtobufWriter message) => DiskFault.Guard(Path, () => TfRecord.Write(stream, message.Written));
+    private void Append(int step, Event message)
+    {
+        (message.WallTime, message.Step) = (clock().ToUnixTimeMilliseconds() / 1000.0, step);
+        DiskFault.Guard(Path, () => TfRecord.Write(stream, message.ToByteArray()));
+    }
 }

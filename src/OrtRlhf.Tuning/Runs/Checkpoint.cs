@@ -14,15 +14,14 @@ public sealed record CheckpointFile(string Name, Action<Stream> Write);
 
 /// <summary>
 /// A whole, verified checkpoint: a folder <c>epoch-000012</c> with its files and <c>checkpoint.json</c>, which holds their lengths and
-/// SHA-256. It is written into a hidden folder beside, flushed to the disk, then renamed: at any moment of a kill or a full disk
-/// the newest whole one is there. Whatever does not verify is ignored.
+/// SHA-256. It is a <see cref="StagedFolder"/>: at any moment of a kill or a full disk the newest whole one is there. Whatever does not
+/// verify is ignored.
 /// </summary>
 /// <param name="Epoch">Epochs finished when it was written, from 0.</param>
 /// <param name="Folder">Its folder.</param>
 public sealed record Checkpoint(int Epoch, string Folder)
 {
     private const string Prefix = "epoch-";
-    private const string Unfinished = ".unfinished-";
     private const string ManifestName = "checkpoint.json";
 
     /// <summary>The path of a file in it.</summary>
@@ -45,26 +44,14 @@ public sealed record Checkpoint(int Epoch, string Folder)
         ArgumentOutOfRangeException.ThrowIfNegative(epoch);
         ArgumentOutOfRangeException.ThrowIfLessThan(keep, 1);
         var place = Path.Combine(checkpoints, $"{Prefix}{epoch:D6}");
-        var temporary = Path.Combine(checkpoints, $"{Unfinished}{epoch:D6}");
         DiskFault.Guard(place, () =>
         {
-            Directory.CreateDirectory(checkpoints);
-            RemoveUnfinished(checkpoints);
-            try
+            using (var folder = StagedFolder.Begin(place, _ => true))
             {
-                Directory.CreateDirectory(temporary);
-                WriteFiles(temporary, epoch, files);
-                // Renaming over a folder that is not empty is not possible; a run that resumed writes the same content again.
-                if (Directory.Exists(place)) Directory.Move(place, Path.Combine(checkpoints, $"{Unfinished}old-{epoch:D6}"));
-                Directory.Move(temporary, place);
-                AtomicFile.FlushFolder(checkpoints);
+                WriteFiles(folder.FullPath, epoch, files);
+                folder.Finish();
             }
-            catch
-            {
-                if (Directory.Exists(temporary)) Directory.Delete(temporary, recursive: true);
-                throw;
-            }
-            RemoveUnfinished(checkpoints);
+            foreach (var left in Directory.GetDirectories(checkpoints, Prefix + "*").Where(StagedFolder.IsLeftover)) Directory.Delete(left, recursive: true);
             var (later, earlier) = (Folders(checkpoints).TakeWhile(other => other.Epoch > epoch), Folders(checkpoints).SkipWhile(other => other.Epoch >= epoch));
             foreach (var (_, folder) in later.Concat(earlier.Skip(keep - 1)).ToArray()) Directory.Delete(folder, recursive: true);
         });
@@ -87,12 +74,10 @@ public sealed record Checkpoint(int Epoch, string Folder)
         {
             if (name != Path.GetFileName(name) || name == ManifestName) throw new ArgumentException($"'{name}' cannot be a checkpoint's file.", nameof(files));
             var path = Path.Combine(folder, name);
-            AtomicFile.WriteThrough(path, write);
+            using (var stream = File.Create(path)) write(stream);
             entries.Add(new Entry(name, new FileInfo(path).Length, Hash(path)));
         }
-        var manifest = JsonSerializer.SerializeToUtf8Bytes(new Manifest(epoch, entries), JsonFile.Indented);
-        AtomicFile.WriteThrough(Path.Combine(folder, ManifestName), stream => stream.Write(manifest));
-        AtomicFile.FlushFolder(folder);
+        File.WriteAllBytes(Path.Combine(folder, ManifestName), JsonSerializer.SerializeToUtf8Bytes(new Manifest(epoch, entries), JsonFile.Indented));
     }
 
     private static bool IsWhole(string folder, int epoch)
@@ -117,11 +102,6 @@ public sealed record Checkpoint(int Epoch, string Folder)
         let epoch = int.Parse(digits, CultureInfo.InvariantCulture)
         orderby epoch descending
         select (epoch, folder);
-
-    private static void RemoveUnfinished(string checkpoints)
-    {
-        foreach (var folder in Directory.GetDirectories(checkpoints, Unfinished + "*")) Directory.Delete(folder, recursive: true);
-    }
 
     private static string Hash(string path)
     {

@@ -52,10 +52,30 @@ public sealed class SafetensorsFileTests : IDisposable
     public void Write_OverTheFileItReadsFrom_KeepsTheNumbers()
     {
         SafetensorsFile.Write(At("a.safetensors"), [new("x", Tensor.Of([1f, 2f], 2)), new("y", Tensor.Of([3f], 1))]);
+        File.SetLastWriteTimeUtc(At("a.safetensors"), DateTime.UnixEpoch);
         var read = SafetensorsFile.Open(At("a.safetensors"));
         SafetensorsFile.Write(At("a.safetensors"), [new("y", read["y"]), new("x", read["x"])]);
-        Assert.Equal([1f, 2f], SafetensorsFile.Open(At("a.safetensors"))["x"].ToFloats());
-        Assert.Equal([3f], read["y"].ToFloats());
+        var again = SafetensorsFile.Open(At("a.safetensors"));
+        Assert.Equal([1f, 2f], again["x"].ToFloats());
+        Assert.Equal([3f], again["y"].ToFloats());
+        Assert.Contains("has changed", Assert.Throws<UserError>(() => read["y"].ToFloats()).Message);
+    }
+
+    [Fact]
+    public void Open_AndRead_LeaveNoFileOpen()
+    {
+        var (path, moved) = (At("a.safetensors"), At("b.safetensors"));
+        SafetensorsFile.Write(path, [new("x", Tensor.Of([1f, 2f], 2))]);
+        var read = SafetensorsFile.Open(path);
+        Assert.Equal([1f, 2f], read["x"].ToFloats());
+        if (OperatingSystem.IsLinux()) Assert.DoesNotContain(path, new DirectoryInfo("/proc/self/fd").EnumerateFileSystemInfos().Select(fd => fd.LinkTarget));
+        using (new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None)) { }
+        File.Move(path, moved);
+        Assert.Contains("cannot be read any more", Assert.Throws<UserError>(() => read["x"].ToFloats()).Message);
+        File.Delete(moved);
+        File.WriteAllBytes(path, new byte[4]);
+        Assert.Contains("truncated", Assert.Throws<UserError>(() => SafetensorsFile.Open(path)).Message);
+        using (new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None)) { }
     }
 
     [Fact]

@@ -44,7 +44,7 @@ public sealed class TensorBoardLogTests
         using (var log = TensorBoardLog.Open(folder.At("tensorboard"), clock: () => DateTimeOffset.UnixEpoch.AddSeconds(1_700_000_000.25)))
         {
             path = log.Path;
-            log.Scalars(300, [("reward/mean", -1.5), ("train/loss", 0.25)]);
+            log.Scalars(300, [("reward/mean", -1.5), ("train/loss", 0.25), ("train/kl", 0)]);
             log.Image(301, "samples/grid", image);
         }
         Assert.Equal("events.out.tfevents.1700000000.ortrlhf.0000", Path.GetFileName(path));
@@ -55,7 +55,7 @@ public sealed class TensorBoardLogTests
         Assert.Equal("brain.Event:2", Encoding.UTF8.GetString(events[0][3][0]));
         Assert.Equal(300L, BitConverter.ToInt64(events[1][2][0]));
         var values = Fields(events[1][5][0])[1].Select(Fields).ToArray();
-        Assert.Equal([("reward/mean", -1.5f), ("train/loss", 0.25f)], values.Select(value => (Encoding.UTF8.GetString(value[1][0]), BitConverter.ToSingle(value[2][0]))));
+        Assert.Equal([("reward/mean", -1.5f), ("train/loss", 0.25f), ("train/kl", 0f)], values.Select(value => (Encoding.UTF8.GetString(value[1][0]), BitConverter.ToSingle(value[2][0]))));
         var shown = Fields(Fields(events[2][5][0])[1][0]);
         Assert.Equal("samples/grid", Encoding.UTF8.GetString(shown[1][0]));
         var encoded = Fields(shown[4][0]);

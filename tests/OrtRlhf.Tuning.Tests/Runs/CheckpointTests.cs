@@ -37,6 +37,7 @@ public sealed class CheckpointTests
     [InlineData("manifest missing")]
     [InlineData("manifest broken")]
     [InlineData("never renamed")]
+    [InlineData("renaming stopped")]
     public void Latest_PartialCheckpoint_IsIgnored(string fault)
     {
         using var folder = new TempFolder();
@@ -48,11 +49,12 @@ public sealed class CheckpointTests
         if (fault == "file missing") File.Delete(state);
         if (fault == "manifest missing") File.Delete(manifest);
         if (fault == "manifest broken") File.WriteAllText(manifest, File.ReadAllText(manifest)[..20]);
-        if (fault == "never renamed") Directory.Move(bad, folder.At(".unfinished-000002"));
+        if (fault == "never renamed") Directory.Move(bad, folder.At("epoch-000002.partial"));
+        if (fault == "renaming stopped") Directory.Move(bad, folder.At("epoch-000003.former"));
         Assert.Equal(1, Checkpoint.Latest(folder.Path)!.Epoch);
         Save(folder, 2, "again");
         Assert.Equal(2, Checkpoint.Latest(folder.Path)!.Epoch);
-        Assert.Empty(Directory.GetDirectories(folder.Path, ".unfinished*"));
+        Assert.Equal(["epoch-000001", "epoch-000002"], Directory.GetFileSystemEntries(folder.Path).Select(Path.GetFileName).Order());
     }
 
     [Fact]
