@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Runtime.InteropServices;
 using System.Text;
 using NetVips;
 using OrtRlhf.Graph;
@@ -11,12 +12,19 @@ namespace OrtRlhf.Diffusion.Images;
 /// A text below an image, drawn by libvips in a font that lies beside the program, so that it looks the same on machines that have no
 /// fonts: a part of DejaVu Sans Condensed under a name of its own, by which no installed font is taken instead.
 /// </summary>
-internal static class Caption
+internal static partial class Caption
 {
     /// <summary>From one line to the next, in pixels.</summary>
     public const int LineHeight = 13;
 
-    private static readonly string FontFile = Path.Combine(AppContext.BaseDirectory, "fonts", "OrtRlhfSans.ttf");
+    private static readonly string FontFile = Beside("OrtRlhfSans.ttf");
+
+    // Settings of the machine would change the strokes, and without any fontconfig complains on stderr. .NET's own setter does not reach C.
+    static Caption()
+    {
+        const string setting = "FONTCONFIG_FILE";
+        if (!OperatingSystem.IsWindows() && Environment.GetEnvironmentVariable(setting) is null) SetEnvironment(setting, Beside("fonts.conf"), 1);
+    }
 
     /// <summary>How much of a text fits: the whole, or its beginning and "…".</summary>
     /// <param name="text">The text; line breaks become spaces, what cannot be seen is left out.</param>
@@ -63,6 +71,11 @@ internal static class Caption
             return null;
         }
     }
+
+    private static string Beside(string file) => Path.Combine(AppContext.BaseDirectory, "fonts", file);
+
+    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int SetEnvironment(string name, string value, int overwrite);
 
     private static bool Visible(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or UnicodeCategory.Format
         or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.OtherNotAssigned);
