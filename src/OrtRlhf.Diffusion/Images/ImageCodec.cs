@@ -1,5 +1,6 @@
-using System.Runtime.InteropServices;
+using NetVips;
 using OrtRlhf.Graph;
+using VipsImage = NetVips.Image;
 
 namespace OrtRlhf.Diffusion.Images;
 
@@ -11,7 +12,7 @@ public static class ImageCodec
 
     /// <summary>The version of libvips at hand.</summary>
     /// <exception cref="UserError">libvips cannot be loaded.</exception>
-    public static Version LibraryVersion => Vips.Version;
+    public static Version LibraryVersion => VipsImages.Version;
 
     /// <summary>
     /// A baseline JPEG exactly as Pillow writes it (<c>image.save(f, "JPEG", quality=q)</c>): 4:2:0, Annex K tables scaled
@@ -39,14 +40,14 @@ public static class ImageCodec
     /// <param name="image">The image.</param>
     /// <param name="compression">zlib level, 0 to 9, default 6.</param>
     public static byte[] EncodePng(RgbImage image, int compression = 6) =>
-        Encode("pngsave_buffer", image, ("compression", $"{compression}"), ("keep", "none"));
+        Encode(image, pixels => pixels.PngsaveBuffer(compression, keep: Enums.ForeignKeep.None));
 
     /// <summary>A WebP, without metadata.</summary>
     /// <param name="image">The image.</param>
     /// <param name="quality">1 to 100, default 90; not used when lossless.</param>
     /// <param name="lossless">Exact pixels, default false.</param>
     public static byte[] EncodeWebp(RgbImage image, int quality = 90, bool lossless = false) =>
-        Encode("webpsave_buffer", image, ("Q", $"{quality}"), ("lossless", lossless ? "true" : "false"), ("keep", "none"));
+        Encode(image, pixels => pixels.WebpsaveBuffer(quality, lossless, keep: Enums.ForeignKeep.None));
 
     /// <summary>
     /// Decodes a JPEG, PNG or WebP (its first frame) into 8-bit sRGB: turned upright by its EXIF orientation, transparency
@@ -58,26 +59,26 @@ public static class ImageCodec
     public static RgbImage Decode(ReadOnlySpan<byte> file, string where = "image")
     {
         if (file.IsEmpty) throw new UserError($"{where}: expected an image file (JPEG, PNG, WebP), got 0 bytes.");
-        var loader = Marshal.PtrToStringUTF8(Vips.FindLoader(file, (nuint)file.Length));
+        VipsImages.Require();
         // libvips also reads SVG, PDF and more; what comes from outside is not handed to those.
-        if (loader is not ("VipsForeignLoadJpegBuffer" or "VipsForeignLoadPngBuffer" or "VipsForeignLoadWebpBuffer"))
+        if (VipsImage.FindLoadBuffer(file) is not ("VipsForeignLoadJpegBuffer" or "VipsForeignLoadPngBuffer" or "VipsForeignLoadWebpBuffer"))
         {
-            Vips.TakeError();
             var start = Convert.ToHexString(file[..Math.Min(8, file.Length)]);
-            throw new UserError($"{where}: expected a JPEG, PNG or WebP image, got {file.Length} bytes that begin with {start}.");
+            // Making a VipsException takes libvips's message, which would else stand before the next one.
+            throw new UserError($"{where}: expected a JPEG, PNG or WebP image, got {file.Length} bytes that begin with {start}.", new VipsException("no loader"));
         }
-        var image = VipsOperation.Load(loader, file, where, ("fail-on", "truncated"));
         try
         {
-            Replace(ref image, "autorot", where);
-            Replace(ref image, "colourspace", where, ("space", "srgb"));
-            if (Vips.HasAlpha(image) != 0) Replace(ref image, "flatten", where, ("background", "255"));
-            Replace(ref image, "cast", where, ("format", "uchar"));
-            return Pixels(image, where);
+            using var stored = VipsImage.NewFromBuffer(file, failOn: Enums.FailOn.Truncated);
+            using var upright = stored.Autorot();
+            using var colours = upright.Colourspace(Enums.Interpretation.Srgb);
+            using var opaque = colours.HasAlpha() ? colours.Flatten(background: [255]) : colours.Copy();
+            using var bytes = opaque.Cast(Enums.BandFormat.Uchar);
+            return VipsImages.Pixels(bytes, where);
         }
-        finally
+        catch (VipsException fault)
         {
-            image.Dispose();
+            throw VipsImages.Failure(where, "the image is truncated or damaged", fault);
         }
     }
 
@@ -109,42 +110,18 @@ public static class ImageCodec
     };
 
     private static byte[] BareJpeg(RgbImage image, int quality) =>
-        Encode("jpegsave_buffer", image, ("Q", $"{quality}"), ("subsample-mode", "on"), ("keep", "none"));
+        Encode(image, pixels => pixels.JpegsaveBuffer(quality, subsampleMode: Enums.ForeignSubsample.On, keep: Enums.ForeignKeep.None));
 
-    private static byte[] Encode(string operation, RgbImage image, params ReadOnlySpan<(string Name, string Value)> options)
+    private static byte[] Encode(RgbImage image, Func<VipsImage, byte[]> save)
     {
-        const string where = "image encoder";
-        const int uchar = 0;
-        using var memory = Vips.NewImage(image.Pixels, (nuint)image.Pixels.Length, image.Width, image.Height, 3, uchar);
-        if (memory.IsInvalid) throw VipsOperation.Failure(where, "cannot take the pixels");
-        // Without an interpretation the savers treat three bands from memory as anything but sRGB.
-        using var srgb = VipsOperation.Apply("copy", memory, where, ("interpretation", "srgb"));
-        return VipsOperation.Save(operation, srgb, where, options);
-    }
-
-    private static void Replace(ref VipsObject image, string operation, string where, params ReadOnlySpan<(string Name, string Value)> options)
-    {
-        var next = VipsOperation.Apply(operation, image, where, options);
-        image.Dispose();
-        image = next;
-    }
-
-    private static RgbImage Pixels(VipsObject image, string where)
-    {
-        var (width, height, bands) = (Vips.Width(image), Vips.Height(image), Vips.Bands(image));
-        if (3L * width * height > Array.MaxLength) throw new UserError($"{where}: the image is too large, {width}x{height}.");
-        var memory = Vips.WriteToMemory(image, out var size);
-        if (memory == 0) throw VipsOperation.Failure(where, "the image is truncated or damaged");
         try
         {
-            var pixels = new byte[3 * width * height];
-            if (bands != 3 || (int)size != pixels.Length) throw new UserError($"{where}: expected three channels, got {bands}.");
-            Marshal.Copy(memory, pixels, 0, pixels.Length);
-            return new RgbImage(width, height, pixels);
+            using var pixels = VipsImages.Copy(image);
+            return save(pixels);
         }
-        finally
+        catch (VipsException fault)
         {
-            Vips.Free(memory);
+            throw VipsImages.Failure("image encoder", "cannot encode the image", fault);
         }
     }
 }

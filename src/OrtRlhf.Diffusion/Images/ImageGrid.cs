@@ -1,10 +1,13 @@
+using NetVips;
+using VipsImage = NetVips.Image;
+
 namespace OrtRlhf.Diffusion.Images;
 
 /// <summary>Many images as one: a sheet of equal cells on a light ground, with captions below the images.</summary>
 public sealed record ImageGrid
 {
-    private static readonly (byte, byte, byte) Ink = (40, 44, 52);
-    private static readonly (byte, byte, byte) Paper = (250, 250, 248);
+    private static readonly double[] Ink = [40, 44, 52];
+    private static readonly double[] Paper = [250, 250, 248];
 
     /// <summary>Images in a row; 0, the default, makes the sheet about square.</summary>
     public int Columns { get; init; }
@@ -15,7 +18,7 @@ public sealed record ImageGrid
     /// <summary>Each pixel becomes a square of this side, default 1; captions keep their size.</summary>
     public int Scale { get; init; } = 1;
 
-    /// <summary>Most lines of a caption, default 3; longer ones end in "..".</summary>
+    /// <summary>Most lines of a caption, default 3; longer ones end in "…".</summary>
     public int CaptionLines { get; init; } = 3;
 
     /// <summary>Draws the sheet.</summary>
@@ -30,37 +33,28 @@ public sealed record ImageGrid
             throw new ArgumentException($"Expected {images.Count} captions, one an image; got {captions.Count}.", nameof(captions));
         }
         var (width, height) = (images.Max(image => image.Width) * Scale, images.Max(image => image.Height) * Scale);
-        var lines = captions?.Select(caption => BitmapFont.Wrap(caption, width, CaptionLines)).ToArray();
-        var captionLines = lines?.Max(caption => caption.Count) ?? 0;
-        var captionHeight = captionLines == 0 ? 0 : 2 + captionLines * BitmapFont.LineHeight;
+        var texts = captions?.Select(caption => Caption.Fit(caption, width, CaptionLines)).ToArray();
+        var lines = texts?.Max(text => Caption.Lines(text, width)) ?? 0;
+        var below = lines == 0 ? 0 : 3 + lines * Caption.LineHeight;
         var columns = Columns > 0 ? Math.Min(Columns, images.Count) : (int)Math.Ceiling(Math.Sqrt(images.Count));
-        var rows = (images.Count + columns - 1) / columns;
 
-        var sheet = new RgbImage(Margin + columns * (width + Margin), Margin + rows * (height + captionHeight + Margin));
-        for (var i = 0; i < sheet.MutablePixels.Length; i += 3)
-        {
-            (sheet.MutablePixels[i], sheet.MutablePixels[i + 1], sheet.MutablePixels[i + 2]) = Paper;
-        }
-        for (var i = 0; i < images.Count; i++)
-        {
-            var left = Margin + i % columns * (width + Margin);
-            var top = Margin + i / columns * (height + captionHeight + Margin);
-            Paste(sheet, images[i], left + (width - images[i].Width * Scale) / 2, top + (height - images[i].Height * Scale) / 2);
-            for (var line = 0; line < (lines?[i].Count ?? 0); line++)
-            {
-                BitmapFont.Draw(sheet, left, top + height + 3 + line * BitmapFont.LineHeight, lines![i][line], Ink);
-            }
-        }
-        return sheet;
+        var cells = images.Select((image, i) => Cell(image, width, height, below, texts?[i] ?? "")).ToArray();
+        using var sheet = VipsImage.Arrayjoin(cells, columns, Margin, Paper);
+        using var framed = sheet.Embed(Margin, Margin, sheet.Width + 2 * Margin, sheet.Height + 2 * Margin, Enums.Extend.Background, Paper);
+        var result = VipsImages.Pixels(framed, "grid of images");
+        foreach (var cell in cells) cell.Dispose();
+        return result;
     }
 
-    private void Paste(RgbImage sheet, RgbImage image, int left, int top)
+    private VipsImage Cell(RgbImage image, int width, int height, int below, string caption)
     {
-        for (var y = 0; y < image.Height * Scale; y++)
-        {
-            var target = sheet.MutablePixels[(3 * ((top + y) * sheet.Width + left))..];
-            var source = image.Pixels[(3 * (y / Scale) * image.Width)..];
-            for (var x = 0; x < image.Width * Scale; x++) source.Slice(3 * (x / Scale), 3).CopyTo(target[(3 * x)..]);
-        }
+        using var stored = VipsImages.Copy(image);
+        using var zoomed = stored.Zoom(Scale, Scale);
+        var left = (width - zoomed.Width) / 2;
+        using var paper = zoomed.Embed(left, (height - zoomed.Height) / 2, width, height + below, Enums.Extend.Background, Paper);
+        using var ink = below == 0 ? null : Caption.Ink(caption, width);
+        if (ink is null) return paper.Copy();
+        using var place = ink.Embed(ink.Xoffset, height + 3 + ink.Yoffset, width, height + below);
+        return place.Ifthenelse(Ink, paper, blend: true);
     }
 }

@@ -26,6 +26,7 @@ public enum ResizeFilter
 /// Resizes as Pillow's <c>Image.resize</c> does, to the same bytes, on which the scores of image encoders depend: separable, first along the rows and then
 /// along the columns, with bytes between. The filter is stretched by the factor of shrinking (antialiasing); its weights, normalised to the sum 1, are
 /// rounded to 22 bits behind the point, and sums are rounded half up and limited to [0,255]. Source: libImaging/Resample.c, described, not copied.
+/// libvips's own resize is not that: its cubic filter, from 512x512 to 224x224, gives another value for 21 % of the bytes.
 /// </summary>
 public static class PillowResize
 {

@@ -40,22 +40,53 @@ public sealed class ImageGridTests
     {
         var plain = new ImageGrid().Draw([Flat(64, 64, 9)]);
         var sheet = new ImageGrid().Draw([Flat(64, 64, 9)], ["two small red circles left of a large blue square"]);
-        Assert.Equal(plain.Height + 32, sheet.Height);
-        Assert.Contains(Enumerable.Range(0, sheet.Width), x => sheet[x, 76].R == 40);
+        Assert.Equal(plain.Height + 3 + 3 * Caption.LineHeight, sheet.Height);
+        // Each of three lines has strokes, left of the cell's right edge and on plain paper.
+        for (var line = 0; line < 3; line++)
+            Assert.Contains(Pixels(4, 68, 4 + 64 + 3 + line * Caption.LineHeight, Caption.LineHeight), at => sheet[at.X, at.Y].R < 90);
+        Assert.All(Pixels(68, sheet.Width, 0, sheet.Height), at => Assert.Equal((250, 250, 248), sheet[at.X, at.Y]));
+        Assert.True(sheet.SameAs(new ImageGrid().Draw([Flat(64, 64, 9)], ["two small red circles left of a large blue square"])));
+
+        static IEnumerable<(int X, int Y)> Pixels(int left, int right, int top, int height) =>
+            from y in Enumerable.Range(top, height) from x in Enumerable.Range(left, right - left) select (x, y);
     }
 
     [Theory]
-    [InlineData("two small red circles", 64, "two small red", "circles")]
-    [InlineData("a red circle left of a large blue square", 64, "a red circle", "left of a la..")]
+    [InlineData("two small red circles", 64, "two small red circles")]
+    [InlineData("a red circle left of a large blue square", 64, "a red circle left of a lar…")]
     [InlineData("short", 64, "short")]
-    [InlineData("", 64)]
-    [InlineData("aaaaaaaaaaaaaaaaaaaaaaaa", 35, "aaaaaa", "aaaaa..")]
-    public void Wrap_Text_Result(string text, int width, params string[] lines)
+    [InlineData("", 64, "")]
+    [InlineData(" two\nlines\0\u200b ", 128, "two lines")]
+    [InlineData("Füße & <b>", 128, "Füße & <b>")]
+    [InlineData("aaaaaaaaaaaaaaaaaaaaaaaa", 35, "aaaaaaaaa…")]
+    [InlineData("a", 1, "a")]
+    public void Fit_TwoLines_Result(string text, int width, string expected)
     {
-        var wrapped = BitmapFont.Wrap(text, width, 2);
-        Assert.Equal(lines, wrapped);
-        Assert.All(wrapped, line => Assert.InRange(BitmapFont.Width(line), 0, width));
+        var fitted = Caption.Fit(text, width, 2);
+        Assert.Equal(expected, fitted);
+        Assert.InRange(Caption.Lines(fitted, width), 0, 2);
+        using var ink = Caption.Ink(fitted, width);
+        if (width > 10) Assert.InRange((ink?.Xoffset + ink?.Width) ?? 0, 0, width);
     }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(5)]
+    public void Lines_OfLetters_AreLineHeightsApart(int lines)
+    {
+        using var ink = Caption.Ink(string.Join('\n', Enumerable.Repeat("Äg", lines)), 100);
+        using var one = Caption.Ink("Äg", 100);
+        Assert.Equal((lines - 1) * Caption.LineHeight, ink!.Height - one!.Height);
+        Assert.Equal(lines, Caption.Lines(string.Join('\n', Enumerable.Repeat("Äg", lines)), 100));
+    }
+
+    [Theory]
+    [InlineData("\u2800\u3164")]
+    [InlineData("\ud800")]
+    [InlineData("</span>&#0;&bogus;")]
+    [InlineData("日本語 🙂 العربية")]
+    public void Draw_HostileCaption_IsDrawn(string caption) => Assert.True(new ImageGrid().Draw([Flat(64, 64, 9)], [caption]).Height >= 72);
 
     [Fact]
     public void Draw_WrongCaptionCount_Throws() => Assert.Throws<ArgumentException>(() => new ImageGrid().Draw([Flat(2, 2, 0)], ["a", "b"]));
