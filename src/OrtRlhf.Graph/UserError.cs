@@ -14,7 +14,7 @@ public sealed class UserError : Exception
     }
 
     /// <summary>Makes the error from its one line and the fault behind it.</summary>
-    public UserError(string message, Exception inner) : base(OneLine(message), inner)
+    public UserError(string message, Exception? inner) : base(OneLine(message), inner)
     {
     }
 

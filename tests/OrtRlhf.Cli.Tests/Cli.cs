@@ -34,8 +34,13 @@ internal static class Cli
     /// <summary>Starts a command line.</summary>
     public static Process Start(params string[] arguments) => StartIn(Path.GetTempPath(), arguments);
 
+    /// <summary>Starts a command line with environment variables.</summary>
+    public static Process StartWith(Dictionary<string, string> variables, params IEnumerable<string> arguments) => Start(Path.GetTempPath(), variables, arguments);
+
     /// <summary>Starts a command line in a folder.</summary>
-    public static Process StartIn(string folder, params IEnumerable<string> arguments)
+    public static Process StartIn(string folder, params IEnumerable<string> arguments) => Start(folder, [], arguments);
+
+    private static Process Start(string folder, Dictionary<string, string> variables, IEnumerable<string> arguments)
     {
         var host = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
         // Where the tests run in the background, a shell made them ignore SIGINT; the program must not inherit that.
@@ -47,6 +52,7 @@ internal static class Cli
             WorkingDirectory = folder,
         };
         start.Environment["LC_ALL"] = "de_DE.UTF-8"; // commas in numbers, if anything listened to it
+        foreach (var (name, value) in variables) start.Environment[name] = value;
         return Process.Start(start)!;
     }
 

@@ -48,6 +48,7 @@ public class SampleTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
         Cli.Run([.. common, model.Path, "--adapter", folder.At("half.onnx_adapter")]).FailsWith(1, "half.onnx_adapter", "not an .onnx_adapter file");
         Cli.Run("sample", model.Path, "--prompts", folder.At("none.txt")).FailsWith(1, "none.txt", "no such prompt file");
         Cli.Run([.. common, model.Path, "--device", "cuda"]).FailsWith(1, "device 'cuda' does not work here", "ortrlhf doctor");
+        Cli.Run([.. common, model.Path, "--device", "webgpu"]).FailsWith(1, "device 'webgpu' does not work here", "ortrlhf doctor");
         Cli.Run("sample", model.Path, "--prompt", "a", "--output", folder.At("half.onnx_adapter", "x")).FailsWith(1, "--output: expected a folder, but", "half.onnx_adapter' is a file");
         Assert.False(Directory.Exists(folder.At("out")));
     }

@@ -1,5 +1,7 @@
+using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using Xunit.v3;
 
 namespace OrtRlhf.Learning.Tests;
 
@@ -53,16 +55,12 @@ internal sealed class GoldenFile
     }
 }
 
-/// <summary>A test that needs reference data too large for the repository.</summary>
-internal sealed class GoldenFactAttribute : FactAttribute
+/// <summary>Skips a test that needs reference data too large for the repository, where this machine does not have it.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+internal sealed class NeedsGoldenAttribute(string path) : BeforeAfterTestAttribute
 {
-    public GoldenFactAttribute(string set) => Skip = GoldenFile.Find(set) is null ? $"reference data '{set}' is not in shared/golden beside the repository" : null;
-}
-
-/// <summary>The same for a test with cases.</summary>
-internal sealed class GoldenTheoryAttribute : TheoryAttribute
-{
-    public GoldenTheoryAttribute(string set) => Skip = GoldenFile.Find(set) is null ? $"reference data '{set}' is not in shared/golden beside the repository" : null;
+    public override void Before(MethodInfo methodUnderTest, IXunitTest test) =>
+        Assert.SkipWhen(GoldenFile.Find(path) is null, $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository");
 }
 
 internal static class Close

@@ -5,7 +5,7 @@ namespace OrtRlhf.Preferences.Tests;
 
 public class PostgresStoreTests(PostgresServer server) : IClassFixture<PostgresServer>
 {
-    [PostgresFact]
+    [Fact, NeedsPostgres]
     public void Store_KeepsEverything()
     {
         using var folder = new TempFolder();
@@ -15,7 +15,7 @@ public class PostgresStoreTests(PostgresServer server) : IClassFixture<PostgresS
         Assert.Equal(5, again.Candidates().Count);
     }
 
-    [PostgresFact]
+    [Fact, NeedsPostgres]
     public void Open_WrongPassword_ThrowsWithoutIt()
     {
         var fault = Assert.Throws<UserError>(() => PreferenceStore.Open($"postgresql://rater:wrongsecret@127.0.0.1:{server.Port}/postgres#images=/tmp"));

@@ -1,3 +1,6 @@
+using System.Reflection;
+using Xunit.v3;
+
 namespace OrtRlhf.Tests;
 
 /// <summary>Reference data in tests/Golden.</summary>
@@ -29,20 +32,10 @@ internal static class GoldenFile
     }
 }
 
-/// <summary>A test that needs reference data too large for the repository.</summary>
-internal sealed class GoldenFactAttribute : FactAttribute
+/// <summary>Skips a test that needs reference data too large for the repository, where this machine does not have it.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+internal sealed class NeedsGoldenAttribute(string path) : BeforeAfterTestAttribute
 {
-    public GoldenFactAttribute(string path)
-    {
-        if (GoldenFile.Find(path) is null) Skip = $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository";
-    }
-}
-
-/// <summary>As <see cref="GoldenFactAttribute"/>, for tests with data.</summary>
-internal sealed class GoldenTheoryAttribute : TheoryAttribute
-{
-    public GoldenTheoryAttribute(string path)
-    {
-        if (GoldenFile.Find(path) is null) Skip = $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository";
-    }
+    public override void Before(MethodInfo methodUnderTest, IXunitTest test) =>
+        Assert.SkipWhen(GoldenFile.Find(path) is null, $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository");
 }

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Net.Sockets;
 using System.Net;
+using System.Reflection;
+using Xunit.v3;
 
 namespace OrtRlhf.Tests;
 
@@ -81,8 +83,10 @@ public sealed class PostgresServer : IDisposable
     }
 }
 
-/// <summary>A test that needs PostgreSQL's server.</summary>
-public sealed class PostgresFactAttribute : FactAttribute
+/// <summary>Skips a test that needs PostgreSQL's server, where it is not installed.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class NeedsPostgresAttribute : BeforeAfterTestAttribute
 {
-    public PostgresFactAttribute() => Skip = PostgresServer.Binaries is null ? "PostgreSQL is not installed (apt-get install postgresql)" : null;
+    public override void Before(MethodInfo methodUnderTest, IXunitTest test) =>
+        Assert.SkipWhen(PostgresServer.Binaries is null, "PostgreSQL is not installed (apt-get install postgresql)");
 }

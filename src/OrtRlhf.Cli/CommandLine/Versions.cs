@@ -1,5 +1,7 @@
 using System.Reflection;
 using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Diffusion.Sessions;
+using OrtRlhf.Graph;
 
 namespace OrtRlhf.Cli.CommandLine;
 
@@ -15,9 +17,23 @@ internal static class Versions
     {
         try
         {
+            OrtLibrary.Load();
             return OrtEnv.Instance().GetVersionString();
         }
-        catch (Exception fault) when (fault is TypeInitializationException or DllNotFoundException or EntryPointNotFoundException)
+        catch (Exception fault) when (fault is UserError or TypeInitializationException or DllNotFoundException or EntryPointNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The execution providers that ONNX Runtime's library was built with; null when it cannot be loaded.</summary>
+    public static IReadOnlyList<string>? Providers()
+    {
+        try
+        {
+            return OrtLibrary.Providers();
+        }
+        catch (UserError)
         {
             return null;
         }

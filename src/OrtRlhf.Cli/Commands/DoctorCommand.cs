@@ -40,6 +40,7 @@ internal sealed class DoctorCommand : ICommand
         Fact("OrtRlhf", machine.OrtRlhf);
         Fact(".NET", machine.DotNet);
         Fact("ONNX Runtime", machine.OnnxRuntime ?? "missing: " + Remedies.Of("cpu"));
+        if (machine.Providers.Count > 0) Fact("Providers", string.Join(", ", machine.Providers));
         Fact("libvips", machine.Libvips ?? "missing: build again, so that its native library lies in runtimes/ beside the program");
         Fact("System", machine.System);
         Fact("Processor", $"{machine.Cores} cores, vectors of {machine.VectorBits} bits");

@@ -20,6 +20,9 @@ internal sealed record MachineReport
     /// <summary>ONNX Runtime's version, null when missing.</summary>
     public string? OnnxRuntime { get; } = Versions.OnnxRuntime();
 
+    /// <summary>The execution providers that ONNX Runtime's library was built with, empty when missing.</summary>
+    public IReadOnlyList<string> Providers { get; } = Versions.Providers() ?? [];
+
     /// <summary>libvips's version, null when missing.</summary>
     public string? Libvips { get; } = LibvipsVersion();
 

@@ -1,4 +1,6 @@
 using Microsoft.ML.OnnxRuntime;
+using OrtRlhf.Diffusion.Sessions;
+using OrtRlhf.Graph;
 
 namespace OrtRlhf.Cli.Diagnosis;
 
@@ -23,10 +25,11 @@ internal static class RuntimeLog
     {
         try
         {
+            OrtLibrary.Load();
             var options = new EnvironmentCreationOptions { logId = "ortrlhf", logLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, loggingFunction = (_, _, _, _, _, message) => Add(message) };
             OrtEnv.CreateInstanceWithOptions(ref options);
         }
-        catch (Exception fault) when (fault is TypeInitializationException or DllNotFoundException or EntryPointNotFoundException)
+        catch (Exception fault) when (fault is UserError or TypeInitializationException or DllNotFoundException or EntryPointNotFoundException)
         {
             // Whoever needs ONNX Runtime says that it is missing; help and versions do not.
         }

@@ -15,7 +15,7 @@ public sealed class GraphSession : IDisposable
     private const long LargeModel = 32 << 20, LargestInMemory = 1_900_000_000; // bytes of weights; 2 GB take the nodes in, too
     private readonly Loaded _loaded;
     private readonly bool _isLarge;
-    private readonly RunOptions _run = new();
+    private readonly RunOptions _run;
     private readonly Dictionary<string, OrtValue> _bound = new(StringComparer.Ordinal);
     private readonly Dictionary<string, (ParameterBuffer Buffer, string Name)> _targets = new(StringComparer.Ordinal);
 
@@ -27,6 +27,7 @@ public sealed class GraphSession : IDisposable
     public GraphSession(OnnxGraph graph, SessionSettings settings)
     {
         using var options = settings.ToOptions();
+        _run = new();
         if (settings.Device == "cpu")
         {
             FuseAttention.Apply(graph);
@@ -65,7 +66,7 @@ public sealed class GraphSession : IDisposable
 
     private GraphSession(GraphSession other)
     {
-        (_loaded, _isLarge, Inputs, Overridable, Outputs) = (other._loaded.Share(), other._isLarge, other.Inputs, other.Overridable, other.Outputs);
+        (_run, _loaded, _isLarge, Inputs, Overridable, Outputs) = (new(), other._loaded.Share(), other._isLarge, other.Inputs, other.Overridable, other.Outputs);
         foreach (var (name, value) in other._bound) _bound[name] = value;
     }
 

@@ -57,6 +57,11 @@ public sealed record SessionSettings
     /// <exception cref="UserError">The device is unknown or does not work here.</exception>
     public SessionOptions ToOptions()
     {
+        OrtLibrary.Load();
+        if (Device is "cuda" && !OrtLibrary.Providers().Contains("CUDAExecutionProvider"))
+            throw DoesNotWork("this build has ONNX Runtime without CUDA: build with -p:OrtDevice=cuda");
+        if (Device is "webgpu" && !OrtLibrary.Providers().Contains("WebGpuExecutionProvider"))
+            throw DoesNotWork($"the official packages of ONNX Runtime have no WebGPU: name a library that has it in {OrtLibrary.Variable}");
         var options = new SessionOptions
         {
             EnableCpuMemArena = !LowMemory, // an arena keeps what it once had
@@ -81,8 +86,11 @@ public sealed record SessionSettings
         catch (OnnxRuntimeException fault)
         {
             options.Dispose();
-            throw new UserError($"device '{Device}' does not work here ({fault.Message.ReplaceLineEndings(" ")}); run 'ortrlhf doctor' to see which do, or use `Device` cpu", fault);
+            throw DoesNotWork(fault.Message.ReplaceLineEndings(" "), fault);
         }
         return options;
     }
+
+    private UserError DoesNotWork(string why, Exception? fault = null) =>
+        new($"device '{Device}' does not work here ({why}); run 'ortrlhf doctor' to see which do, or use --device cpu", fault);
 }

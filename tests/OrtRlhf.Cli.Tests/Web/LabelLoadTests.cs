@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using OrtRlhf.Tests;
-using Xunit.Abstractions;
 
 namespace OrtRlhf.Cli.Tests.Web;
 

@@ -1,16 +1,20 @@
+using System.Reflection;
 using System.Text.Json;
 using Microsoft.Playwright;
 using OrtRlhf.Preferences;
 using OrtRlhf.Tests;
+using Xunit.v3;
 
 namespace OrtRlhf.Cli.Tests.Web;
 
-/// <summary>A test that needs Debian's Chromium.</summary>
-public sealed class ChromiumFactAttribute : FactAttribute
+/// <summary>Skips a test that needs Debian's Chromium, where it is not installed.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class NeedsChromiumAttribute : BeforeAfterTestAttribute
 {
     public const string Program = "/usr/bin/chromium";
 
-    public ChromiumFactAttribute() => Skip = File.Exists(Program) ? null : "Chromium is not installed (apt-get install chromium)";
+    public override void Before(MethodInfo methodUnderTest, IXunitTest test) =>
+        Assert.SkipUnless(File.Exists(Program), "Chromium is not installed (apt-get install chromium)");
 }
 
 public class LabelPageTests
@@ -20,7 +24,7 @@ public class LabelPageTests
 
     internal sealed record Given(string[] Candidates, int[] Ranks, string? Comment = null);
 
-    [ChromiumFact]
+    [Fact, NeedsChromium]
     public async Task ThirtyPairs_TwoRatersUndoTieReload_EndsWithExactlyThoseChoices()
     {
         using var folder = new TempFolder();
@@ -71,7 +75,7 @@ public class LabelPageTests
         }
     }
 
-    [ChromiumFact]
+    [Fact, NeedsChromium]
     public async Task Rank_OnAPhone_StoresTheOrderTapped()
     {
         using var folder = new TempFolder();
@@ -94,7 +98,7 @@ public class LabelPageTests
     }
 
     /// <summary>Not a test of anything but that the page can be drawn: with ORTRLHF_SCREENSHOTS=FOLDER it writes the pictures of docs/.</summary>
-    [ChromiumFact]
+    [Fact, NeedsChromium]
     public async Task Pages_OnLaptopAndPhone_FitTheScreen()
     {
         using var folder = new TempFolder();
@@ -131,7 +135,7 @@ public class LabelPageTests
 
     internal static string Write(IEnumerable<Given> given) => string.Join('\n', given.Select(one => JsonSerializer.Serialize(one)));
 
-    internal static Task<IBrowser> Launch(IPlaywright playwright) => playwright.Chromium.LaunchAsync(new() { ExecutablePath = ChromiumFactAttribute.Program, Args = ["--no-sandbox", "--disable-dev-shm-usage"] });
+    internal static Task<IBrowser> Launch(IPlaywright playwright) => playwright.Chromium.LaunchAsync(new() { ExecutablePath = NeedsChromiumAttribute.Program, Args = ["--no-sandbox", "--disable-dev-shm-usage"] });
 
     internal static async Task<IPage> Enter(IBrowser browser, LabelProcess server, string rater, List<string> faults, bool phone = false, Func<IPage, string, Task>? shot = null)
     {

@@ -5,16 +5,10 @@ using static OrtRlhf.Cli.Tests.Web.LabelPageTests;
 
 namespace OrtRlhf.Cli.Tests.Web;
 
-/// <summary>A test that needs a browser and PostgreSQL's server.</summary>
-public sealed class ChromiumAndPostgresFactAttribute : FactAttribute
-{
-    public ChromiumAndPostgresFactAttribute() => Skip = new ChromiumFactAttribute().Skip ?? new PostgresFactAttribute().Skip;
-}
-
 /// <summary>The page with its choices on a team's server.</summary>
 public class LabelPostgresTests(PostgresServer database) : IClassFixture<PostgresServer>
 {
-    [ChromiumAndPostgresFact]
+    [Fact, NeedsChromium, NeedsPostgres]
     public async Task Page_ItsServerAndTheDatabaseAreKilled_KeepsExactlyWhatWasChosen()
     {
         using var folder = new TempFolder();

@@ -12,7 +12,7 @@ public class LabelToTuneTests(TinyModelFixture model) : IClassFixture<TinyModelF
 {
     private static readonly string[] Drawing = ["--steps", "3", "--guidance-scale", "2", "--threads", "1"];
 
-    [ChromiumFact]
+    [Fact, NeedsChromium]
     public async Task Clicks_AreWhatTheModelIsTunedOn_RoundAfterRound()
     {
         using var folder = new TempFolder();

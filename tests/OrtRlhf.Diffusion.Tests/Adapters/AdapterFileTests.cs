@@ -164,7 +164,7 @@ public class AdapterFileTests : IDisposable
         Numbers.Close(RandomPolicy.Denoise(open), RandomPolicy.Denoise(trainable), 1e-5);
     }
 
-    [GoldenFact("sd2-tiny")]
+    [Fact, NeedsGolden("sd2-tiny")]
     public void StableDiffusion2_BothNames_MatchReference()
     {
         var folder = GoldenFile.Beside("sd2-tiny")!;

@@ -16,7 +16,7 @@ public class GoldenPipelineTests
 {
     private const string Set = "sd1-tiny";
 
-    [GoldenFact("sd3-tiny")]
+    [Fact, NeedsGolden("sd3-tiny")]
     public void StableDiffusion3_SixGuidedEulerSteps_MatchReference()
     {
         var folder = GoldenFile.Beside("sd3-tiny")!;

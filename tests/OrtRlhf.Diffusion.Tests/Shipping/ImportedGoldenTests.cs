@@ -31,24 +31,24 @@ public class ImportedGoldenTests
         Autoencoder(model, golden, golden["vae.latent"]);
     });
 
-    [GoldenFact("sd3-tiny/vae")]
+    [Fact, NeedsGolden("sd3-tiny/vae")]
     public void AutoencoderWithoutQuantConvolutions() => Each("sd3-tiny/vae", model =>
     {
         var golden = Golden.Tensors("sd3-tiny/golden.safetensors");
         Autoencoder(model, golden, Tensor.Of([.. golden["vae.latent"].ToFloats().Select(v => (float)((v / 1.5305) + 0.0609))], golden["vae.latent"].Dims));
     });
 
-    [GoldenFact("sd2-tiny/unet/diffusion_pytorch_model.safetensors")]
+    [Fact, NeedsGolden("sd2-tiny/unet/diffusion_pytorch_model.safetensors")]
     public void StableDiffusion2_FolderOfComponents() => Each(Path.Combine(Golden.At("sd2-tiny/unet"), ".."), model =>
     {
         UNet(model, Golden.Tensors("sd2-tiny/golden.safetensors"));
         Assert.True(File.Exists(Path.Combine(model.Folder, "scheduler", "scheduler_config.json")));
     });
 
-    [GoldenFact("sdxl-tiny/unet")]
+    [Fact, NeedsGolden("sdxl-tiny/unet")]
     public void StableDiffusionXl_BareComponent() => Each("sdxl-tiny/unet", model => UNet(model, Golden.Tensors("sdxl-tiny/golden.safetensors")));
 
-    [GoldenFact("ddpm-tiny/unet/diffusion_pytorch_model.safetensors")]
+    [Fact, NeedsGolden("ddpm-tiny/unet/diffusion_pytorch_model.safetensors")]
     public void Ddpm() => Each(Path.Combine(Golden.At("ddpm-tiny/unet"), ".."), model =>
     {
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");

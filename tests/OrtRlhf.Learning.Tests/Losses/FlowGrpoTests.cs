@@ -8,7 +8,7 @@ public sealed class FlowGrpoTests
 {
     private static readonly SamplerTable Table = FlowTable.Build(new(new() { Shift = 3 }), new());
 
-    [GoldenTheory("sd3-tiny")]
+    [Theory, NeedsGolden("sd3-tiny")]
     [InlineData("nocfg")]
     [InlineData("cfg_full")]
     [InlineData("cfg_uncond_detached")]
@@ -67,7 +67,7 @@ public sealed class FlowGrpoTests
     }
 
     // Flow-DPO is Diffusion-DPO with the velocity as its target: outputs that have the recorded errors of both models.
-    [GoldenFact("sd3-tiny")]
+    [Fact, NeedsGolden("sd3-tiny")]
     public void FlowDpo_GoldenErrors_MatchesReference()
     {
         var golden = new GoldenFile("sd3-tiny/lora_golden.safetensors");

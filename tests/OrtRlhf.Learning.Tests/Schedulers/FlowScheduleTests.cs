@@ -7,7 +7,7 @@ public sealed class FlowScheduleTests
 {
     private static float[] Floats(IEnumerable<double> values) => [.. values.Select(value => (float)value)];
 
-    [GoldenFact("sd3-tiny")]
+    [Fact, NeedsGolden("sd3-tiny")]
     public void Sigmas_StaticShift_MatchesReference()
     {
         var schedule = new FlowSchedule(FlowSchedulerConfigJson.Read(GoldenFile.Locate("sd3-tiny/scheduler/scheduler_config.json")));
@@ -87,7 +87,7 @@ public sealed class FlowScheduleTests
         }
     }
 
-    [GoldenFact("sd3-tiny")]
+    [Fact, NeedsGolden("sd3-tiny")]
     public void AddNoiseAndTarget_MatchReference()
     {
         var golden = new GoldenFile("sd3-tiny/lora_golden.safetensors");

@@ -9,7 +9,7 @@ public sealed class FlowTableTests
 
     public static TheoryData<FlowNoise> Noisy => [FlowNoise.Assumed, FlowNoise.FlowGrpo, FlowNoise.DanceGrpo, FlowNoise.Cps];
 
-    [GoldenTheory("sd3-tiny")]
+    [Theory, NeedsGolden("sd3-tiny")]
     [InlineData("nocfg")]
     [InlineData("cfg_full")]
     [InlineData("cfg_uncond_detached")]
@@ -29,7 +29,7 @@ public sealed class FlowTableTests
         }
     }
 
-    [GoldenFact("sd3-tiny")]
+    [Fact, NeedsGolden("sd3-tiny")]
     public void Build_FlowGrpoFirstStep_MatchesReference()
     {
         var golden = new GoldenFile("sd3-tiny/lora_golden.safetensors");

@@ -14,7 +14,7 @@ public class FlowGradientTests
 {
     private const string Set = "sd3-tiny";
 
-    [GoldenFact($"{Set}/lora_golden.safetensors")]
+    [Fact, NeedsGolden($"{Set}/lora_golden.safetensors")]
     public void StableDiffusion3_LoraGradients_MatchReference()
     {
         var golden = Golden.Tensors($"{Set}/lora_golden.safetensors");
@@ -50,7 +50,7 @@ public class FlowGradientTests
         }
     }
 
-    [GoldenTheory("sd35-tiny/transformer")]
+    [Theory, NeedsGolden("sd35-tiny/transformer")]
     [InlineData("sd35-tiny")]
     [InlineData("flux-tiny")]
     public void AllWeights_GradientMatchesFiniteDifference(string set)

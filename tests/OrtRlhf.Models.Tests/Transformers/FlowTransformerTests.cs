@@ -9,13 +9,13 @@ public class FlowTransformerTests
 {
     private const string Weights = "transformer/diffusion_pytorch_model.safetensors";
 
-    [GoldenFact("sd3-tiny/transformer")]
+    [Fact, NeedsGolden("sd3-tiny/transformer")]
     public void StableDiffusion3_MatchesReference() => Matches("sd3-tiny");
 
-    [GoldenFact("sd35-tiny/transformer")]
+    [Fact, NeedsGolden("sd35-tiny/transformer")]
     public void StableDiffusion35_MatchesReference() => Matches("sd35-tiny");
 
-    [GoldenFact("flux-tiny/transformer")]
+    [Fact, NeedsGolden("flux-tiny/transformer")]
     public void Flux_MatchesReference()
     {
         var golden = Golden.Tensors("flux-tiny/golden.safetensors");
@@ -25,7 +25,7 @@ public class FlowTransformerTests
             EachTimestep(graph, golden, inputs);
     }
 
-    [GoldenFact("flux-tiny/transformer")]
+    [Fact, NeedsGolden("flux-tiny/transformer")]
     public void Flux_WithGuidance_AddsItsEmbeddingToThatOfTheTimestep()
     {
         // The guidance's embedding has the timestep's weights here, and their last layers give a half each: guidance = timestep is the model without.
@@ -43,7 +43,7 @@ public class FlowTransformerTests
         Golden.Close(output["out_hidden_states"], golden["transformer.output.1"]);
     }
 
-    [GoldenFact("sd35-tiny/transformer")]
+    [Fact, NeedsGolden("sd35-tiny/transformer")]
     public void StableDiffusion35_InHalves_ComesNear()
     {
         var golden = Golden.Tensors("sd35-tiny/golden.safetensors");

@@ -10,10 +10,10 @@ public class UNet2DConditionTests
     [Fact]
     public void StableDiffusion1_MatchesReference() => Matches("sd1-tiny");
 
-    [GoldenFact("sd2-tiny/unet")]
+    [Fact, NeedsGolden("sd2-tiny/unet")]
     public void StableDiffusion2_MatchesReference() => Matches("sd2-tiny");
 
-    [GoldenFact("sdxl-tiny/unet")]
+    [Fact, NeedsGolden("sdxl-tiny/unet")]
     public void StableDiffusionXl_MatchesReference() => Matches("sdxl-tiny");
 
     [Fact]
@@ -28,7 +28,7 @@ public class UNet2DConditionTests
         Golden.Close(output["out_sample"], golden["unet.alt.output"]);
     }
 
-    [GoldenFact("sd1-tiny/unet/diffusion_pytorch_model.fp16.safetensors")]
+    [Fact, NeedsGolden("sd1-tiny/unet/diffusion_pytorch_model.fp16.safetensors")]
     public void HalfWeights_MatchReference()
     {
         const string Half = "sd1-tiny/unet/diffusion_pytorch_model.fp16.safetensors";

@@ -9,7 +9,7 @@ public class UNet2DTests
 {
     private const string Weights = "ddpm-tiny/unet/diffusion_pytorch_model.safetensors";
 
-    [GoldenFact(Weights)]
+    [Fact, NeedsGolden(Weights)]
     public void Ddpm_MatchesReference()
     {
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
@@ -24,7 +24,7 @@ public class UNet2DTests
         Golden.Close(Ort.Run(session, ("sample", golden["unet.sample"]), ("timestep", golden["unet.mixed.timestep"]))["out_sample"], golden["unet.mixed.output"]);
     }
 
-    [GoldenFact(Weights)]
+    [Fact, NeedsGolden(Weights)]
     public void Ddpm_GradientsOfAllWeights_MatchReference()
     {
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");

@@ -23,7 +23,7 @@ public class D3poGradientTests
     [InlineData(30, false)]
     public void StableDiffusion1_Gradients_MatchReference(double beta, bool turned) => Matches("sd1-tiny", Golden.At("sd1-tiny"), beta, turned);
 
-    [GoldenTheory(Sd2)]
+    [Theory, NeedsGolden(Sd2)]
     [InlineData(0.1, false)]
     [InlineData(30, true)]
     public void StableDiffusion2_VPrediction_Gradients_MatchReference(double beta, bool turned) => Matches("sd2-tiny", Golden.At("sd2-tiny/unet"), beta, turned);

@@ -20,7 +20,7 @@ public class FlowTrainingFileTests
     private const string Set = "sd3-tiny";
     private static readonly TrainingFileOptions Options = new() { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2, Lora = new LoraOptions { Rank = 4, Alpha = 8 }, Sizes = new(16, 16, 11) };
 
-    [GoldenTheory(Set)]
+    [Theory, NeedsGolden(Set)]
     [InlineData(Precision.Fp32)]
     [InlineData(Precision.Fp16)]
     public void StableDiffusion3_Denoising_MatchesReference(Precision dtype)
@@ -38,7 +38,7 @@ public class FlowTrainingFileTests
         ]);
     }
 
-    [GoldenTheory(Set)]
+    [Theory, NeedsGolden(Set)]
     [InlineData("nocfg", 1, Precision.Fp32)]
     [InlineData("nocfg", 1, Precision.Fp16)]
     [InlineData("cfg_full", 4.5, Precision.Fp32)]
@@ -61,7 +61,7 @@ public class FlowTrainingFileTests
         Tensor Numbers(Func<GaussianStep, double> number) => Tensor.Of([.. steps.Select(s => (float)number(s))], 2);
     }
 
-    [GoldenFact("flux-tiny")]
+    [Fact, NeedsGolden("flux-tiny")]
     public void Flux_GradientMatchesFiniteDifference()
     {
         var golden = Golden.Tensors("flux-tiny/golden.safetensors");

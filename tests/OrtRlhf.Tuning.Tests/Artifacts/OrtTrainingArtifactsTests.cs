@@ -11,20 +11,21 @@ using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Artifacts;
 using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Training;
-using Xunit.Abstractions;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
 
-/// <summary>The four artifacts, trained by ONNX Runtime's own training runtime, the training build of npm's onnxruntime-web under Node.</summary>
+/// <summary>The four artifacts, trained by ONNX Runtime's own training runtime, the training build of onnxruntime-web under Node: see tests/Node.</summary>
 public class OrtTrainingArtifactsTests(ITestOutputHelper output)
 {
     private const int Steps = 10, Batch = 2;
     private const double LearningRate = 0.001; // the runtime's own: its API for Node sets none
-    private static readonly string Dist = Path.Combine(GoldenFile.Repository, "tools", "native", "node_modules", "onnxruntime-web", "dist");
+    private static readonly string Dist = Path.Combine(GoldenFile.Repository, "tests", "Node", "node_modules", "onnxruntime-web", "dist");
 
     [Fact]
     public void TenSteps_InTheTrainingRuntime_EqualOurOwnAdamW()
     {
+        Assert.SkipUnless(HasNode(), "Node.js is not installed (apt-get install nodejs npm), then run npm ci in tests/Node");
+        Assert.SkipUnless(Directory.Exists(Dist), "the training build of ONNX Runtime is not installed: run npm ci in tests/Node");
         using var folder = new TempFolder();
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
         var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = Batch, Lora = new LoraOptions { Rank = 2, Alpha = 4 }, Seed = 3 };
@@ -59,6 +60,9 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
         Assert.False(Directory.Exists(folder.At("a")));
     }
 
+    private static bool HasNode() => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator)
+        .Any(folder => File.Exists(Path.Combine(folder, OperatingSystem.IsWindows() ? "node.exe" : "node")));
+
     private sealed record Result(double[] Losses, string[] Parameters, double Evaluation);
 
     private static (string Name, Tensor Data)[] Feeds()
@@ -87,7 +91,7 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
             dims = f.Data.Dims,
             data = f.Data.Type == ElementType.Int64 ? f.Data.ToInt64s().Select(v => (double)v) : f.Data.ToFloats().Select(v => (double)v),
         })));
-        var script = Path.Combine(GoldenFile.Repository, "tests", "OrtRlhf.Tuning.Tests", "Artifacts", "train.mjs");
+        var script = Path.Combine(GoldenFile.Repository, "tests", "Node", "train.mjs");
         using var node = Process.Start(new ProcessStartInfo("node", [script, Dist, artifacts, feedsPath, $"{Steps}"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
         var (output, error) = (node.StandardOutput.ReadToEndAsync(), node.StandardError.ReadToEndAsync());
         Assert.True(node.WaitForExit(TimeSpan.FromMinutes(5)), "the training runtime did not end within five minutes");

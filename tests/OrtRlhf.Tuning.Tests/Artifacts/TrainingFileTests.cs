@@ -45,7 +45,7 @@ public class TrainingFileTests
         foreach (var dtype in (Precision[])[Precision.Fp32, Precision.Fp16]) Matches("sd1-tiny", folder.At("onnx"), method, dtype, fileInHalves: true);
     }
 
-    [GoldenFact(Sd2)]
+    [Fact, NeedsGolden(Sd2)]
     public void StableDiffusion2_ImportedInHalves_GradientsMatchReference()
     {
         using var folder = new TempFolder();
@@ -53,13 +53,13 @@ public class TrainingFileTests
         foreach (var method in (string[])["mse", "ddpo", "dpo"]) Matches("sd2-tiny", folder.At("onnx"), method, fileInHalves: true);
     }
 
-    [GoldenFact(Sd2)]
+    [Fact, NeedsGolden(Sd2)]
     public void StableDiffusion2_Halves_GradientsMatchReference()
     {
         foreach (var method in (string[])["mse", "ddpo", "dpo"]) Matches("sd2-tiny", Golden.At("sd2-tiny/unet"), method, Precision.Fp16);
     }
 
-    [GoldenFact(Sd2)]
+    [Fact, NeedsGolden(Sd2)]
     public void StableDiffusion2_BareUnet_Gradients_MatchReference()
     {
         foreach (var method in (string[])["mse", "ddpo", "dpo"]) Matches("sd2-tiny", Golden.At("sd2-tiny/unet"), method);
@@ -91,7 +91,7 @@ public class TrainingFileTests
         foreach (var name in lora.Tensors.Keys) Golden.Close(results[name + "_grad"], golden["lora.grad." + name]);
     }
 
-    [GoldenFact(Ddpm)]
+    [Fact, NeedsGolden(Ddpm)]
     public void Ddpm_AllWeights_GradientsMatchReference()
     {
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
@@ -103,7 +103,7 @@ public class TrainingFileTests
     }
 
     // Weights that are trained are single; a checkpoint of halves is where they begin.
-    [GoldenFact(Ddpm)]
+    [Fact, NeedsGolden(Ddpm)]
     public void Ddpm_AllWeights_CheckpointInHalves_GradientsMatchReference()
     {
         using var folder = new TempFolder();
@@ -117,7 +117,7 @@ public class TrainingFileTests
 
     // A transition to x' = 2 target - m with cX = 0, cM = sigma = 1, ratio 1 and advantage 1 has the gradient of the denoising loss: d/dm of -mean log p is
     // (m - x')/N = 2 (m - target)/N. So PyTorch's gradients of the one are those of the other.
-    [GoldenFact(Ddpm)]
+    [Fact, NeedsGolden(Ddpm)]
     public void Ddpm_AllWeights_PolicyGradientsMatchReference()
     {
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
@@ -135,7 +135,7 @@ public class TrainingFileTests
     }
 
     // The reference has no gradients of Stable Diffusion XL: the loss is compared with its outputs, the gradients with differences of the loss.
-    [GoldenTheory(Sdxl)]
+    [Theory, NeedsGolden(Sdxl)]
     [InlineData("mse")]
     [InlineData("ddpo")]
     [InlineData("d3po")]

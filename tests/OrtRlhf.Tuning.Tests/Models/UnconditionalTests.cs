@@ -20,7 +20,7 @@ public class UnconditionalTests
 {
     private static readonly SessionSettings OneThread = new() { Threads = 1 };
 
-    [GoldenFact("ddpm-tiny")]
+    [Fact, NeedsGolden("ddpm-tiny")]
     public void Ddpm_EightSteps_MatchReference()
     {
         var folder = GoldenFile.Beside("ddpm-tiny")!;
