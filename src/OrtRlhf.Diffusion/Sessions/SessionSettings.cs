@@ -92,5 +92,5 @@ public sealed record SessionSettings
     }
 
     private UserError DoesNotWork(string why, Exception? fault = null) =>
-        new($"device '{Device}' does not work here ({why}); run 'ortrlhf doctor' to see which do, or use --device cpu", fault);
+        new($"device '{Device}' does not work here ({why}); run 'ortrlhf doctor' to see which do, or use `Device` cpu", fault);
 }
