@@ -1,13 +1,7 @@
-using OrtRlhf.Graph;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Learning.Losses;
 
 namespace OrtRlhf.Tuning.Artifacts;
-
-/// <summary>The values that a loss is written on.</summary>
-/// <param name="Output">The model's output, guided where the method is, [B,C,H,W].</param>
-/// <param name="Sample">The noisy samples it was given, [B,C,H,W].</param>
-/// <param name="Reference">The output without adapters, where the method needs it.</param>
-internal sealed record TrainingForward(Value Output, Value Sample, Value? Reference);
 
 /// <summary>A method whose training graph can be written to a file: its loss and what the file's fields mean.</summary>
 public sealed class TrainingFileMethod
@@ -122,7 +116,7 @@ public sealed class TrainingFileMethod
     public IReadOnlyDictionary<string, string> Fields { get; private init; } = new Dictionary<string, string>();
 
     /// <summary>Writes the loss.</summary>
-    internal Func<TrainingForward, TrainingFileOptions, TrainingLoss> Write { get; private init; } = null!;
+    internal Func<GuidedOutput, TrainingFileOptions, TrainingLoss> Write { get; private init; } = null!;
 
     /// <summary>Meaning of the metrics that methods give beside the loss.</summary>
     internal static IReadOnlyDictionary<string, string> Metrics { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
@@ -144,5 +138,5 @@ public sealed class TrainingFileMethod
         ["baseline"] = "z = max(0, mean r)",
     };
 
-    private static PolicyTransition Transition(TrainingForward f) => PolicyTransition.Inputs(f.Output, f.Sample, withReference: false) with { Reference = f.Reference };
+    private static PolicyTransition Transition(GuidedOutput f) => PolicyTransition.Inputs(f.Output, f.X, withReference: false) with { Reference = f.Reference };
 }
