@@ -1,7 +1,7 @@
 using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
-using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Rewards;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Epochs;
