@@ -4,7 +4,7 @@ namespace OrtRlhf.Graph;
 /// An expected error: its message is one line that says where, what, expected, got and what to do. Names in it may come from files of anyone:
 /// control characters become spaces, and what is longer than 1000 characters is cut.
 /// </summary>
-public sealed class UserError : Exception
+public class UserError : Exception
 {
     private const int Longest = 1000;
 

@@ -11,7 +11,7 @@ namespace OrtRlhf.Rewards;
 public sealed record RewardInput(RgbImage Image, string Prompt, int Index = 0, IReadOnlyDictionary<string, string>? Metadata = null);
 
 /// <summary>Scores images; higher is better. Implementations may be called from many threads at once.</summary>
-public interface IReward
+public interface IReward : IDisposable
 {
     /// <summary>The name in reward expressions, metrics and reports: lower case, digits and hyphens; with an argument as <see cref="RewardName"/> writes it.</summary>
     string Name { get; }
@@ -26,4 +26,7 @@ public interface IReward
     /// <exception cref="UserError">An input that this reward cannot score.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     float[] Score(IReadOnlyList<RewardInput> inputs, CancellationToken cancellation = default);
+
+    /// <summary>Lets go of sessions and connections, where it has any.</summary>
+    void IDisposable.Dispose() { }
 }

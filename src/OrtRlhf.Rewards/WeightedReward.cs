@@ -16,16 +16,19 @@ public sealed record RewardScores(float[] Total, IReadOnlyDictionary<string, flo
 
 /// <summary>
 /// <c>R = sum_i w_i R_i</c>, with rewards beside it that are scored but have no weight ("watched"): they show what training
-/// on R did to what R does not ask for.
+/// on R did to what R does not ask for. Disposing it disposes its parts.
 /// </summary>
 public sealed class WeightedReward : IReward
 {
+    private readonly IReward[] _parts;
+
     /// <summary>Makes the sum.</summary>
     /// <param name="terms">At least one; names differ.</param>
     /// <param name="watched">Rewards to score without a weight; those that are terms are left out.</param>
     /// <exception cref="ArgumentException">No term, a repeated name, or a weight that is 0 or not finite.</exception>
     public WeightedReward(IReadOnlyList<RewardTerm> terms, IReadOnlyList<IReward>? watched = null)
     {
+        _parts = [.. terms.Select(term => term.Reward), .. watched ?? []];
         if (terms.Count == 0) throw new ArgumentException("A weighted reward needs at least one term.", nameof(terms));
         if (terms.Any(term => term.Weight == 0 || !double.IsFinite(term.Weight)))
         {
@@ -77,6 +80,9 @@ public sealed class WeightedReward : IReward
         }
         return new RewardScores(Array.ConvertAll(total, sum => (float)sum), parts);
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => Array.ForEach(_parts, part => part.Dispose());
 
     private static float[] Checked(IReward reward, IReadOnlyList<RewardInput> inputs, CancellationToken cancellation)
     {

@@ -137,8 +137,8 @@ internal sealed class LabelServer : IAsyncDisposable
             {
                 BadHttpRequestException bad => (bad.StatusCode, bad.StatusCode == 413 ? $"expected at most {LargestBody >> 10} kB" : "the request is not valid"),
                 JsonException => (400, "the request is not the JSON expected"),
-                UserError { InnerException: null } user => (400, user.Message),
-                UserError user => (503, user.Message),
+                StoreError store => (503, store.Message),
+                UserError user => (400, user.Message),
                 _ => (500, "the server failed; its terminal says more"),
             };
             if (status >= 500) Console.Error.WriteLine($"label: {(status == 500 ? fault.ToString() : fault.Message)}");

@@ -18,7 +18,7 @@ public class PostgresStoreTests(PostgresServer server) : IClassFixture<PostgresS
     [Fact, NeedsPostgres]
     public void Open_WrongPassword_ThrowsWithoutIt()
     {
-        var fault = Assert.Throws<UserError>(() => PreferenceStore.Open($"postgresql://rater:wrongsecret@127.0.0.1:{server.Port}/postgres#images=/tmp"));
+        var fault = Assert.Throws<StoreError>(() => PreferenceStore.Open($"postgresql://rater:wrongsecret@127.0.0.1:{server.Port}/postgres#images=/tmp"));
         Assert.Contains("password authentication failed", fault.Message);
         Assert.DoesNotContain("wrongsecret", fault.ToString());
     }

@@ -36,7 +36,7 @@ public class SqliteStoreTests
     {
         using var folder = new TempFolder();
         File.WriteAllText(folder.At("preferences.db"), new string('x', 5000));
-        Assert.Contains("damaged or no database", Assert.Throws<UserError>(() => PreferenceStore.Open(folder.Path)).Message);
+        Assert.Contains("damaged or no database", Assert.Throws<StoreError>(() => PreferenceStore.Open(folder.Path)).Message);
         Assert.Contains("made by 'ortrlhf label'", Assert.Throws<UserError>(() => PreferenceStore.Open(folder.At("none"))).Message);
         Assert.False(Directory.Exists(folder.At("none")));
     }

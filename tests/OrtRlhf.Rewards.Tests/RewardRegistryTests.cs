@@ -137,6 +137,34 @@ public sealed class RewardRegistryTests
         Assert.Equal(kilobytes, RewardRegistry.Default.Parse("jpeg-incompressibility").Score(inputs), (x, y) => Math.Abs(x - y) < 1e-5f);
     }
 
+    [Theory]
+    [InlineData("fake:a + fake:b", null, null, 2)]
+    [InlineData("fake:a", null, "fake:b,fake:a", 3)]
+    [InlineData("fake:a + fake:broken", "broken", null, 1)]
+    [InlineData("fake:a + fake:b", "cannot score images of the prompt", null, 2)]
+    [InlineData("fake:a", "unknown reward", "fake:b,nobody", 2)]
+    public void Parse_AndDispose_LetGoOfEachRewardOnce(string expression, string? fault, string? watch, int expected)
+    {
+        var made = new List<Fake>();
+        var registry = Registry.With(new("fake", "counts", name => name.Argument == "broken" ? throw new UserError("broken") : Made(new Fake(name.ToString()))) { Argument = "TEXT" });
+        string[] prompts = fault?.Contains("prompt", StringComparison.Ordinal) == true ? ["no fake"] : ["a cat"];
+        if (fault is null)
+        {
+            var reward = registry.Parse(expression, prompts, watch?.Split(',') ?? []);
+            Assert.All(made, fake => Assert.Equal(0, fake.Disposed));
+            reward.Dispose();
+        }
+        else Assert.Contains(fault, Assert.Throws<UserError>(() => registry.Parse(expression, prompts, watch?.Split(',') ?? [])).Message);
+        Assert.Equal(expected, made.Count);
+        Assert.All(made, fake => Assert.Equal(1, fake.Disposed));
+
+        Fake Made(Fake fake)
+        {
+            made.Add(fake);
+            return fake;
+        }
+    }
+
     internal static RewardInput[] Inputs(int count) =>
         [.. Enumerable.Range(0, count).Select(i => new RewardInput(new RgbImage(8, 8), $"prompt {i}", i))];
 
@@ -148,5 +176,18 @@ public sealed class RewardRegistryTests
         public string Name => "short";
 
         public float[] Score(IReadOnlyList<RewardInput> inputs, CancellationToken cancellation = default) => [0];
+    }
+
+    private sealed class Fake(string name) : IReward
+    {
+        public string Name => name;
+
+        public int Disposed { get; private set; }
+
+        public bool Fits(string prompt) => prompt != "no fake";
+
+        public float[] Score(IReadOnlyList<RewardInput> inputs, CancellationToken cancellation = default) => new float[inputs.Count];
+
+        public void Dispose() => Disposed++;
     }
 }

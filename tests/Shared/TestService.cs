@@ -29,6 +29,9 @@ internal sealed class TestService : IDisposable
 
     public string Url { get; }
 
+    /// <summary>A header of every answer.</summary>
+    public (string Name, string Value)? Header { get; init; }
+
     public int Requests => _requests;
 
     /// <summary>Path and bearer token of the last request.</summary>
@@ -51,6 +54,7 @@ internal sealed class TestService : IDisposable
             return;
         }
         context.Response.StatusCode = reply.Status;
+        if (Header is { } header) context.Response.Headers[header.Name] = header.Value;
         var bytes = Encoding.UTF8.GetBytes(reply.Body);
         context.Response.ContentLength64 = bytes.Length;
         await context.Response.OutputStream.WriteAsync(bytes);

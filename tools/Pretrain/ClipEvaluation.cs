@@ -20,7 +20,7 @@ internal static class ClipEvaluation
 
     public static int Run(EvaluateClipOptions o)
     {
-        var reward = RewardRegistry.Default.Parse($"clip-score:'{o.Output}'");
+        using var reward = RewardRegistry.Default.Parse($"clip-score:'{o.Output}'");
         Console.WriteLine("kind                 AUC  one word off  1 of 32   in 5    right  others");
         foreach (var kind in Enum.GetValues<SceneKind>())
         {

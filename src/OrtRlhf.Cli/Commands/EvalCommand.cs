@@ -52,7 +52,7 @@ internal sealed class EvalCommand : ModelCommand
         if (Json is not null and not "-") OutputPlace.RequireFolder("json", Path.GetDirectoryName(Json) ?? "");
         using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
         var requests = Evaluation.Requests(policy.Model.IsConditional ? HeldOut(source, kinds) : WithoutText(policy.Model), count, Seed ?? source.Options.EvaluationSeed);
-        var rewards = RewardSet.Parse(RewardRegistry.Default, [.. Reward], [.. requests.Select(request => request.Prompt).Distinct()]);
+        using var rewards = RewardSet.Parse(RewardRegistry.Default, [.. Reward], [.. requests.Select(request => request.Prompt).Distinct()]);
 
         using var pipeline = new Pipeline(policy, sampling, session);
         // A deterministic sampler has no density: the divergence is then that of the steps the run was trained on.

@@ -107,6 +107,7 @@ internal sealed class RewardTrainCommand : ModelCommand
         using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
         var pool = !policy.Model.IsConditional ? PromptPool.WithoutText : Prompts is null ? PromptPool.Scenes(Enum.GetValues<SceneKind>()) : PromptPool.Read(Prompts, null, Seed);
         using var pipeline = new Pipeline(policy, ToTrainedSampling(Model, source), ToSession());
+        using var reward = RewardRegistry.Default.Parse(Reward!, pool.All, []);
         // Ties are no choices: prompts are drawn until there are enough.
         var (inputs, pairs) = (new List<RewardInput>(), new List<RatedPair>());
         Work.Show("choices", Choices, done =>
@@ -115,7 +116,6 @@ internal sealed class RewardTrainCommand : ModelCommand
             {
                 var prompts = Math.Max(1, pipeline.Options.BatchSize / Candidates);
                 SampleRequest[] requests = [.. Enumerable.Range(0, prompts * Candidates).Select(i => new SampleRequest(pool.Draw(Seed, round, (uint)(i / Candidates)), Seed, round, (uint)i))];
-                var reward = RewardRegistry.Default.Parse(Reward!, [.. requests.Select(r => r.Prompt).Distinct()], []);
                 RewardInput[] drawn = [.. pipeline.Sample(requests, cancellation: cancellation).Select((s, i) => new RewardInput(s.Image, s.Prompt, inputs.Count + i))];
                 var rated = SyntheticRater.Rate(reward, reward.ScoreParts(drawn, cancellation), Candidates, rule, experts);
                 if (rated.Count == 0 && round > 10 && pairs.Count == 0) throw new UserError($"reward '{Reward}': gives all images of a prompt the same score, so there is nothing to choose");

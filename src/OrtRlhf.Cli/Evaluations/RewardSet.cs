@@ -5,7 +5,7 @@ namespace OrtRlhf.Cli.Evaluations;
 /// <summary>Several weighted sums of rewards, whose parts are scored once.</summary>
 /// <param name="Sums">The sums, by their shortest expressions.</param>
 /// <param name="Parts">Every part once, with weight 1.</param>
-internal sealed record RewardSet(IReadOnlyList<WeightedReward> Sums, WeightedReward Parts)
+internal sealed record RewardSet(IReadOnlyList<WeightedReward> Sums, WeightedReward Parts) : IDisposable
 {
     /// <summary>Reads expressions.</summary>
     /// <param name="registry">The rewards there are.</param>
@@ -16,12 +16,31 @@ internal sealed record RewardSet(IReadOnlyList<WeightedReward> Sums, WeightedRew
     {
         if (expressions.Count == 0)
         {
-            expressions = [.. registry.Entries.Where(entry => entry.IsWatched).Select(entry => (entry.Name, Reward: entry.Create(new(entry.Name))))
-                .Where(entry => prompts.All(entry.Reward.Fits)).Select(entry => entry.Name)];
+            expressions = [.. registry.Entries.Where(entry => entry.IsWatched && Fits(entry)).Select(entry => entry.Name)];
         }
-        WeightedReward[] sums = [.. expressions.Select(expression => registry.Parse(expression, prompts)).DistinctBy(sum => sum.Name)];
-        var parts = sums.SelectMany(sum => sum.Terms).Select(term => term.Reward).DistinctBy(reward => reward.Name);
-        return new(sums, new WeightedReward([.. parts.Select(reward => new RewardTerm(1, reward))]));
+        var sums = new List<WeightedReward>();
+        try
+        {
+            foreach (var expression in expressions)
+            {
+                var sum = registry.Parse(expression, prompts);
+                if (sums.All(other => other.Name != sum.Name)) sums.Add(sum);
+                else sum.Dispose();
+            }
+            var parts = sums.SelectMany(sum => sum.Terms).Select(term => term.Reward).DistinctBy(reward => reward.Name);
+            return new(sums, new WeightedReward([.. parts.Select(reward => new RewardTerm(1, reward))]));
+        }
+        catch
+        {
+            sums.ForEach(sum => sum.Dispose());
+            throw;
+        }
+
+        bool Fits(RewardEntry entry)
+        {
+            using var reward = entry.Create(new(entry.Name));
+            return prompts.All(reward.Fits);
+        }
     }
 
     /// <summary>A sum of every image, from its parts.</summary>
@@ -31,5 +50,11 @@ internal sealed record RewardSet(IReadOnlyList<WeightedReward> Sums, WeightedRew
         foreach (var (weight, reward) in sum.Terms)
             for (var i = 0; i < total.Length; i++) total[i] += weight * parts[reward.Name][i];
         return Array.ConvertAll(total, value => (float)value);
+    }
+
+    /// <summary>Disposes the sums, whose parts <see cref="Parts"/> are.</summary>
+    public void Dispose()
+    {
+        foreach (var sum in Sums) sum.Dispose();
     }
 }

@@ -114,7 +114,7 @@ public sealed class Policy : IDisposable
     /// <summary>Runs something as the base model: the adapters are zero while it runs, and pipelines take the text encoders without theirs.</summary>
     public void AsBase(Action action)
     {
-        var kept = Adapters.All.ToArray();
+        using var kept = Adapters.Keep();
         Adapters.All.Clear();
         IsBase = true;
         try
@@ -124,7 +124,6 @@ public sealed class Policy : IDisposable
         finally
         {
             IsBase = false;
-            kept.CopyTo(Adapters.All);
         }
     }
 

@@ -31,10 +31,21 @@ public sealed class Pipeline : IDisposable
         (_policy, Options, Steps) = (policy, options, SamplerSteps.Of(policy.Model, options));
         Text = new TextEmbeddings(policy.Model, settings, options.Sizes, options.GuidanceScale);
         _baseText = new(() => new TextEmbeddings(policy.Base, settings, options.Sizes, options.GuidanceScale));
-        var graph = policy.Denoiser("batch", guided: GuidanceScale != 1).Graph;
-        var (each, count) = settings.Split(graph, options.BatchSize);
-        _workers = new([.. GraphSession.Load(graph, each, count).Zip(LatentDecoder.Load(policy.Model, each, count), (session, decoder) => new Worker(
-            new GuidedDenoiser(session, policy.Adapters, policy.Model.Latent, Text, GuidanceScale) { TextNow = () => TextNow }, decoder))]);
+        IReadOnlyList<GraphSession> sessions = [];
+        try
+        {
+            var graph = policy.Denoiser("batch", guided: GuidanceScale != 1).Graph;
+            var (each, count) = settings.Split(graph, options.BatchSize);
+            sessions = GraphSession.Load(graph, each, count);
+            _workers = new([.. sessions.Zip(LatentDecoder.Load(policy.Model, each, count), (session, decoder) => new Worker(
+                new GuidedDenoiser(session, policy.Adapters, policy.Model.Latent, Text, GuidanceScale) { TextNow = () => TextNow }, decoder))]);
+        }
+        catch
+        {
+            foreach (var session in sessions) session.Dispose();
+            Text.Dispose();
+            throw;
+        }
     }
 
     private Pipeline(Pipeline loaded, SamplingOptions options)

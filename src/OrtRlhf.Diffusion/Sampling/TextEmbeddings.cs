@@ -30,23 +30,32 @@ public sealed class TextEmbeddings : IDisposable
             .. model.TakesSizes ? [("time_ids", (sizes ?? new()).TimeIds(model.ImageSize))] : Array.Empty<(string, float[])>(),
             .. model.TakesGuidance ? [("guidance", (float[])[(float)guidance])] : Array.Empty<(string, float[])>(),
         ];
-        _sessions = [.. model.TextEncoders.Select(encoder => encoder.Graph is null ? null : new GraphSession(Needed(encoder, encoder.Graph), settings))];
-        if (!model.IsConditional)
+        _sessions = new GraphSession?[model.TextEncoders.Count];
+        try
         {
-            (Fields, Without) = ([], []);
-            return;
+            foreach (var (i, encoder) in model.TextEncoders.Index()) _sessions[i] = encoder.Graph is null ? null : new GraphSession(Needed(encoder, encoder.Graph), settings);
+            if (!model.IsConditional)
+            {
+                (Fields, Without) = ([], []);
+                return;
+            }
+            var none = Joined("");
+            (Length, Width) = (none.States.Count, none.States.Width);
+            _cache[""] = Row(none);
+            // The empty prompt as no prompt at all, where the pipeline says so.
+            Without = model.ZerosWithoutPrompt ? Row((new(new float[none.States.Values.Length], Length), new float[none.Pooled.Length])) : _cache[""];
+            Fields =
+            [
+                ("encoder_hidden_states", [Length, Width]),
+                .. model.PooledInput is { } pooled ? [(pooled, (long[])[none.Pooled.Length])] : Array.Empty<(string, long[])>(),
+                .. _constants.Select(c => (c.Input, c.Input == "guidance" ? Array.Empty<long>() : [c.Values.Length])),
+            ];
         }
-        var none = Joined("");
-        (Length, Width) = (none.States.Count, none.States.Width);
-        _cache[""] = Row(none);
-        // The empty prompt as no prompt at all, where the pipeline says so.
-        Without = model.ZerosWithoutPrompt ? Row((new(new float[none.States.Values.Length], Length), new float[none.Pooled.Length])) : _cache[""];
-        Fields =
-        [
-            ("encoder_hidden_states", [Length, Width]),
-            .. model.PooledInput is { } pooled ? [(pooled, (long[])[none.Pooled.Length])] : Array.Empty<(string, long[])>(),
-            .. _constants.Select(c => (c.Input, c.Input == "guidance" ? Array.Empty<long>() : [c.Values.Length])),
-        ];
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>S, tokens of a prompt; 0 for a model without text.</summary>

@@ -13,52 +13,23 @@ namespace OrtRlhf.Diffusion.Sessions;
 public sealed class GraphSession : IDisposable
 {
     private const long LargeModel = 32 << 20, LargestInMemory = 1_900_000_000; // bytes of weights; 2 GB take the nodes in, too
+    private static int _live;
     private readonly Loaded _loaded;
-    private readonly bool _isLarge;
     private readonly RunOptions _run;
     private readonly Dictionary<string, OrtValue> _bound = new(StringComparer.Ordinal);
     private readonly Dictionary<string, (ParameterBuffer Buffer, string Name)> _targets = new(StringComparer.Ordinal);
 
     /// <summary>
     /// Loads a graph. With little memory its weights go through a temporary file, which the runtime maps, rather than through copies; so do those of a model
-    /// above 2 GB, which ONNX Runtime does not take from memory.
+    /// above 2 GB, which ONNX Runtime does not take from memory. The graph stays as it is.
     /// </summary>
     /// <exception cref="UserError">ONNX Runtime refuses it, the temporary folder is full, or the device does not work.</exception>
     public GraphSession(OnnxGraph graph, SessionSettings settings)
     {
-        using var options = settings.ToOptions();
+        _loaded = Loaded.Of(graph, settings);
         _run = new();
-        if (settings.Device == "cpu")
-        {
-            FuseAttention.Apply(graph);
-            if (!settings.LowMemory)
-            {
-                // Weights larger or made anew at each run.
-                AddAdaptersToWeights.Apply(graph);
-                SplitUpsampling.Apply(graph);
-                SplitGates.Apply(graph);
-            }
-        }
-        LowerComposites.Apply(graph);
-        if (settings is { Device: "cpu", Threads: 1 }) FuseChannelAffine.Apply(graph); // its kernel knows no threads
-        // Else they would be made single while the model is loaded, or once for both passes, and kept so.
-        if (WeightsInHalves.Keep(graph))
-        {
-            options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "CommonSubexpressionElimination");
-            options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_EXTENDED; // layouts of convolutions are made of constants; 1.29.0 stops the process at others
-        }
-        var bytes = graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0);
-        try
-        {
-            _loaded = settings.LowMemory || bytes > LargestInMemory ? Loaded.Mapped(graph, options) : Loaded.InMemory(graph, options);
-        }
-        catch (OnnxRuntimeException fault)
-        {
-            throw new UserError($"model '{graph.Name}': ONNX Runtime does not take it: {fault.Message.ReplaceLineEndings(" ")}", fault);
-        }
         // What loading left over is as large as the weights several times, and would stay until the next collection, which may never come.
-        _isLarge = bytes > LargeModel;
-        if (_isLarge) GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        if (_loaded.IsLarge) GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         Inputs = [.. _loaded.Session.InputMetadata.Keys];
         Overridable = [.. _loaded.Session.OverridableInitializerMetadata.Keys];
         Outputs = [.. _loaded.Session.OutputMetadata.Keys];
@@ -66,7 +37,7 @@ public sealed class GraphSession : IDisposable
 
     private GraphSession(GraphSession other)
     {
-        (_run, _loaded, _isLarge, Inputs, Overridable, Outputs) = (new(), other._loaded.Share(), other._isLarge, other.Inputs, other.Overridable, other.Outputs);
+        (_run, _loaded, Inputs, Overridable, Outputs) = (new(), other._loaded.Share(), other.Inputs, other.Overridable, other.Outputs);
         foreach (var (name, value) in other._bound) _bound[name] = value;
     }
 
@@ -80,12 +51,24 @@ public sealed class GraphSession : IDisposable
     /// <exception cref="UserError">As the constructor.</exception>
     public static IReadOnlyList<GraphSession> Load(OnnxGraph graph, SessionSettings each, int count)
     {
-        var first = new GraphSession(graph, each);
-        return [first, .. Enumerable.Range(1, count - 1).Select(_ => each.Threads == 1 && first._isLarge ? first.Share() : new GraphSession(graph, each))];
+        var sessions = new List<GraphSession> { new(graph, each) };
+        try
+        {
+            while (sessions.Count < count) sessions.Add(each.Threads == 1 && sessions[0]._loaded.IsLarge ? sessions[0].Share() : new(graph, each));
+            return sessions;
+        }
+        catch
+        {
+            sessions.ForEach(session => session.Dispose());
+            throw;
+        }
     }
 
     /// <summary>Another session of what this one has loaded, which lives on by itself. It takes the parameters that are bound so far; outputs it binds itself.</summary>
     public GraphSession Share() => new(this);
+
+    /// <summary>Sessions of ONNX Runtime that graphs are loaded in and nobody has disposed.</summary>
+    internal static int Live => Volatile.Read(ref _live);
 
     /// <summary>Names of inputs that must be given.</summary>
     public IReadOnlyList<string> Inputs { get; }
@@ -155,24 +138,65 @@ public sealed class GraphSession : IDisposable
     }
 
     /// <summary>A session of ONNX Runtime, and the folder its weights lie in, for as long as somebody uses it.</summary>
-    private sealed class Loaded(InferenceSession session, string? files) : IDisposable
+    private sealed class Loaded : IDisposable
     {
+        private readonly string? _files;
         private int _users = 1;
 
-        public InferenceSession Session => session;
+        private Loaded(InferenceSession session, string? files, long bytes)
+        {
+            (Session, _files, IsLarge) = (session, files, bytes > LargeModel);
+            Interlocked.Increment(ref _live);
+        }
 
-        // A method of its own, so that nothing holds the bytes when it returns.
+        public InferenceSession Session { get; }
+
+        public bool IsLarge { get; }
+
+        // A method of its own, so that nothing holds the copy of the graph when it returns.
         [MethodImpl(MethodImplOptions.NoInlining)]
-        public static Loaded InMemory(OnnxGraph graph, SessionOptions options) => new(new InferenceSession(OnnxFile.ToBytes(graph), options), null);
+        public static Loaded Of(OnnxGraph given, SessionSettings settings)
+        {
+            var graph = given.Copy(); // the passes are for this session alone
+            using var options = settings.ToOptions();
+            if (settings.Device == "cpu")
+            {
+                FuseAttention.Apply(graph);
+                if (!settings.LowMemory)
+                {
+                    // Weights larger or made anew at each run.
+                    AddAdaptersToWeights.Apply(graph);
+                    SplitUpsampling.Apply(graph);
+                    SplitGates.Apply(graph);
+                }
+            }
+            LowerComposites.Apply(graph);
+            if (settings is { Device: "cpu", Threads: 1 }) FuseChannelAffine.Apply(graph); // its kernel knows no threads
+            // Else they would be made single while the model is loaded, or once for both passes, and kept so.
+            if (WeightsInHalves.Keep(graph))
+            {
+                options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "CommonSubexpressionElimination");
+                options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_EXTENDED; // layouts of convolutions are made of constants; 1.29.0 stops the process at others
+            }
+            var bytes = graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0);
+            try
+            {
+                return settings.LowMemory || bytes > LargestInMemory ? Mapped(graph, options, bytes) : new(new InferenceSession(OnnxFile.ToBytes(graph), options), null, bytes);
+            }
+            catch (OnnxRuntimeException fault)
+            {
+                throw new UserError($"model '{graph.Name}': ONNX Runtime does not take it: {fault.Message.ReplaceLineEndings(" ")}", fault);
+            }
+        }
 
-        public static Loaded Mapped(OnnxGraph graph, SessionOptions options)
+        private static Loaded Mapped(OnnxGraph graph, SessionOptions options, long bytes)
         {
             var files = Directory.CreateTempSubdirectory("ortrlhf-").FullName;
             try
             {
                 var path = Path.Combine(files, "model.onnx");
                 OnnxFile.Write(graph, path, externalData: true);
-                return new Loaded(new InferenceSession(path, options), files);
+                return new Loaded(new InferenceSession(path, options), files, bytes);
             }
             finally
             {
@@ -189,9 +213,10 @@ public sealed class GraphSession : IDisposable
 
         public void Dispose()
         {
-            if (Interlocked.Decrement(ref _users) > 0) return;
-            session.Dispose();
-            if (files is not null && Directory.Exists(files)) Directory.Delete(files, recursive: true);
+            if (Interlocked.Decrement(ref _users) != 0) return;
+            Session.Dispose();
+            Interlocked.Decrement(ref _live);
+            if (_files is not null && Directory.Exists(_files)) Directory.Delete(_files, recursive: true);
         }
     }
 }

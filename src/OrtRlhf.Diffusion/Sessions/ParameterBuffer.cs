@@ -52,6 +52,9 @@ public sealed class ParameterBuffer : IDisposable
     /// <summary>Copies of all tensors by name.</summary>
     public Dictionary<string, Tensor> ToTensors() => Layout.ToDictionary(p => p.Name, p => Tensor.Of(this[p.Name], p.Shape));
 
+    /// <summary>Remembers all elements, and puts them back when the result is disposed: for running something with other ones.</summary>
+    public Kept Keep() => new(this);
+
     /// <summary>Sets all tensors from a function of their names and shapes.</summary>
     /// <exception cref="UserError">A tensor has another shape.</exception>
     public void Load(Func<string, long[], Tensor> source)
@@ -75,4 +78,19 @@ public sealed class ParameterBuffer : IDisposable
         : throw new UserError($"no parameter named '{name}'; the buffer has {_entries.Count}, the first is '{Layout.FirstOrDefault().Name}'");
 
     private static int Count(long[] shape) => checked((int)shape.Aggregate(1L, (a, b) => a * b));
+
+    /// <summary>The elements of a buffer as they were.</summary>
+    public sealed class Kept : IDisposable
+    {
+        private readonly ParameterBuffer _buffer;
+        private readonly float[] _values;
+
+        internal Kept(ParameterBuffer buffer) => (_buffer, _values) = (buffer, buffer.All.ToArray());
+
+        /// <summary>What is put back.</summary>
+        public ReadOnlySpan<float> Values => _values;
+
+        /// <inheritdoc/>
+        public void Dispose() => _values.CopyTo(_buffer.All);
+    }
 }

@@ -1,14 +1,72 @@
+using OrtRlhf.Diffusion.Adapters;
+using OrtRlhf.Diffusion.Models;
+using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
+using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Learning.Losses;
 
 namespace OrtRlhf.Diffusion.Sessions;
+
+/// <summary>What a loss is written on: values of a training graph, [B,C,H,W].</summary>
+/// <param name="Output">m, the policy's output, guided.</param>
+/// <param name="X">The latents it was given.</param>
+/// <param name="Reference">The model's output without adapters, guided; null where the loss needs none.</param>
+internal sealed record GuidedOutput(Value Output, Value X, Value? Reference);
 
 /// <summary>A loss, its metrics and the parameters it is differentiated by, as one graph that gives them and the gradients.</summary>
 public static class TrainingGraph
 {
     /// <summary>Suffix of a gradient's output: the gradient of <c>p</c> is <c>p_grad</c>.</summary>
     public const string GradientSuffix = "_grad";
+
+    /// <summary>Input by which loss and gradients are multiplied where the model computes in halves.</summary>
+    internal const string LossScale = "loss_scale";
+
+    /// <summary>
+    /// The training graph of one micro-batch of B rows: denoiser with guidance on a batch of 2B exactly as <see cref="GuidedDenoiser"/> runs it, loss, and the
+    /// gradients of all adapters. Outputs: <c>loss</c>, the loss's metrics, <c>NAME_grad</c> for each adapter; loss and gradients are times <c>loss_scale</c>, an
+    /// input, where the model computes in halves.
+    /// </summary>
+    /// <param name="policy">Model and adapters.</param>
+    /// <param name="batch">B.</param>
+    /// <param name="guidanceScale">g.</param>
+    /// <param name="withReference">Whether the loss compares with the model without adapters, which a second forward pass on the same weights computes.</param>
+    /// <param name="loss">Writes the loss.</param>
+    /// <param name="gradients">How it is differentiated.</param>
+    internal static OnnxGraph Build(Policy policy, int batch, double guidanceScale, bool withReference, Func<GuidedOutput, TrainingLoss> loss, GradientOptions gradients)
+    {
+        var guided = guidanceScale != 1;
+        var (graph, layers) = policy.Denoiser(guided ? 2 * batch : batch, withReference, guided);
+        var x = graph["sample"];
+        return Build(
+            new(graph.Outputs[0], guided ? x.Slice(0, 0, batch) : x, withReference ? graph.Outputs[1] : null), guidanceScale, loss,
+            [.. layers.SelectMany(l => new[] { l.A, l.B })], gradients, isScaled: policy.Model.Dtype == Precision.Fp16);
+    }
+
+    /// <summary>The same of a denoiser's graph.</summary>
+    /// <param name="unguided">Its values; the outputs have 2B rows where there is guidance, the first B without a prompt.</param>
+    /// <param name="guidanceScale">g.</param>
+    /// <param name="loss">Writes the loss.</param>
+    /// <param name="parameters">What it is differentiated by.</param>
+    /// <param name="gradients">How it is differentiated.</param>
+    /// <param name="isScaled">Whether there is a <c>loss_scale</c>.</param>
+    internal static OnnxGraph Build(
+        GuidedOutput unguided, double guidanceScale, Func<GuidedOutput, TrainingLoss> loss, IReadOnlyList<Value> parameters, GradientOptions gradients, bool isScaled = false)
+    {
+        var batch = unguided.X.Shape!.Dims[0].Size;
+        var written = loss(unguided with { Output = Guided(unguided.Output), Reference = unguided.Reference is { } reference ? Guided(reference) : null });
+        var scaled = isScaled ? written.Loss * unguided.X.Graph.Input(LossScale, ElementType.Float) : written.Loss;
+        return Finish(scaled, parameters, gradients, [.. written.Metrics.Select(p => (p.Key, p.Value))]);
+
+        Value Guided(Value both)
+        {
+            if (guidanceScale == 1) return both;
+            var (u, c) = (both.Slice(0, 0, batch), both.Slice(0, batch, 2 * batch));
+            return u + ((c - u) * guidanceScale);
+        }
+    }
 
     /// <summary>
     /// Adds the gradients of a loss by all given parameters, and makes loss, metrics and gradients the graph's outputs, in this order.

@@ -276,6 +276,35 @@ public sealed class OnnxGraph
         Nodes = order;
     }
 
+    /// <summary>Another graph of the same nodes and values, under the same names, which share their data: passes on one leave the other as it is.</summary>
+    public OnnxGraph Copy()
+    {
+        var copy = new OnnxGraph(Name) { Opset = Opset };
+        foreach (var (domain, version) in Domains) copy.Domains[domain] = version;
+        foreach (var (key, text) in Metadata) copy.Metadata[key] = text;
+        foreach (var (name, value) in _values)
+        {
+            var other = copy.NewValue(name);
+            (other.Type, other.Shape, other.Data, other.IsInput) = (value.Type, value.Shape, value.Data, value.IsInput);
+        }
+        foreach (var node in Nodes)
+        {
+            var other = copy.AddRaw(node.Op, node.Domain, node.Name);
+            other.Inputs.AddRange(node.Inputs.Select(Of));
+            other.Outputs.AddRange(node.Outputs.Select(Of));
+            foreach (var output in other.Outputs.OfType<Value>()) output.Producer = other;
+            foreach (var (name, attribute) in node.Attributes) other.Attributes[name] = attribute;
+            foreach (var (name, value) in node.Captured) other.Captured[name] = Of(value)!;
+        }
+        copy.Inputs.AddRange(Inputs.Select(value => Of(value)!));
+        copy.Outputs.AddRange(Outputs.Select(value => Of(value)!));
+        foreach (var (key, value) in _scalars) copy._scalars[key] = Of(value)!;
+        foreach (var (stem, count) in _counters) copy._counters[stem] = count;
+        return copy;
+
+        Value? Of(Value? value) => value is null ? null : copy._values[value.Name];
+    }
+
     /// <summary>Adds a node that was made elsewhere, such as one read from a file, without inferring shapes.</summary>
     internal Node AddRaw(string op, string domain, string name)
     {

@@ -129,7 +129,7 @@ public sealed class PostgresStore : IPreferenceStore
         }
         catch (Exception fault) when (fault is NpgsqlException or TimeoutException or System.Net.Sockets.SocketException)
         {
-            throw new UserError($"preferences on '{_place}': {(fault is PostgresException refused ? refused.MessageText : fault.Message)}", fault);
+            throw new StoreError($"preferences on '{_place}': {(fault is PostgresException refused ? refused.MessageText : fault.Message)}", fault);
         }
     }
 }

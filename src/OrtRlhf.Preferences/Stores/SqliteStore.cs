@@ -131,7 +131,7 @@ public sealed class SqliteStore : IPreferenceStore
                 13 => "; free some space, what was there before is intact",
                 _ => "",
             };
-            throw new UserError($"preferences '{folder.Database}': {fault.Message.TrimEnd('.')}{remedy}", fault);
+            throw new StoreError($"preferences '{folder.Database}': {fault.Message.TrimEnd('.')}{remedy}", fault);
         }
     }
 }

@@ -10,6 +10,7 @@ public sealed class AestheticReward : IReward
 {
     private readonly ClipEmbedder _clip;
     private readonly AestheticHead _head;
+    private bool _isDisposed;
 
     private AestheticReward(RewardName name, ClipEmbedder clip, AestheticHead head) => (Name, _clip, _head) = (name.ToString(), clip, head);
 
@@ -33,13 +34,22 @@ public sealed class AestheticReward : IReward
             : throw argument.Fault($"no CLIP beside '{file}': name the folder of the one it was trained on, {file}#clip=FOLDER (LAION's heads take openai/clip-vit-large-patch14)"));
         var clip = ClipReward.Open(argument, folder);
         if (clip.Width != head.Weights.Length)
+        {
+            clip.Dispose();
             throw argument.Fault($"the head takes embeddings of {head.Weights.Length} numbers, but CLIP in '{folder}' gives {clip.Width}: use the CLIP it was trained on");
+        }
         return new AestheticReward(name, clip, head);
     }
 
     /// <inheritdoc/>
     public float[] Score(IReadOnlyList<RewardInput> inputs, CancellationToken cancellation = default) =>
         Array.ConvertAll(_clip.Images(inputs, cancellation), embedding => (float)_head.Apply(embedding));
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (!Interlocked.Exchange(ref _isDisposed, true)) _clip.Dispose();
+    }
 
     private static AestheticHead Read(RewardArgument argument, string file)
     {

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Diffusion.Sessions;
@@ -9,13 +8,14 @@ namespace OrtRlhf.Rewards;
 
 /// <summary>
 /// Embeddings of images and texts by a CLIPModel, of length 1: a folder with config.json, safetensors, preprocessor_config.json and the tokenizer's files, as
-/// transformers' save_pretrained writes it. One object serves all rewards of a folder, and remembers images and prompts.
+/// transformers' save_pretrained writes it. One object serves all rewards of a folder, remembers images and prompts, and goes with the last of them.
 /// </summary>
-internal sealed class ClipEmbedder
+internal sealed class ClipEmbedder : IDisposable
 {
     private const int Batch = 16;
-    private static readonly ConcurrentDictionary<(string Folder, string Device), Lazy<ClipEmbedder>> Known = new();
+    private static readonly Dictionary<(string Folder, string Device), ClipEmbedder> Known = [];
     private readonly Lock _gate = new();
+    private readonly (string Folder, string Device) _key;
     private readonly ComponentFolder _folder;
     private readonly ClipConfig _config;
     private readonly ImagePreprocessor _preprocessor;
@@ -24,9 +24,11 @@ internal sealed class ClipEmbedder
     private readonly Lazy<(ClipTokenizer Tokenizer, GraphSession Session)> _text;
     private readonly ConditionalWeakTable<RgbImage, float[]> _images = [];
     private readonly Dictionary<string, float[]> _texts = new(StringComparer.Ordinal);
+    private int _users;
 
-    private ClipEmbedder(string folder, string device)
+    private ClipEmbedder(string folder, string device, (string, string) key)
     {
+        _key = key;
         _folder = ComponentFolder.Open(folder, $"CLIP '{folder}'");
         _folder.Expect("CLIPModel");
         _config = ClipConfig.Parse(_folder.Config);
@@ -42,21 +44,18 @@ internal sealed class ClipEmbedder
     /// <summary>Width of the embeddings.</summary>
     public int Width => (int)_config.ProjectionDim;
 
-    /// <summary>The embedder of a folder.</summary>
+    /// <summary>The embedder of a folder, to be disposed as often as it was opened.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="device">Execution provider.</param>
     /// <exception cref="UserError">A file is missing or not valid, or the model is not a CLIPModel.</exception>
     public static ClipEmbedder Open(string folder, string device)
     {
         var key = (Path.GetFullPath(folder), device);
-        try
+        lock (Known)
         {
-            return Known.GetOrAdd(key, _ => new(() => new ClipEmbedder(folder, device))).Value;
-        }
-        catch
-        {
-            Known.TryRemove(key, out _); // the files may be put right
-            throw;
+            if (!Known.TryGetValue(key, out var known)) Known[key] = known = new(folder, device, key);
+            known._users++;
+            return known;
         }
     }
 
@@ -87,6 +86,18 @@ internal sealed class ClipEmbedder
             using var input = ids.ToOrt(1, ids.Length);
             return _texts[prompt] = Unit(session.Run(("input_ids", input))["text_embeds"]);
         }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (Known)
+        {
+            if (--_users > 0) return;
+            Known.Remove(_key);
+        }
+        _vision.Dispose();
+        if (_text.IsValueCreated) _text.Value.Session.Dispose();
     }
 
     private void Embed(RgbImage[] images, CancellationToken cancellation)

@@ -11,6 +11,7 @@ public sealed class ClipReward : IReward
 
     private readonly ClipEmbedder _clip;
     private readonly double _scale;
+    private bool _isDisposed;
 
     private ClipReward(RewardName name, ClipEmbedder clip, double scale) => (Name, _clip, _scale) = (name.ToString(), clip, scale);
 
@@ -39,7 +40,15 @@ public sealed class ClipReward : IReward
     {
         var argument = new RewardArgument(name, "device");
         var clip = Open(argument, argument.Target);
-        return new ClipReward(name, clip, clip.Scale());
+        try
+        {
+            return new ClipReward(name, clip, clip.Scale());
+        }
+        catch
+        {
+            clip.Dispose();
+            throw;
+        }
     }
 
     /// <inheritdoc/>
@@ -52,6 +61,12 @@ public sealed class ClipReward : IReward
         var scores = new float[inputs.Count];
         for (var i = 0; i < scores.Length; i++) scores[i] = (float)(_scale * Dot(images[i], _clip.Text(inputs[i].Prompt)));
         return scores;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (!Interlocked.Exchange(ref _isDisposed, true)) _clip.Dispose();
     }
 
     /// <summary>Opens CLIP by a folder; where that is empty, the one that ships.</summary>

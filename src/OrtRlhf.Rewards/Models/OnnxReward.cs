@@ -32,11 +32,19 @@ public sealed class OnnxReward : IReward
         {
             throw new UserError(argument.Fault($"ONNX Runtime does not take '{file}': {fault.Message.ReplaceLineEndings(" ")}").Message, fault);
         }
-        _inputs = OnnxRewardInputs.Of(_session, Path.GetDirectoryName(Path.GetFullPath(file))!, argument);
-        _output = Output(argument.Text("output"));
-        // Of logits_per_image only the diagonal is asked for, so one image at a time.
-        _batch = argument.Integer("batch", _inputs.FixedBatch ?? (_output == "logits_per_image" ? 1 : 8), 1, 4096);
-        if (_inputs.FixedBatch is { } rows && rows != _batch) throw argument.Fault($"#batch: the model takes exactly {rows} images at a time, got {_batch}");
+        try
+        {
+            _inputs = OnnxRewardInputs.Of(_session, Path.GetDirectoryName(Path.GetFullPath(file))!, argument);
+            _output = Output(argument.Text("output"));
+            // Of logits_per_image only the diagonal is asked for, so one image at a time.
+            _batch = argument.Integer("batch", _inputs.FixedBatch ?? (_output == "logits_per_image" ? 1 : 8), 1, 4096);
+            if (_inputs.FixedBatch is { } rows && rows != _batch) throw argument.Fault($"#batch: the model takes exactly {rows} images at a time, got {_batch}");
+        }
+        catch
+        {
+            _session.Dispose();
+            throw;
+        }
     }
 
     /// <inheritdoc/>
@@ -65,6 +73,9 @@ public sealed class OnnxReward : IReward
         }
         return scores;
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _session.Dispose();
 
     private float[] Run(RewardInput[] part)
     {

@@ -81,26 +81,47 @@ public sealed class RewardRegistry
     /// <exception cref="UserError">An unknown name, with the known ones; a fault in the expression; a reward that does not fit a prompt.</exception>
     public WeightedReward Parse(string expression, IReadOnlyCollection<string>? prompts = null, IReadOnlyList<string>? watch = null)
     {
-        var terms = RewardExpression.Parse(expression, entries.ContainsKey, Entries.Select(entry => entry.Name))
-            .Select(term => new RewardTerm(term.Weight, entries[term.Name.Name].Make(term.Name))).ToArray();
-        foreach (var term in terms) RequireFit(term.Reward, prompts);
-        if (watch is not null) return new WeightedReward(terms, [.. watch.Select(name => Watched(name, prompts))]);
-        var said = terms.Select(term => EntryOf(term.Reward)).SelectMany(entry => new[] { entry.Name, entry.OppositeOf }).ToHashSet();
-        var watched = prompts is null ? [] : Entries.Where(entry => entry.IsWatched && !said.Contains(entry.Name))
-            .Select(entry => entry.Make(new(entry.Name))).Where(reward => prompts.All(reward.Fits)).ToArray();
-        return new WeightedReward(terms, watched);
+        var parsed = RewardExpression.Parse(expression, entries.ContainsKey, Entries.Select(entry => entry.Name));
+        var (terms, watched) = (new List<RewardTerm>(), new List<IReward>());
+        try
+        {
+            foreach (var (name, weight) in parsed) terms.Add(new(weight, entries[name.Name].Make(name)));
+            foreach (var term in terms) RequireFit(term.Reward, prompts);
+            if (watch is not null)
+            {
+                foreach (var name in watch)
+                {
+                    watched.Add(Watched(name));
+                    RequireFit(watched[^1], prompts);
+                }
+            }
+            else if (prompts is not null)
+            {
+                var said = terms.Select(term => EntryOf(term.Reward)).SelectMany(entry => new[] { entry.Name, entry.OppositeOf }).ToHashSet();
+                foreach (var entry in Entries.Where(entry => entry.IsWatched && !said.Contains(entry.Name)))
+                {
+                    var reward = entry.Make(new(entry.Name));
+                    if (prompts.All(reward.Fits)) watched.Add(reward);
+                    else reward.Dispose();
+                }
+            }
+            return new WeightedReward(terms, watched);
+        }
+        catch
+        {
+            foreach (var reward in terms.Select(term => term.Reward).Concat(watched)) reward.Dispose();
+            throw;
+        }
     }
 
     private RewardEntry EntryOf(IReward reward) => entries[reward.Name.Split(':')[0]];
 
-    private IReward Watched(string text, IReadOnlyCollection<string>? prompts)
+    private IReward Watched(string text)
     {
         var colon = text.IndexOf(':', StringComparison.Ordinal);
         var name = colon < 0 ? new RewardName(text) : new(text[..colon], text[(colon + 1)..]);
         if (!entries.TryGetValue(name.Name, out var entry)) throw new UserError($"unknown reward '{name.Name}' to watch: known are {string.Join(", ", Entries.Select(known => known.Name))}.");
-        var reward = entry.Make(name);
-        RequireFit(reward, prompts);
-        return reward;
+        return entry.Make(name);
     }
 
     private void RequireFit(IReward reward, IReadOnlyCollection<string>? prompts)

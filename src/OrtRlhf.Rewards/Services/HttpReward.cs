@@ -30,8 +30,8 @@ public sealed class HttpReward : IReward
     {
         var argument = new RewardArgument(name, "batch", "parallel", "timeout", "retries", "pause");
         var address = ScoringService.Parse(argument, argument.Target.StartsWith("//", StringComparison.Ordinal) ? $"{name.Name}:{argument.Target}" : argument.Target);
-        var service = new ScoringService(argument, address, Environment.GetEnvironmentVariable("ORTRLHF_REWARD_API_KEY"), parallel: 2);
-        return new HttpReward(name, service, argument.Integer("batch", 8, 1, 1024));
+        var batch = argument.Integer("batch", 8, 1, 1024);
+        return new HttpReward(name, new ScoringService(argument, address, Environment.GetEnvironmentVariable("ORTRLHF_REWARD_API_KEY"), parallel: 2), batch);
     }
 
     /// <inheritdoc/>
@@ -39,9 +39,17 @@ public sealed class HttpReward : IReward
     {
         var scores = new float[inputs.Count];
         RewardInput[][] parts = [.. inputs.Chunk(_batch)];
-        _service.Ask(parts.Length, i => Request(parts[i]), (i, answer) => Read(answer, parts[i].Length).CopyTo(scores, i * _batch), cancellation);
+        _service.Ask(parts.Length, async (i, stop) =>
+        {
+            await _service.Post(Request(parts[i]), stop).ConfigureAwait(false);
+            using var answer = JsonDocument.Parse(_service.Answer);
+            Read(answer.RootElement, parts[i].Length).CopyTo(scores, i * _batch);
+        }, cancellation);
         return scores;
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _service.Dispose();
 
     private static JsonObject Request(RewardInput[] part) => new()
     {

@@ -1,7 +1,12 @@
-using System.Text.Json.Nodes;
+using System.ClientModel;
+using System.ClientModel.Primitives;
 using System.Text.Json;
+using Microsoft.Extensions.AI;
+using OpenAI;
+using OpenAI.Chat;
 using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Graph;
+using ChatMessage = Microsoft.Extensions.AI.ChatMessage;
 
 namespace OrtRlhf.Rewards;
 
@@ -14,8 +19,9 @@ public sealed class VisionReward : IReward
 {
     private const string Placeholder = "{prompt}", Question = $"Does this image show \"{Placeholder}\"? Answer with yes or no.";
     private readonly ScoringService _service;
-    private readonly string _model, _question;
-    private readonly bool _logprobs;
+    private readonly IChatClient _chat;
+    private readonly ChatOptions _options;
+    private readonly string _question;
 
     private VisionReward(RewardName name, RewardArgument argument)
     {
@@ -23,15 +29,25 @@ public sealed class VisionReward : IReward
         var address = ScoringService.Parse(argument, argument.Target);
         if (!address.AbsolutePath.EndsWith("/chat/completions", StringComparison.Ordinal))
             address = new UriBuilder(address) { Path = address.AbsolutePath.TrimEnd('/') + "/chat/completions" }.Uri;
-        _model = argument.Text("model") ?? throw argument.Fault("which model? Write vision:URL#model=NAME");
+        var model = argument.Text("model") ?? throw argument.Fault("which model? Write vision:URL#model=NAME");
         _question = argument.Text("question") ?? Question;
-        _logprobs = argument.Text("logprobs") switch
+        var logprobs = argument.Text("logprobs") switch
         {
             null or "on" => true,
             "off" => false,
             var other => throw argument.Fault($"#logprobs: expected on or off, got '{other}'"),
         };
-        _service = new ScoringService(argument, address, Environment.GetEnvironmentVariable(argument.Text("key") ?? "OPENAI_API_KEY"), parallel: 4);
+        var key = Environment.GetEnvironmentVariable(argument.Text("key") ?? "OPENAI_API_KEY");
+        _options = new() { Temperature = 0, RawRepresentationFactory = _ => Raw(logprobs) };
+        _service = new ScoringService(argument, address, key, parallel: 4);
+        // How often and how long to try is the service's to say, and so is where: an address may have a query.
+        _chat = new ChatClient(model, new ApiKeyCredential(string.IsNullOrEmpty(key) ? "none" : key), new OpenAIClientOptions
+        {
+            Endpoint = address,
+            Transport = new HttpClientPipelineTransport(_service.Client),
+            RetryPolicy = new ClientRetryPolicy(0),
+            NetworkTimeout = Timeout.InfiniteTimeSpan,
+        }).AsIChatClient();
     }
 
     /// <inheritdoc/>
@@ -54,64 +70,61 @@ public sealed class VisionReward : IReward
     public float[] Score(IReadOnlyList<RewardInput> inputs, CancellationToken cancellation = default)
     {
         var scores = new float[inputs.Count];
-        _service.Ask(inputs.Count, i => Request(inputs[i]), (i, answer) => scores[i] = Read(answer), cancellation);
+        _service.Ask(inputs.Count, async (i, stop) => scores[i] = await Score(inputs[i], stop).ConfigureAwait(false), cancellation);
         return scores;
     }
 
-    private JsonObject Request(RewardInput input)
+    /// <inheritdoc/>
+    public void Dispose()
     {
-        var picture = "data:image/png;base64," + Convert.ToBase64String(ImageCodec.EncodePng(input.Image));
-        var request = new JsonObject
-        {
-            ["model"] = _model,
-            ["messages"] = new JsonArray(new JsonObject
-            {
-                ["role"] = "user",
-                ["content"] = new JsonArray(
-                    new JsonObject { ["type"] = "text", ["text"] = _question.Replace(Placeholder, input.Prompt, StringComparison.Ordinal) },
-                    new JsonObject { ["type"] = "image_url", ["image_url"] = new JsonObject { ["url"] = picture } }),
-            }),
-            ["max_tokens"] = 8,
-            ["temperature"] = 0,
-        };
-        if (_logprobs) (request["logprobs"], request["top_logprobs"]) = (true, 10);
-        return request;
+        _chat.Dispose();
+        _service.Dispose();
     }
 
-    private static float Read(JsonElement answer)
+    // What IChatClient has no words for. Services other than OpenAI's own often know max_tokens alone, not max_completion_tokens.
+    private static ChatCompletionOptions Raw(bool logprobs)
     {
+        var options = new ChatCompletionOptions();
+#pragma warning disable SCME0001 // may change: a test reads what is sent
+        options.Patch.Set("$.max_tokens"u8, 8);
+#pragma warning restore SCME0001
+        if (logprobs) (options.IncludeLogProbabilities, options.TopLogProbabilityCount) = (true, 10);
+        return options;
+    }
+
+    private async Task<float> Score(RewardInput input, CancellationToken cancellation)
+    {
+        var question = new TextContent(_question.Replace(Placeholder, input.Prompt, StringComparison.Ordinal));
+        var picture = new DataContent(ImageCodec.EncodePng(input.Image), "image/png");
         try
         {
-            var choice = answer.GetProperty("choices")[0];
-            if (FromLogProbs(choice) is { } sure) return sure;
-            var text = choice.GetProperty("message").GetProperty("content").GetString() ?? "";
-            return Word(text) switch
+            var answer = await _chat.GetResponseAsync([new ChatMessage(ChatRole.User, [question, picture])], _options, cancellation).ConfigureAwait(false);
+            if (answer.RawRepresentation is ChatCompletion completion && FromLogProbs(completion) is { } sure) return sure;
+            return Word(answer.Text) switch
             {
                 "yes" => 1,
                 "no" => 0,
-                _ => throw new FormatException($"expected yes or no, got '{ScoringService.Short(text)}'"),
+                _ => throw new FormatException($"expected yes or no, got '{ScoringService.Short(answer.Text)}'"),
             };
         }
-        catch (Exception fault) when (fault is KeyNotFoundException or InvalidOperationException or IndexOutOfRangeException)
+        catch (Exception fault) when (fault is not (UserError or OperationCanceledException or FormatException or JsonException))
         {
-            throw new FormatException($"expected {{\"choices\":[{{\"message\":{{\"content\":\"yes\"}}}}]}}, got '{ScoringService.Short(answer.GetRawText())}'", fault);
+            // The client stumbles in many ways over JSON that is no completion.
+            throw new FormatException($"expected {{\"choices\":[{{\"message\":{{\"content\":\"yes\"}}}}]}}, got '{ScoringService.Short(_service.Answer)}'", fault);
         }
     }
 
     // Null where there are no log-probabilities, or neither yes nor no is among the likely first tokens.
-    private static float? FromLogProbs(JsonElement choice)
+    private static float? FromLogProbs(ChatCompletion completion)
     {
-        if (!choice.TryGetProperty("logprobs", out var logprobs) || logprobs.ValueKind != JsonValueKind.Object) return null;
-        if (!logprobs.TryGetProperty("content", out var tokens) || tokens.ValueKind != JsonValueKind.Array || tokens.GetArrayLength() == 0) return null;
-        if (!tokens[0].TryGetProperty("top_logprobs", out var top) || top.ValueKind != JsonValueKind.Array) return null;
+        if (completion.ContentTokenLogProbabilities is not [var first, ..]) return null;
         var (yes, no) = (0.0, 0.0);
-        foreach (var entry in top.EnumerateArray())
+        foreach (var entry in first.TopLogProbabilities)
         {
-            var probability = Math.Exp(entry.GetProperty("logprob").GetDouble());
-            switch (Word(entry.GetProperty("token").GetString() ?? ""))
+            switch (Word(entry.Token))
             {
-                case "yes": yes += probability; break;
-                case "no": no += probability; break;
+                case "yes": yes += Math.Exp(entry.LogProbability); break;
+                case "no": no += Math.Exp(entry.LogProbability); break;
                 default: break;
             }
         }

@@ -8,7 +8,6 @@ using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Gradients;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning;
-using OrtRlhf.Learning.Losses;
 using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Artifacts;
@@ -54,18 +53,14 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
             ? [.. graph.Inputs.Where(i => i.Data is not null)]
             : [.. InjectLora.Apply(graph, options.Lora with { Type = ElementType.Float }).SelectMany(l => new[] { l.A, l.B })];
         var (m, mRef) = (graph.Outputs[0], reference?.Add("reference"));
-        if (guidance > 1)
-        {
-            TakeBoth(graph, batch);
-            m = Guided(m);
-            mRef = mRef is null ? null : Guided(mRef);
-        }
+        if (guidance > 1) TakeBoth(graph, batch);
         (string, Tensor)[] initial = [.. parameters.Select((p, i) => (p.Name, options.AllWeights ? p.Data! : Initial(p, i, options)))];
         var own = graph.Inputs.Except(parameters).ToList();
-        var loss = method.Write(new(m, graph[model.SampleName], mRef), options);
+        Value[] trained = withGradients ? parameters : [];
+        // Weights of convolutions as they lie: a file with a second, turned copy of each would be half as large again.
+        TrainingGraph.Build(new(m, graph[model.SampleName], mRef), guidance, f => method.Write(f, options), trained, new GradientOptions { SharedWeights = true });
         var fields = graph.Inputs.Except(parameters).Except(own).ToList();
-        string[] metrics = [.. loss.Metrics.Keys];
-        Finish(loss, parameters, withGradients);
+        string[] metrics = [.. graph.Outputs.Skip(1).SkipLast(trained.Length).Select(o => o.Name)];
         // A checkpoint's own weights are good values to go on with; adapters must be given.
         for (var i = 0; i < parameters.Length; i++) parameters[i].Data = options.AllWeights ? initial[i].Item2 : null;
         graph.Inputs.Clear();
@@ -79,12 +74,6 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
             var built = model.Build(rows, options.Sizes, options.AllWeights);
             if (options.Dtype == Precision.Fp16) WeightsInHalves.Apply(built);
             return built;
-        }
-
-        Value Guided(Value both)
-        {
-            var (u, c) = (both.Slice(0, 0, batch), both.Slice(0, batch, 2 * batch));
-            return u + ((c - u) * guidance);
         }
     }
 
@@ -102,13 +91,6 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         var config = JsonSerializer.Serialize(new Dictionary<string, object> { [prefix + "r"] = options.Lora.Rank, [prefix + "lora_alpha"] = options.Lora.Alpha ?? options.Lora.Rank });
         SafetensorsFile.Write(Path.Combine(folder, "adapter.safetensors"), Parameters.Select(p => KeyValuePair.Create(p.Name, p.Initial)),
             new Dictionary<string, string> { ["format"] = "pt", ["lora_adapter_metadata"] = config });
-    }
-
-    // Weights of convolutions as they lie: a file with a second, turned copy of each would be half as large again.
-    private static void Finish(TrainingLoss loss, Value[] parameters, bool withGradients)
-    {
-        (string, Value)[] metrics = [.. loss.Metrics.Select(p => (p.Key, p.Value))];
-        TrainingGraph.Finish(loss.Loss, withGradients ? parameters : [], new GradientOptions { SharedWeights = true }, metrics);
     }
 
     /// <summary>Inputs of 2B rows become inputs of B rows; text states come twice, without the prompt and with it.</summary>

@@ -41,21 +41,9 @@ internal sealed class Learner
     /// <summary>Runs something with the parameters that are evaluated and shipped: the moving average where there is one.</summary>
     public void AsShipped(Action action)
     {
-        if (average is null)
-        {
-            action();
-            return;
-        }
-        var kept = adapters.All.ToArray();
-        average.Values.CopyTo(adapters.All);
-        try
-        {
-            action();
-        }
-        finally
-        {
-            kept.CopyTo(adapters.All);
-        }
+        using var kept = average is null ? null : adapters.Keep();
+        average?.Values.CopyTo(adapters.All);
+        action();
     }
 
     /// <summary>The state as tensors.</summary>

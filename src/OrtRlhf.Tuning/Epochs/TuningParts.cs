@@ -9,7 +9,7 @@ using OrtRlhf.Tuning.Prompts;
 
 namespace OrtRlhf.Tuning.Epochs;
 
-/// <summary>What a run works with, loaded once.</summary>
+/// <summary>What a run works with, loaded once. The reward stays its caller's.</summary>
 internal sealed class TuningParts : IDisposable
 {
     private TuningParts(TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, Policy policy, Pipeline pipeline)
@@ -54,14 +54,16 @@ internal sealed class TuningParts : IDisposable
         options = options.ResolvedFor(model);
         var lora = new LoraOptions { Targets = options.LoraTargets!, Rank = options.LoraRank, Alpha = options.LoraAlpha };
         var policy = initial is null ? Policy.Create(model, lora, options.Seed) : Policy.WithAdapter(model, initial, trainable: true);
+        Pipeline? pipeline = null;
         try
         {
-            var pipeline = new Pipeline(policy, options.Sampling, options.Session);
+            pipeline = new Pipeline(policy, options.Sampling, options.Session);
             if (options.TrainsOnSteps) pipeline.Table.RequireDensity();
             return new TuningParts(options, environment, prompts, reward, policy, pipeline) { Selection = selection };
         }
         catch
         {
+            pipeline?.Dispose();
             policy.Dispose();
             throw;
         }

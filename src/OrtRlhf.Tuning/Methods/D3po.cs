@@ -78,7 +78,7 @@ public sealed record D3poOptions : PairOptions
             ["old_log_prob"] = "log p(x'|x) when x' was drawn, which the metrics ratio and approx_kl compare with; the loss takes no notice of it",
             ["advantage"] = "A, how much the pair counts, in both of its rows; 1 where all count the same",
         },
-        Write = (f, o) => D3po.Loss(f.Transition(), new() { Beta = o.ResolvedBeta, ClipRange = o.ResolvedClipRange }),
+        Write = (f, o) => D3po.Loss(TrainingFileMethod.Transition(f), new() { Beta = o.ResolvedBeta, ClipRange = o.ResolvedClipRange }),
     };
 
     internal override bool TrainsOnSteps => true;

@@ -20,7 +20,7 @@ public sealed record DdpoOptions : PolicyGradientOptions
         TrainingFileMethod.OfTransitions("ddpo", "mean_i max(-A r, -A clip(r, 1-c, 1+c)), r = exp(log_prob - old_log_prob)") with
         {
             ClipRange = new DdpoLossOptions().ClipRange,
-            Write = (f, o) => Ddpo.Loss(f.Transition(), new() { ClipRange = o.ResolvedClipRange, KlWeight = o.ResolvedKlWeight }),
+            Write = (f, o) => Ddpo.Loss(TrainingFileMethod.Transition(f), new() { ClipRange = o.ResolvedClipRange, KlWeight = o.ResolvedKlWeight }),
         };
 
     internal override TrainingLoss Loss(PolicyTransition transition) =>

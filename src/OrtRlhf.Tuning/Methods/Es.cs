@@ -79,25 +79,20 @@ internal sealed class EvolutionMethod : ITuningMethod
         var adapters = parts.Policy.Adapters;
         var each = options.Images / options.Population;
         var requests = Collector.Requests(parts, epoch, each, options.PromptsPerEpoch);
-        var theta = adapters.All.ToArray();
         var (fitness, total) = (new float[options.Population], new float[options.Images]);
         var scores = new SortedDictionary<string, List<float>>(StringComparer.Ordinal);
         var first = Array.Empty<(string, RgbImage)>();
-        try
+        using (var theta = adapters.Keep())
         {
             for (var member = 0; member < options.Population; member++)
             {
-                strategies.Perturb(theta, (uint)epoch, member, adapters.All);
+                strategies.Perturb(theta.Values, (uint)epoch, member, adapters.All);
                 var collected = Collector.Run(parts, epoch, requests, member * each, clock, cancellation);
                 collected.Scores.Total.CopyTo(total, member * each);
                 fitness[member] = (float)MeanEstimate.Of(collected.Scores.Total).Mean;
                 foreach (var (name, values) in collected.Scores.Parts) (scores.TryGetValue(name, out var list) ? list : scores[name] = []).AddRange(values);
                 if (member == 0) first = [.. collected.Images.Select(i => (i.Prompt, i.Image))];
             }
-        }
-        finally
-        {
-            theta.CopyTo(adapters.All);
         }
         parts.Report(TuningStage.Updating, epoch, 0, 1);
         var (norm, rate) = clock.Time(TuningStage.Updating, () =>

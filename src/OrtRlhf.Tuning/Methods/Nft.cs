@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using OrtRlhf.Diffusion.Sampling;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Learning;
 using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Losses;
@@ -104,7 +105,7 @@ internal sealed class NftMethod : ITuningMethod
         times = [.. parts.Pipeline.Steps.Times];
         old = parts.Policy.Adapters.All.ToArray();
         var (g, withReference) = (parts.Pipeline.GuidanceScale, options.KlWeight > 0);
-        step = new(parts.Policy, parts.Pipeline.Text, g != 1, options.MicroBatch, ["weight"], batch => GuidedGraph.Build(parts.Policy, batch, g, withReference, Loss, options.Session.Gradients), options.Session);
+        step = new(parts.Policy, parts.Pipeline.Text, g != 1, options.MicroBatch, ["weight"], batch => TrainingGraph.Build(parts.Policy, batch, g, withReference, Loss, options.Session.Gradients), options.Session);
     }
 
     /// <inheritdoc/>
@@ -114,11 +115,12 @@ internal sealed class NftMethod : ITuningMethod
         var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
         Collected collected = null!;
         TrainingRow[][] rows = [];
-        AsOld(() =>
+        using (parts.Policy.Adapters.Keep())
         {
+            old.CopyTo(parts.Policy.Adapters.All);
             collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, keepSteps: false);
             rows = clock.Time(TuningStage.Updating, () => Rows(epoch, collected, cancellation));
-        });
+        }
         var updates = clock.Time(TuningStage.Updating, () => Update(epoch, rows, cancellation));
         Follow();
         return new EpochMetrics
@@ -159,22 +161,6 @@ internal sealed class NftMethod : ITuningMethod
         var samples = NftSamples.Inputs(o.Output, withReference: false);
         var weight = o.Output.Graph.Input("weight", Graph.ElementType.Float, o.Output.Sizes[0]);
         return Nft.Loss(samples with { Errors = samples.Errors with { Reference = o.Reference }, Weight = weight }, nft);
-    }
-
-    // Runs something as the old policy.
-    private void AsOld(Action action)
-    {
-        var adapters = parts.Policy.Adapters;
-        var theta = adapters.All.ToArray();
-        old.CopyTo(adapters.All);
-        try
-        {
-            action();
-        }
-        finally
-        {
-            theta.CopyTo(adapters.All);
-        }
     }
 
     private void Follow()

@@ -15,7 +15,7 @@ public sealed record ReinforceOptions : PolicyGradientOptions
     /// <summary>The loss as a file.</summary>
     public static TrainingFileMethod TrainingFile { get; } = TrainingFileMethod.OfTransitions("reinforce", "-mean_i A log_prob") with
     {
-        Write = (f, o) => Reinforce.Loss(f.Transition(), new() { KlWeight = o.ResolvedKlWeight }),
+        Write = (f, o) => Reinforce.Loss(TrainingFileMethod.Transition(f), new() { KlWeight = o.ResolvedKlWeight }),
     };
 
     internal override TrainingLoss Loss(PolicyTransition transition) => Reinforce.Loss(transition, new() { AdvantageClip = AdvantageClip, KlWeight = KlWeight });

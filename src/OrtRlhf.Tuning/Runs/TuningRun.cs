@@ -37,7 +37,7 @@ public static class TuningRun
         }
         var (model, prompts) = Model(options, environment);
         if (selection is not null) prompts = prompts.TrainedOn(selection.Prompts);
-        var reward = ParseReward(options, environment, prompts);
+        using var reward = ParseReward(options, environment, prompts);
         var initial = options.InitAdapter is null ? null : AdapterFile.Open(options.InitAdapter).NamedAs(model);
         using var parts = TuningParts.Load(model, options, environment, prompts, reward, initial, selection);
         using var method = parts.Options.Create(parts);
@@ -73,8 +73,9 @@ public static class TuningRun
         // A run keeps what it began with: the file that was given may have gone.
         var initial = options.InitAdapter is null ? null : AdapterFile.Open(folder.InitialAdapter);
         var selection = options is not PreferenceOptions { Preferences: not null } ? null : JsonFile.Read<PreferenceSelection>(folder.Preferences);
+        using var reward = ParseReward(options, environment, prompts);
         using var parts = TuningParts.Load(
-            environment.OpenModel(options.Model, options.ModelOptions), options, environment, prompts, ParseReward(options, environment, prompts), initial, selection);
+            environment.OpenModel(options.Model, options.ModelOptions), options, environment, prompts, reward, initial, selection);
         using var method = parts.Options.Create(parts);
         folder.Create();
         JsonFile.Write<object>(folder.Options, options);

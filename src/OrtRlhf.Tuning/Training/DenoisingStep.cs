@@ -40,7 +40,7 @@ internal sealed class DenoisingStep : IDisposable
         Policy policy, TextEmbeddings text, int microBatch, bool withReference, Func<DenoisingErrors, TrainingLoss> loss, SessionSettings settings, bool paired = false)
     {
         (_model, _forward) = (policy.Model, policy.Model.Forward());
-        _step = new(policy, text, guided: false, microBatch, ["weight"], batch => GuidedGraph.Build(
+        _step = new(policy, text, guided: false, microBatch, ["weight"], batch => TrainingGraph.Build(
             policy, batch, 1, withReference, o => loss(DenoisingErrors.Inputs(o.Output, o.Reference, weighted: true)), settings.Gradients), settings, paired);
     }
 

@@ -25,7 +25,7 @@ public sealed class PolicyGradientStep : IDisposable
     public PolicyGradientStep(
         Policy policy, TextEmbeddings text, double guidanceScale, int microBatch, Func<PolicyTransition, TrainingLoss> loss, SessionSettings settings, bool withReference = false, bool paired = false) =>
         _step = new(policy, text, guidanceScale != 1, microBatch, ["advantage", "weight"],
-            batch => GuidedGraph.Build(policy, batch, guidanceScale, withReference, output => loss(Transitions(output)), settings.Gradients), settings, paired);
+            batch => TrainingGraph.Build(policy, batch, guidanceScale, withReference, output => loss(Transitions(output)), settings.Gradients), settings, paired);
 
     /// <summary>Adds the gradient of the mean loss over all transitions, times a weight, to a sum.</summary>
     /// <inheritdoc cref="TrainingStep.Accumulate"/>

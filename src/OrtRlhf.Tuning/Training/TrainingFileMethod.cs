@@ -1,17 +1,7 @@
-using OrtRlhf.Graph;
+using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Learning.Losses;
 
 namespace OrtRlhf.Tuning.Training;
-
-/// <summary>The values that a loss is written on.</summary>
-/// <param name="Output">The model's output, guided where the method is, [B,C,H,W].</param>
-/// <param name="Sample">The noisy samples it was given, [B,C,H,W].</param>
-/// <param name="Reference">The output without adapters, where the method needs it.</param>
-internal sealed record TrainingForward(Value Output, Value Sample, Value? Reference)
-{
-    /// <summary>The recorded step that a policy gradient is written on.</summary>
-    public PolicyTransition Transition() => PolicyTransition.Inputs(Output, Sample, withReference: false) with { Reference = Reference };
-}
 
 /// <summary>A method whose training graph can be written to a file: its loss and what the file's fields mean.</summary>
 /// <param name="Name">Its name.</param>
@@ -59,7 +49,7 @@ public sealed record TrainingFileMethod(string Name, string Formula)
     public IReadOnlyDictionary<string, string> Fields { get; init; } = new Dictionary<string, string>();
 
     /// <summary>Writes the loss.</summary>
-    internal Func<TrainingForward, TrainingFileOptions, TrainingLoss> Write { get; init; } = null!;
+    internal Func<GuidedOutput, TrainingFileOptions, TrainingLoss> Write { get; init; } = null!;
 
     /// <summary>Meaning of the metrics that methods give beside the loss.</summary>
     internal static IReadOnlyDictionary<string, string> Metrics { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
@@ -80,4 +70,7 @@ public sealed record TrainingFileMethod(string Name, string Formula)
         ["implicit_reward"] = "r = beta/2 (L_ref - L)",
         ["baseline"] = "z = max(0, mean r)",
     };
+
+    /// <summary>The recorded step that a policy gradient is written on.</summary>
+    internal static PolicyTransition Transition(GuidedOutput f) => PolicyTransition.Inputs(f.Output, f.X, withReference: false) with { Reference = f.Reference };
 }

@@ -41,7 +41,7 @@ public sealed class TrainingStep : IDisposable
     /// <param name="guided">Whether the graph runs each row without the prompt, too.</param>
     /// <param name="microBatch">Rows that the workers run together.</param>
     /// <param name="weights">The fields that are 0 in rows which only fill up, where the graph has them: their loss and gradient are then 0.</param>
-    /// <param name="build">Builds the graph for a number of rows, see <see cref="GuidedGraph"/>.</param>
+    /// <param name="build">Builds the graph for a number of rows, see <see cref="TrainingGraph"/>.</param>
     /// <param name="settings">Device, threads, workers.</param>
     /// <param name="paired">
     /// Whether rows are pairs, a preferred one and behind it the rejected one: a micro-batch then takes whole pairs, and its first half are the preferred ones.
@@ -180,7 +180,7 @@ public sealed class TrainingStep : IDisposable
 
         public Dictionary<string, float[]> Run((TrainingRow Row, bool Counts)[] rows, float scale)
         {
-            if (_fields.TryGetValue(GuidedGraph.LossScale, out var factor)) factor[0] = scale;
+            if (_fields.TryGetValue(TrainingGraph.LossScale, out var factor)) factor[0] = scale;
             Fill(rows);
             return _session.Run(_inputs);
         }

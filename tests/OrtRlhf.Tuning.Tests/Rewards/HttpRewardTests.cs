@@ -91,6 +91,70 @@ public sealed class HttpRewardTests
     }
 
     [Fact]
+    public void Score_RetryAfter_IsWaitedFor()
+    {
+        using var service = new TestService((number, body) => number == 0 ? (503, "") : (200, Scores(body))) { Header = ("Retry-After", "1") };
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        Assert.Single(Parse($"{service.Url}{Fast}").Score(Inputs(1)));
+        Assert.InRange(watch.Elapsed.TotalSeconds, 0.99, 15);
+    }
+
+    [Theory]
+    [InlineData(null, new[] { 0.5, 1, 2, 4, 8, 16, 32, 60, 60 })]
+    [InlineData("3", new[] { 3.0, 3, 3, 3, 3, 3, 3, 3, 3 })]
+    [InlineData("86400", new[] { 60.0, 60, 60, 60, 60, 60, 60, 60, 60 })]
+    public async Task Patience_PausesDouble_OrAreWhatRetryAfterAsks_AtMostAMinute(string? asked, double[] expected)
+    {
+        var clock = new HastyClock(TimeSpan.FromHours(2));
+        var tries = 0;
+        using var last = await ScoringService.Patience(expected.Length, TimeSpan.FromSeconds(0.5), clock.Slow, clock).ExecuteAsync(_ =>
+        {
+            tries++;
+            var answer = new HttpResponseMessage(System.Net.HttpStatusCode.ServiceUnavailable);
+            if (asked is not null) answer.Headers.Add("Retry-After", asked);
+            return new ValueTask<HttpResponseMessage>(answer);
+        });
+        Assert.Equal(expected, clock.Waits);
+        Assert.Equal(expected.Length + 1, tries);
+    }
+
+    [Theory]
+    [InlineData(307, "Location", "///score", "the hostname could not be parsed")]
+    [InlineData(302, "Location", "//", "the hostname could not be parsed")]
+    [InlineData(307, "Location", "http:///score", "answered 307 Temporary Redirect")]
+    [InlineData(200, "Content-Type", "text/plain; charset=nonsense", "character set")]
+    public void Score_HeadersThatAreNotValid_AreOneLine(int status, string name, string value, string expected)
+    {
+        using var service = new TestService((_, _) => (status, "hi")) { Header = (name, value) };
+        var error = Fails($"{service.Url}{Fast}");
+        Assert.Contains(expected, error, StringComparison.OrdinalIgnoreCase);
+        Assert.Contains($"{service.Url} answered", error);
+        Assert.Contains("(1 try): correct the address or the request", error);
+        Assert.Equal(1, service.Requests);
+    }
+
+    [Fact]
+    public void Score_RedirectToAFailureThatPasses_BeginsAgainAsItBegan()
+    {
+        // POST becomes GET behind a 303, whose failure is tried again: with the body and from the first address.
+        using var other = new TestService((_, _) => (500, ""));
+        using var service = new TestService((_, body) => (303, Scores(body))) { Header = ("Location", other.Url) };
+        Assert.Contains("(3 tries)", Fails($"{service.Url}{Fast}#retries=2"));
+        Assert.Equal((3, 3), (service.Requests, other.Requests));
+    }
+
+    [Fact]
+    public void Dispose_ClosesTheClient()
+    {
+        using var service = new TestService((_, body) => (200, Scores(body)));
+        var reward = Parse($"{service.Url}{Fast}");
+        Assert.Single(reward.Score(Inputs(1)));
+        reward.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => reward.Score(Inputs(1)));
+        Assert.Equal(1, service.Requests);
+    }
+
+    [Fact]
     public void Score_Cancelled_Stops()
     {
         using var service = new TestService((_, _) => null);
@@ -136,6 +200,21 @@ public sealed class HttpRewardTests
         Assert.DoesNotContain('\n', error.Message);
         Assert.Contains("the last checkpoint is intact", error.Message);
         return error.Message;
+    }
+
+    // Does not wait, but for what is slow, and tells how long it should have.
+    private sealed class HastyClock(TimeSpan slow) : TimeProvider
+    {
+        public TimeSpan Slow => slow;
+
+        public List<double> Waits { get; } = [];
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+        {
+            if (dueTime < TimeSpan.Zero || dueTime == slow) return base.CreateTimer(callback, state, dueTime, period);
+            Waits.Add(dueTime.TotalSeconds);
+            return base.CreateTimer(callback, state, TimeSpan.Zero, period);
+        }
     }
 
     // The first pixel's red, and a thousandth of the length of the prompt.

@@ -22,11 +22,14 @@ public sealed class VisionRewardTests
                   {"token":"Yes","logprob":{{Math.Log(0.5):R}} },{"token":" yes","logprob":{{Math.Log(0.1):R}} },{"token":"No","logprob":{{Math.Log(0.2):R}} },{"token":"It","logprob":{{Math.Log(0.1):R}} }]}]} }]}
                 """);
         });
-        Assert.Equal(0.75f, HttpRewardTests.Parse($"vision:{service.Url}v1{Options}").Score(HttpRewardTests.Inputs(1))[0], 1e-6f);
+        Assert.Equal(0.75f, HttpRewardTests.Parse($"vision:{service.Url}v1{Options}#key=ORTRLHF_TEST_NO_KEY").Score(HttpRewardTests.Inputs(1))[0], 1e-6f);
         Assert.Equal("/v1/chat/completions", service.Last.Path);
         var content = asked!.Value.GetProperty("messages")[0].GetProperty("content");
         Assert.Equal("tiny", asked.Value.GetProperty("model").GetString());
         Assert.True(asked.Value.GetProperty("logprobs").GetBoolean());
+        Assert.Equal((10, 8, 0), (asked.Value.GetProperty("top_logprobs").GetInt32(), asked.Value.GetProperty("max_tokens").GetInt32(), asked.Value.GetProperty("temperature").GetInt32()));
+        Assert.False(asked.Value.TryGetProperty("max_completion_tokens", out JsonElement _));
+        Assert.Null(service.Last.Authorization);
         Assert.Equal("Does this image show \"x\"? Answer with yes or no.", content[0].GetProperty("text").GetString());
         var url = content[1].GetProperty("image_url").GetProperty("url").GetString()!;
         Assert.StartsWith("data:image/png;base64,", url);
@@ -62,6 +65,21 @@ public sealed class VisionRewardTests
         using var service = new TestService((_, _) => (200, "{\"choices\":[{\"message\":{\"content\":\"no\"}}]}"));
         HttpRewardTests.Parse($"vision:{service.Url}{Options}#key={variable}").Score(HttpRewardTests.Inputs(1));
         Assert.Equal("Bearer secret", service.Last.Authorization);
+    }
+
+    [Fact]
+    public void Score_FailuresThatPass_AreTriedAgain_AndHangsGivenUp()
+    {
+        using var service = new TestService((number, _) => number switch
+        {
+            0 => (500, ""),
+            1 => null,
+            _ => (200, "{\"choices\":[{\"message\":{\"content\":\"yes\"}}]}"),
+        });
+        Assert.Equal([1], HttpRewardTests.Parse($"vision:{service.Url}v1/chat/completions#model=tiny#pause=0.01#timeout=0.5").Score(HttpRewardTests.Inputs(1)));
+        Assert.Equal((3, "/v1/chat/completions"), (service.Requests, service.Last.Path));
+        using var dead = new TestService((_, _) => (500, "out of memory"));
+        Assert.Contains("answered 500 Internal Server Error, 'out of memory' (3 tries)", HttpRewardTests.Fails($"vision:{dead.Url}{Options}#retries=2#parallel=1"));
     }
 
     [Fact]
