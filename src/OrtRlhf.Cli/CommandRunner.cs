@@ -30,7 +30,8 @@ internal static class CommandRunner
         }
         catch (OperationCanceledException stopped) when (cancellation.IsCancellationRequested)
         {
-            return Say(stopped is TuningInterruptedException run ? $"{run.Message}. Continue with 'ortrlhf tune --resume {run.Run}'" : "interrupted");
+            return Say(stopped is TuningInterruptedException run ? $"{run.Message}. Continue with 'ortrlhf tune --resume {run.Run}'"
+                : "interrupted");
         }
         catch (IOException error) when (IsClosedPipe(error))
         {

@@ -23,7 +23,8 @@ public static class OptionRange
     /// <param name="range">The range.</param>
     public static string Describe(RangeAttribute range)
     {
-        var (low, high) = (Convert.ToDouble(range.Minimum, CultureInfo.InvariantCulture), Convert.ToDouble(range.Maximum, CultureInfo.InvariantCulture));
+        var (low, high) = (Convert.ToDouble(range.Minimum, CultureInfo.InvariantCulture),
+            Convert.ToDouble(range.Maximum, CultureInfo.InvariantCulture));
         FormattableString text = (high >= int.MaxValue, range.OperandType == typeof(int)) switch
         {
             (true, _) when range.MinimumIsExclusive => $"a number > {low}",
@@ -37,7 +38,8 @@ public static class OptionRange
     // A limit of double.MaxValue stands for any finite number; infinity for any.
     private static bool Holds(RangeAttribute range, double value)
     {
-        var (low, high) = (Convert.ToDouble(range.Minimum, CultureInfo.InvariantCulture), Convert.ToDouble(range.Maximum, CultureInfo.InvariantCulture));
+        var (low, high) = (Convert.ToDouble(range.Minimum, CultureInfo.InvariantCulture),
+            Convert.ToDouble(range.Maximum, CultureInfo.InvariantCulture));
         return (range.MinimumIsExclusive ? value > low : value >= low) && (range.MaximumIsExclusive ? value < high : value <= high);
     }
 }

@@ -111,7 +111,8 @@ public sealed class Tensor
                 var halves = MemoryMarshal.Cast<byte, ushort>(bytes);
                 for (var i = 0; i < result.Length; i++) result[i] = BitConverter.UInt32BitsToSingle((uint)halves[i] << 16);
                 break;
-            case ElementType.Double: TensorPrimitives.ConvertTruncating<double, float>(MemoryMarshal.Cast<byte, double>(bytes), result); break;
+            case ElementType.Double: TensorPrimitives.ConvertTruncating<double, float>(MemoryMarshal.Cast<byte, double>(bytes),
+                result); break;
             default:
                 var integers = ToInt64s();
                 for (var i = 0; i < result.Length; i++) result[i] = integers[i];
@@ -197,7 +198,8 @@ public sealed class Tensor
             var source = Bytes();
             var target = new byte[source.Length];
             if (size == 4) Transpose(MemoryMarshal.Cast<byte, uint>(source.AsSpan()), MemoryMarshal.Cast<byte, uint>(target.AsSpan()));
-            else if (size == 2) Transpose(MemoryMarshal.Cast<byte, ushort>(source.AsSpan()), MemoryMarshal.Cast<byte, ushort>(target.AsSpan()));
+            else if (size == 2) Transpose(MemoryMarshal.Cast<byte, ushort>(source.AsSpan()),
+                MemoryMarshal.Cast<byte, ushort>(target.AsSpan()));
             else Transpose(MemoryMarshal.Cast<byte, ulong>(source.AsSpan()), MemoryMarshal.Cast<byte, ulong>(target.AsSpan()));
             return target;
         });

@@ -1,7 +1,8 @@
 namespace OrtRlhf.Graph;
 
 /// <summary>
-/// An expected error: its message is one line that says where, what, expected, got and what to do. Names in it may come from files of anyone:
+/// An expected error: its message is one line that says where, what, expected, got and what to do. Names in it may come from files of
+/// anyone:
 /// control characters become spaces, and what is longer than 1000 characters is cut.
 /// </summary>
 public class UserError : Exception

@@ -9,7 +9,8 @@ namespace OrtRlhf.Preferences;
 public sealed record RaterAgreement(string First, string Second, int Pairs, double Observed, double? Kappa);
 
 /// <summary>
-/// How far raters agree. What is judged are pairs of candidates, in three categories: the first is better, a tie, the second; choices of more candidates are unfolded into their pairs.
+/// How far raters agree. What is judged are pairs of candidates, in three categories: the first is better, a tie, the second; choices of
+/// more candidates are unfolded into their pairs.
 /// Kappa is 1 for perfect agreement, 0 for that of chance.
 /// </summary>
 public static class Agreement
@@ -17,7 +18,8 @@ public static class Agreement
     private const int Categories = 3;
 
     /// <summary>
-    /// Cohen's kappa, <c>(po - pe)/(1 - pe)</c>: po the share of equal judgements, pe that of two who judge at random with these raters' frequencies, sum over categories of p1 p2 (Cohen, 1960).
+    /// Cohen's kappa, <c>(po - pe)/(1 - pe)</c>: po the share of equal judgements, pe that of two who judge at random with these raters'
+    /// frequencies, sum over categories of p1 p2 (Cohen, 1960).
     /// </summary>
     /// <param name="judgements">Categories 0 to 2 of both raters, pair by pair.</param>
     /// <returns>Null without judgements, or when pe is 1.</returns>
@@ -25,12 +27,14 @@ public static class Agreement
     {
         if (judgements.Count == 0) return null;
         double n = judgements.Count, observed = judgements.Count(j => j.First == j.Second) / n;
-        var chance = Enumerable.Range(0, Categories).Sum(c => judgements.Count(j => j.First == c) / n * (judgements.Count(j => j.Second == c) / n));
+        var chance = Enumerable.Range(0, Categories).Sum(c =>
+            judgements.Count(j => j.First == c) / n * (judgements.Count(j => j.Second == c) / n));
         return chance >= 1 ? null : (observed - chance) / (1 - chance);
     }
 
     /// <summary>
-    /// Fleiss' kappa, <c>(P - Pe)/(1 - Pe)</c>: P the mean over pairs of the share of rater pairs that agree, <c>sum_c n_c (n_c - 1) / (n (n - 1))</c>; Pe the sum of squares of the categories'
+    /// Fleiss' kappa, <c>(P - Pe)/(1 - Pe)</c>: P the mean over pairs of the share of rater pairs that agree, <c>sum_c n_c (n_c - 1) / (n
+    /// (n - 1))</c>; Pe the sum of squares of the categories'
     /// shares (Fleiss, 1971). Pairs may have different numbers n of raters; those with one are left out.
     /// </summary>
     /// <param name="counts">For each pair how many raters chose each category, [3].</param>
@@ -45,15 +49,20 @@ public static class Agreement
         return chance >= 1 ? null : (agreement - chance) / (1 - chance);
     }
 
-    /// <summary>Each rater's judgement of each pair of candidates: 0 the first (by id) is better, 1 a tie, 2 the second. The last one counts where a rater judged twice.</summary>
-    internal static Dictionary<(string? Aspect, string First, string Second), Dictionary<string, int>> Judgements(IEnumerable<Choice> choices)
+    /// <summary>
+    /// Each rater's judgement of each pair of candidates: 0 the first (by id) is better, 1 a tie, 2 the second. The last one counts where a
+    /// rater judged twice.
+    /// </summary>
+    internal static Dictionary<(string? Aspect, string First, string Second), Dictionary<string, int>> Judgements(
+        IEnumerable<Choice> choices)
     {
         var judgements = new Dictionary<(string?, string, string), Dictionary<string, int>>();
         foreach (var choice in choices.Where(choice => choice.Mode != ChoiceMode.Check))
         {
             foreach (var (first, second, category) in Unfold(choice))
             {
-                if (!judgements.TryGetValue((choice.Aspect, first, second), out var raters)) judgements[(choice.Aspect, first, second)] = raters = new(StringComparer.Ordinal);
+                if (!judgements.TryGetValue((choice.Aspect, first, second), out var raters)) judgements[(choice.Aspect, first, second)] =
+                    raters = new(StringComparer.Ordinal);
                 raters[choice.Rater] = category;
             }
         }
@@ -70,7 +79,8 @@ public static class Agreement
                 if (choice.Mode == ChoiceMode.Best && choice.Ranks[i] > 0 && choice.Ranks[j] > 0) continue;
                 var category = 1 + choice.Ranks[i].CompareTo(choice.Ranks[j]);
                 var inOrder = string.CompareOrdinal(choice.Candidates[i], choice.Candidates[j]) < 0;
-                yield return inOrder ? (choice.Candidates[i], choice.Candidates[j], category) : (choice.Candidates[j], choice.Candidates[i], 2 - category);
+                yield return inOrder ? (choice.Candidates[i], choice.Candidates[j], category)
+                    : (choice.Candidates[j], choice.Candidates[i], 2 - category);
             }
         }
     }

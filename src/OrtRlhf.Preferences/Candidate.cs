@@ -8,7 +8,8 @@ namespace OrtRlhf.Preferences;
 /// <param name="Image">Image file, relative to the store's folder, with forward slashes: <c>images/4f2a.png</c>.</param>
 /// <param name="Seed">The seed it was sampled with; null when unknown.</param>
 /// <param name="Trajectory">The path from noise to image, safetensors, relative to the store's folder; null for an image alone.</param>
-/// <param name="Source">What drew it, such as the model and adapter; null when unknown. <see cref="CheckSource"/> marks a spoiled picture.</param>
+/// <param name="Source">What drew it, such as the model and adapter; null when unknown. <see cref="CheckSource"/> marks a spoiled
+/// picture.</param>
 public sealed record Candidate(string Id, string Prompt, string Image, long? Seed = null, string? Trajectory = null, string? Source = null)
 {
     /// <summary>The <see cref="Source"/> of pictures spoiled on purpose, for attention checks; nothing is learned from them.</summary>
@@ -31,10 +32,15 @@ public sealed record Candidate(string Id, string Prompt, string Image, long? See
     public void Validate()
     {
         if (!IsId(Id)) throw new UserError($"candidate '{Id}': expected an id of 1 to 64 letters, digits, hyphens and underscores");
-        if (Prompt is null || Prompt.Length > LongestPrompt) throw new UserError($"candidate '{Id}': expected a prompt of at most {LongestPrompt} characters, got {Prompt?.Length.ToString() ?? "none"}");
-        if (Source?.Length > LongestName) throw new UserError($"candidate '{Id}': expected a source of at most {LongestName} characters, got {Source.Length}");
-        if (!PreferenceFolder.IsInside(Image)) throw new UserError($"candidate '{Id}': image '{Image}': expected a relative path inside the store's folder, such as images/a.png");
-        if (Trajectory is not null && !PreferenceFolder.IsInside(Trajectory)) throw new UserError($"candidate '{Id}': trajectory '{Trajectory}': expected a relative path inside the store's folder");
-        if (Text.HasFault(Prompt) || Text.HasFault(Source) || Text.HasFault(Image)) throw new UserError($"candidate '{Id}': a text with a zero character or half a surrogate pair");
+        if (Prompt is null || Prompt.Length > LongestPrompt) throw new UserError(
+            $"candidate '{Id}': expected a prompt of at most {LongestPrompt} characters, got {Prompt?.Length.ToString() ?? "none"}");
+        if (Source?.Length > LongestName) throw new UserError(
+            $"candidate '{Id}': expected a source of at most {LongestName} characters, got {Source.Length}");
+        if (!PreferenceFolder.IsInside(Image)) throw new UserError(
+            $"candidate '{Id}': image '{Image}': expected a relative path inside the store's folder, such as images/a.png");
+        if (Trajectory is not null && !PreferenceFolder.IsInside(Trajectory)) throw new UserError(
+            $"candidate '{Id}': trajectory '{Trajectory}': expected a relative path inside the store's folder");
+        if (Text.HasFault(Prompt) || Text.HasFault(Source)
+            || Text.HasFault(Image)) throw new UserError($"candidate '{Id}': a text with a zero character or half a surrogate pair");
     }
 }

@@ -25,7 +25,8 @@ public enum ChoiceMode
 public readonly record struct PreferencePair(string Winner, string Loser, double Weight);
 
 /// <summary>
-/// What a rater said of some candidates for one prompt. Pairs, best-of-k and rankings are one form, a rank for each candidate: 0 is best, equal
+/// What a rater said of some candidates for one prompt. Pairs, best-of-k and rankings are one form, a rank for each candidate: 0 is best,
+/// equal
 /// numbers are ties; best-of-k has one 0 and ones.
 /// </summary>
 /// <param name="Id">As <see cref="Candidate.Id"/>; a store takes the same id once, so that a page may send a choice again.</param>
@@ -39,7 +40,8 @@ public readonly record struct PreferencePair(string Winner, string Loser, double
 /// <param name="Weight">How much it counts, above 0; 1 by default.</param>
 /// <param name="Aspect">What was judged (quality, compatibility, taste); null for the whole.</param>
 public sealed record Choice(
-    string Id, string Prompt, IReadOnlyList<string> Candidates, IReadOnlyList<int> Ranks, string Rater, ChoiceMode Mode, DateTimeOffset Time,
+    string Id, string Prompt, IReadOnlyList<string> Candidates, IReadOnlyList<int> Ranks, string Rater, ChoiceMode Mode,
+        DateTimeOffset Time,
     string? Comment = null, double Weight = 1, string? Aspect = null)
 {
     /// <summary>Most candidates of one choice.</summary>
@@ -52,7 +54,8 @@ public sealed record Choice(
     public bool IsTie => Ranks.Count > 0 && Ranks.All(rank => rank == Ranks[0]);
 
     /// <summary>
-    /// All (winner, loser) that follow: of every two candidates with different ranks the one with the lower. Ties, skips and attention checks give none.
+    /// All (winner, loser) that follow: of every two candidates with different ranks the one with the lower. Ties, skips and attention
+    /// checks give none.
     /// </summary>
     public IEnumerable<PreferencePair> Pairs()
     {
@@ -67,19 +70,29 @@ public sealed record Choice(
     public void Validate()
     {
         if (!Candidate.IsId(Id)) throw new UserError($"choice '{Id}': expected an id of 1 to 64 letters, digits, hyphens and underscores");
-        if (Prompt is null || Prompt.Length > Candidate.LongestPrompt) throw Fault($"a prompt of at most {Candidate.LongestPrompt} characters", Prompt?.Length.ToString());
-        if (Candidates is not { Count: >= 2 and <= MostCandidates } || !Candidates.All(Candidate.IsId)) throw Fault($"2 to {MostCandidates} candidates' ids", Candidates?.Count.ToString());
-        if (Candidates.Distinct(StringComparer.Ordinal).Count() < Candidates.Count) throw Fault("different candidates", string.Join(", ", Candidates));
+        if (Prompt is null || Prompt.Length > Candidate.LongestPrompt) throw Fault(
+            $"a prompt of at most {Candidate.LongestPrompt} characters", Prompt?.Length.ToString());
+        if (Candidates is not { Count: >= 2 and <= MostCandidates }
+            || !Candidates.All(Candidate.IsId)) throw Fault($"2 to {MostCandidates} candidates' ids", Candidates?.Count.ToString());
+        if (Candidates.Distinct(StringComparer.Ordinal).Count() < Candidates.Count) throw Fault("different candidates",
+            string.Join(", ", Candidates));
         if (Ranks is null || (Ranks.Count > 0 && (Ranks.Count != Candidates.Count || Ranks.Min() != 0 || Ranks.Max() >= MostCandidates)))
-            throw Fault($"a rank for each of {Candidates.Count} candidates, from 0, or none for a skip", Ranks is null ? null : $"[{string.Join(",", Ranks)}]");
-        if (string.IsNullOrWhiteSpace(Rater) || Rater.Length > Candidate.LongestName) throw Fault($"a rater's name of 1 to {Candidate.LongestName} characters", Rater);
+            throw Fault($"a rank for each of {Candidates.Count} candidates, from 0, or none for a skip", Ranks is null ? null
+                : $"[{string.Join(",", Ranks)}]");
+        if (string.IsNullOrWhiteSpace(Rater)
+            || Rater.Length > Candidate.LongestName) throw Fault($"a rater's name of 1 to {Candidate.LongestName} characters", Rater);
         if (!Enum.IsDefined(Mode)) throw Fault("mode pair, best, rank or check", Mode.ToString());
-        if (Mode is ChoiceMode.Pair or ChoiceMode.Check && Candidates.Count != 2) throw Fault("two candidates in a pair", Candidates.Count.ToString());
-        if (Comment?.Length > Candidate.LongestComment) throw Fault($"a comment of at most {Candidate.LongestComment} characters", Comment.Length.ToString());
-        if (Aspect?.Length > Candidate.LongestName) throw Fault($"an aspect of at most {Candidate.LongestName} characters", Aspect.Length.ToString());
-        if (!(Weight > 0 && double.IsFinite(Weight))) throw Fault("a weight above 0", Weight.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        if (Mode is ChoiceMode.Pair or ChoiceMode.Check && Candidates.Count != 2) throw Fault("two candidates in a pair",
+            Candidates.Count.ToString());
+        if (Comment?.Length > Candidate.LongestComment) throw Fault($"a comment of at most {Candidate.LongestComment} characters",
+            Comment.Length.ToString());
+        if (Aspect?.Length > Candidate.LongestName) throw Fault($"an aspect of at most {Candidate.LongestName} characters",
+            Aspect.Length.ToString());
+        if (!(Weight > 0 && double.IsFinite(Weight))) throw Fault("a weight above 0",
+            Weight.ToString(System.Globalization.CultureInfo.InvariantCulture));
         if (Time.Offset != TimeSpan.Zero) throw Fault("a time in UTC", Time.ToString("O"));
-        if (Text.HasFault(Prompt) || Text.HasFault(Rater) || Text.HasFault(Comment) || Text.HasFault(Aspect)) throw Fault("texts without zero characters and halves of surrogate pairs", "one with");
+        if (Text.HasFault(Prompt) || Text.HasFault(Rater) || Text.HasFault(Comment)
+            || Text.HasFault(Aspect)) throw Fault("texts without zero characters and halves of surrogate pairs", "one with");
     }
 
     private UserError Fault(string expected, string? got) => new($"choice '{Id}': expected {expected}, got {got ?? "none"}");

@@ -3,7 +3,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Preferences;
 
 /// <summary>
-/// Candidates and what raters chose among them. What a method has added is on the disk when it returns. Methods may be called from many threads, and
+/// Candidates and what raters chose among them. What a method has added is on the disk when it returns. Methods may be called from many
+/// threads, and
 /// several processes may have a store open at once.
 /// </summary>
 public interface IPreferenceStore : IDisposable
@@ -20,7 +21,8 @@ public interface IPreferenceStore : IDisposable
     /// <summary>Adds choices, all or none. One whose id is there already is left as it is, so that sending it again does no harm.</summary>
     /// <param name="choices">Of candidates that the store has, for their prompt.</param>
     /// <returns>How many were new.</returns>
-    /// <exception cref="UserError">A choice is not valid, a candidate is unknown or of another prompt, or the store cannot be written.</exception>
+    /// <exception cref="UserError">A choice is not valid, a candidate is unknown or of another prompt, or the store cannot be
+    /// written.</exception>
     int Add(IReadOnlyList<Choice> choices);
 
     /// <summary>Takes a choice back.</summary>
@@ -34,7 +36,10 @@ public interface IPreferenceStore : IDisposable
     /// <exception cref="UserError">The store cannot be read.</exception>
     IReadOnlyList<Candidate> Candidates();
 
-    /// <summary>All choices, or those of a rater, in the order added; skips and attention checks among them, which have no <see cref="Choice.Pairs"/>.</summary>
+    /// <summary>
+    /// All choices, or those of a rater, in the order added; skips and attention checks among them, which have no
+    /// <see cref="Choice.Pairs"/>.
+    /// </summary>
     /// <exception cref="UserError">The store cannot be read.</exception>
     IReadOnlyList<Choice> Choices(string? rater = null);
 }

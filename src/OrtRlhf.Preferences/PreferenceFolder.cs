@@ -21,7 +21,8 @@ public sealed record PreferenceFolder(string Root)
     /// <summary>Whether a path is relative, with forward slashes, and stays inside the folder.</summary>
     /// <param name="relative">The path.</param>
     public static bool IsInside(string? relative) =>
-        relative is { Length: >= 1 and <= 500 } && !relative.Any(c => char.IsControl(c) || c is '\\' or ':') && relative.Split('/').All(part => part is not ("" or "." or "..")) && !Path.IsPathRooted(relative);
+        relative is { Length: >= 1 and <= 500 } && !relative.Any(c => char.IsControl(c) || c is '\\' or ':')
+            && relative.Split('/').All(part => part is not ("" or "." or "..")) && !Path.IsPathRooted(relative);
 
     /// <summary>The full path of a file in the folder.</summary>
     /// <param name="relative">As <see cref="Candidate.Image"/>.</param>
@@ -30,9 +31,11 @@ public sealed record PreferenceFolder(string Root)
     {
         if (!IsInside(relative)) throw new UserError($"preferences '{Root}': '{relative}': expected a relative path inside the folder");
         var path = Path.GetFullPath(Path.Combine(Root, relative));
-        for (var part = path; part.Length > Path.GetFullPath(Root).TrimEnd(Path.DirectorySeparatorChar).Length; part = Path.GetDirectoryName(part)!)
+        for (var part = path; part.Length > Path.GetFullPath(Root)
+            .TrimEnd(Path.DirectorySeparatorChar).Length; part = Path.GetDirectoryName(part)!)
         {
-            if (new FileInfo(part).LinkTarget is not null) throw new UserError($"preferences '{Root}': '{relative}': expected a file in the folder, got a link");
+            if (new FileInfo(part).LinkTarget is not null) throw new UserError(
+                $"preferences '{Root}': '{relative}': expected a file in the folder, got a link");
         }
         return path;
     }
@@ -47,7 +50,8 @@ public sealed record PreferenceFolder(string Root)
 
     /// <summary>The trajectory of a candidate; null when it has none.</summary>
     /// <exception cref="UserError">The file is missing or damaged.</exception>
-    public StoredTrajectory? Trajectory(Candidate candidate) => candidate.Trajectory is null ? null : StoredTrajectory.Read(At(candidate.Trajectory), candidate.Prompt);
+    public StoredTrajectory? Trajectory(Candidate candidate) =>
+        candidate.Trajectory is null ? null : StoredTrajectory.Read(At(candidate.Trajectory), candidate.Prompt);
 
     /// <summary>Writes an image as PNG, whole or not at all.</summary>
     /// <returns>The candidate, to be added to the store.</returns>

@@ -40,7 +40,8 @@ public sealed record PromptReport(string Prompt, int Choices, int Ties, IReadOnl
 /// <param name="Sources">Win rate of each source against the others, where there are several.</param>
 /// <param name="Prompts">Each prompt with answers, those with the most first.</param>
 public sealed record PreferenceReport(
-    int Candidates, int WithTrajectories, int Choices, int Ties, int Skips, int Pairs, IReadOnlyList<RaterReport> Raters, IReadOnlyList<RaterAgreement> Agreements, double? FleissKappa, int SharedPairs,
+    int Candidates, int WithTrajectories, int Choices, int Ties, int Skips, int Pairs, IReadOnlyList<RaterReport> Raters,
+        IReadOnlyList<RaterAgreement> Agreements, double? FleissKappa, int SharedPairs,
     IReadOnlyDictionary<string, WinRate> Sources, IReadOnlyList<PromptReport> Prompts)
 {
     /// <summary>Counts a store's choices.</summary>
@@ -57,8 +58,10 @@ public sealed record PreferenceReport(
         var judgements = Agreement.Judgements(answers);
         var shared = judgements.Values.Where(raters => raters.Count >= 2).ToArray();
         return new(
-            candidates.Length, candidates.Count(candidate => candidate.Trajectory is not null), answers.Length, answers.Count(choice => choice.IsTie), choices.Count(choice => choice.IsSkipped && choice.Mode != ChoiceMode.Check),
-            answers.Sum(choice => choice.Pairs().Count()), RatersOf(choices, all), AgreementsOf(shared), Agreement.Fleiss(shared.Select(raters => (int[])[.. Enumerable.Range(0, 3).Select(c => raters.Values.Count(v => v == c))])),
+            candidates.Length, candidates.Count(candidate => candidate.Trajectory is not null), answers.Length,
+                answers.Count(choice => choice.IsTie), choices.Count(choice => choice.IsSkipped && choice.Mode != ChoiceMode.Check),
+            answers.Sum(choice => choice.Pairs().Count()), RatersOf(choices, all), AgreementsOf(shared),
+                Agreement.Fleiss(shared.Select(raters => (int[])[.. Enumerable.Range(0, 3).Select(c => raters.Values.Count(v => v == c))])),
             shared.Length, SourcesOf(judgements, all), PromptsOf(answers));
     }
 
@@ -67,10 +70,13 @@ public sealed record PreferenceReport(
         var spoiled = candidates.Where(candidate => candidate.IsCheck).Select(candidate => candidate.Id).ToHashSet(StringComparer.Ordinal);
         return [.. choices.GroupBy(choice => choice.Rater).Select(group =>
         {
-            var (checks, rest) = (group.Where(choice => choice.Mode == ChoiceMode.Check).ToArray(), group.Where(choice => choice.Mode != ChoiceMode.Check).ToArray());
+            var (checks, rest) = (group.Where(choice => choice.Mode == ChoiceMode.Check).ToArray(),
+                group.Where(choice => choice.Mode != ChoiceMode.Check).ToArray());
             return new RaterReport(
-                group.Key, rest.Count(choice => !choice.IsSkipped), rest.Count(choice => choice.IsTie), rest.Count(choice => choice.IsSkipped), checks.Count(choice => !choice.IsSkipped),
-                checks.Count(choice => choice.Ranks.Zip(choice.Candidates).Any(entry => entry.First > 0 && spoiled.Contains(entry.Second))));
+                group.Key, rest.Count(choice => !choice.IsSkipped), rest.Count(choice => choice.IsTie),
+                    rest.Count(choice => choice.IsSkipped), checks.Count(choice => !choice.IsSkipped),
+                checks.Count(choice =>
+                    choice.Ranks.Zip(choice.Candidates).Any(entry => entry.First > 0 && spoiled.Contains(entry.Second))));
         }).OrderByDescending(rater => rater.Choices).ThenBy(rater => rater.Rater, StringComparer.Ordinal)];
     }
 
@@ -90,10 +96,12 @@ public sealed record PreferenceReport(
             }
         }
         return [.. pairs.Select(pair => new RaterAgreement(
-            pair.Key.Item1, pair.Key.Item2, pair.Value.Count, pair.Value.Count(j => j.First == j.Second) / (double)pair.Value.Count, Agreement.Cohen(pair.Value)))];
+            pair.Key.Item1, pair.Key.Item2, pair.Value.Count, pair.Value.Count(j => j.First == j.Second) / (double)pair.Value.Count,
+                Agreement.Cohen(pair.Value)))];
     }
 
-    private static Dictionary<string, WinRate> SourcesOf(Dictionary<(string? Aspect, string First, string Second), Dictionary<string, int>> judgements, IReadOnlyList<Candidate> candidates)
+    private static Dictionary<string, WinRate> SourcesOf(
+        Dictionary<(string? Aspect, string First, string Second), Dictionary<string, int>> judgements, IReadOnlyList<Candidate> candidates)
     {
         var sources = candidates.ToDictionary(candidate => candidate.Id, candidate => candidate.Source, StringComparer.Ordinal);
         var counts = new SortedDictionary<string, int[]>(StringComparer.Ordinal);
@@ -122,9 +130,11 @@ public sealed record PreferenceReport(
                 Counts(second)[2 - category]++;
             }
         }
-        var rates = counts.ToDictionary(candidate => candidate.Key, candidate => new WinRate(candidate.Value[0], candidate.Value[1], candidate.Value[2]));
+        var rates = counts.ToDictionary(candidate => candidate.Key, candidate =>
+            new WinRate(candidate.Value[0], candidate.Value[1], candidate.Value[2]));
         return new PromptReport(
-            prompt.Key, prompt.Count(), prompt.Count(choice => choice.IsTie), rates.OrderByDescending(rate => rate.Value.Rate).ThenBy(rate => rate.Key, StringComparer.Ordinal).ToDictionary(rate => rate.Key, rate => rate.Value));
+            prompt.Key, prompt.Count(), prompt.Count(choice => choice.IsTie), rates.OrderByDescending(rate => rate.Value.Rate)
+                .ThenBy(rate => rate.Key, StringComparer.Ordinal).ToDictionary(rate => rate.Key, rate => rate.Value));
 
         int[] Counts(string candidate) => counts.TryGetValue(candidate, out var known) ? known : counts[candidate] = new int[3];
     }).OrderByDescending(prompt => prompt.Choices).ThenBy(prompt => prompt.Prompt, StringComparer.Ordinal)];

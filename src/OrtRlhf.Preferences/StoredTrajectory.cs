@@ -7,8 +7,10 @@ using OrtRlhf.Graph.Formats;
 namespace OrtRlhf.Preferences;
 
 /// <summary>
-/// The path of an image from noise, as a safetensors file: <c>latents</c> F32 [N+1,C,H,W] (x before step t is <c>latents[t]</c>, x' behind it
-/// <c>latents[t+1]</c>), <c>timesteps</c> I64 [N], <c>log_probs</c> F64 [N] in nats, mean over elements, NaN for a step without a density. The header says
+/// The path of an image from noise, as a safetensors file: <c>latents</c> F32 [N+1,C,H,W] (x before step t is <c>latents[t]</c>, x' behind
+/// it
+/// <c>latents[t+1]</c>), <c>timesteps</c> I64 [N], <c>log_probs</c> F64 [N] in nats, mean over elements, NaN for a step without a density.
+/// The header says
 /// seed, epoch, sample, sampler and guidance_scale.
 /// </summary>
 /// <param name="Trajectory">The path.</param>
@@ -20,7 +22,8 @@ public sealed record StoredTrajectory(Trajectory Trajectory, long[] Timesteps, l
 {
     /// <summary>The trajectory of a sample that a pipeline has drawn.</summary>
     public static StoredTrajectory Of(Trajectory trajectory, Pipeline pipeline) => new(
-        trajectory, [.. pipeline.Table.Steps.Select(step => step.Timestep)], [pipeline.Latent.Channels, pipeline.Latent.Height, pipeline.Latent.Width], pipeline.SamplerName, pipeline.GuidanceScale);
+        trajectory, [.. pipeline.Table.Steps.Select(step => step.Timestep)],
+            [pipeline.Latent.Channels, pipeline.Latent.Height, pipeline.Latent.Width], pipeline.SamplerName, pipeline.GuidanceScale);
 
     /// <summary>Writes the file, whole or not at all.</summary>
     /// <param name="path">Its place.</param>
@@ -54,22 +57,29 @@ public sealed record StoredTrajectory(Trajectory Trajectory, long[] Timesteps, l
     /// <exception cref="UserError">It is missing, damaged, or its parts do not fit together.</exception>
     public static StoredTrajectory Read(string path, string prompt)
     {
-        if (!File.Exists(path)) throw new UserError($"trajectory '{path}': there is no such file; was it moved away from beside its images?");
+        if (!File.Exists(path)) throw new UserError(
+            $"trajectory '{path}': there is no such file; was it moved away from beside its images?");
         var file = SafetensorsFile.Open(path);
         var (latents, timesteps, logProbs) = (Tensor("latents"), Tensor("timesteps"), Tensor("log_probs"));
         var steps = timesteps.Count;
-        if (steps < 1 || timesteps.Dims.Length != 1 || logProbs.Type != ElementType.Double || logProbs.Dims is not [var n] || n != steps || latents.Dims is not [var m, _, _, _] || m != steps + 1)
-            throw new UserError($"trajectory '{path}': expected latents [N+1,C,H,W], timesteps [N] and log_probs F64 [N], got {latents}, {timesteps}, {logProbs}");
+        if (steps < 1 || timesteps.Dims.Length != 1 || logProbs.Type != ElementType.Double || logProbs.Dims is not [var n] || n != steps
+            || latents.Dims is not [var m, _, _, _] || m != steps + 1)
+            throw new UserError($"trajectory '{path}': expected latents [N+1,C,H,W], timesteps [N] and log_probs F64 [N], got {latents}, "
+                + $"{timesteps}, {logProbs}");
         var bytes = logProbs.Bytes();
         var request = new SampleRequest(prompt, Number("seed"), (uint)Number("epoch"), (uint)Number("sample"));
         return new StoredTrajectory(
-            new Trajectory(request, latents.ToFloats(), [.. Enumerable.Range(0, (int)steps).Select(i => BitConverter.ToDouble(bytes, 8 * i))]), timesteps.ToInt64s(), latents.Dims[1..],
+            new Trajectory(request, latents.ToFloats(), [.. Enumerable.Range(0, (int)steps).Select(i =>
+                BitConverter.ToDouble(bytes, 8 * i))]), timesteps.ToInt64s(), latents.Dims[1..],
             file.Metadata.GetValueOrDefault("sampler", ""),
-            double.TryParse(file.Metadata.GetValueOrDefault("guidance_scale"), NumberStyles.Float, CultureInfo.InvariantCulture, out var guidance) ? guidance : throw Missing("guidance_scale"));
+            double.TryParse(file.Metadata.GetValueOrDefault("guidance_scale"), NumberStyles.Float, CultureInfo.InvariantCulture,
+                out var guidance) ? guidance : throw Missing("guidance_scale"));
 
-        Tensor Tensor(string name) => file.Tensors.GetValueOrDefault(name) ?? throw new UserError($"trajectory '{path}': expected tensors latents, timesteps and log_probs; '{name}' is missing");
+        Tensor Tensor(string name) => file.Tensors.GetValueOrDefault(name)
+            ?? throw new UserError($"trajectory '{path}': expected tensors latents, timesteps and log_probs; '{name}' is missing");
 
-        ulong Number(string key) => ulong.TryParse(file.Metadata.GetValueOrDefault(key), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : throw Missing(key);
+        ulong Number(string key) => ulong.TryParse(file.Metadata.GetValueOrDefault(key), NumberStyles.None, CultureInfo.InvariantCulture,
+            out var number) ? number : throw Missing(key);
 
         UserError Missing(string key) => new($"trajectory '{path}': expected a number {key} in the header");
     }

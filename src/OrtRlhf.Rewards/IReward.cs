@@ -13,7 +13,10 @@ public sealed record RewardInput(RgbImage Image, string Prompt, int Index = 0, I
 /// <summary>Scores images; higher is better. Implementations may be called from many threads at once.</summary>
 public interface IReward : IDisposable
 {
-    /// <summary>The name in reward expressions, metrics and reports: lower case, digits and hyphens; with an argument as <see cref="RewardName"/> writes it.</summary>
+    /// <summary>
+    /// The name in reward expressions, metrics and reports: lower case, digits and hyphens; with an argument as <see cref="RewardName"/>
+    /// writes it.
+    /// </summary>
     string Name { get; }
 
     /// <summary>Whether the reward means anything for images of this prompt. A run watches only rewards that fit all its prompts.</summary>

@@ -6,7 +6,8 @@ namespace OrtRlhf.Rewards;
 
 /// <summary>
 /// Reads weighted sums: <c>expression = [sign] term {sign term}</c>, <c>term = reward | number '*' reward | reward '*' number</c>,
-/// <c>reward = name [':' argument]</c>, blanks anywhere between them. Names contain hyphens: "a-b" is the reward of that name where there is one, else
+/// <c>reward = name [':' argument]</c>, blanks anywhere between them. Names contain hyphens: "a-b" is the reward of that name where there
+/// is one, else
 /// a minus b. An argument ends at a blank, '+' or '*', or stands in single or double quotes.
 /// </summary>
 internal static partial class RewardExpression
@@ -35,7 +36,8 @@ internal static partial class RewardExpression
 
         foreach (var (name, weight) in weights)
         {
-            if (weight == 0 || !double.IsFinite(weight)) throw Wrong($"gives '{name}' the weight {weight.ToString(CultureInfo.InvariantCulture)}; rewards without a weight are watched anyway");
+            if (weight == 0 || !double.IsFinite(weight)) throw Wrong(
+                $"gives '{name}' the weight {weight.ToString(CultureInfo.InvariantCulture)}; rewards without a weight are watched anyway");
         }
         return weights;
 
@@ -113,7 +115,8 @@ internal static partial class RewardExpression
 
         string Place() => at == text.Length ? "at the end" : $"at '{text[at..]}'";
 
-        UserError Wrong(string fault) => new($"reward '{text}' {fault}: write for instance 'jpeg-compressibility+2*prompt-alignment'. Known are {string.Join(", ", known)}.");
+        UserError Wrong(string fault) => new($"reward '{text}' {fault}: write for instance 'jpeg-compressibility+2*prompt-alignment'. "
+            + $"Known are {string.Join(", ", known)}.");
     }
 
     [GeneratedRegex(@"\G(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", RegexOptions.CultureInvariant)]

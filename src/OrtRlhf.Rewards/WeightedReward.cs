@@ -39,7 +39,8 @@ public sealed class WeightedReward : IReward
             throw new ArgumentException("Each reward may appear once.", nameof(terms));
         }
         Terms = terms;
-        Watched = [.. (watched ?? []).Where(reward => terms.All(term => term.Reward.Name != reward.Name)).DistinctBy(reward => reward.Name)];
+        Watched = [.. (watched ?? []).Where(reward => terms.All(term => term.Reward.Name != reward.Name)).DistinctBy(reward =>
+            reward.Name)];
         Name = Write(terms);
     }
 
@@ -56,7 +57,8 @@ public sealed class WeightedReward : IReward
     public bool Fits(string prompt) => Terms.All(term => term.Reward.Fits(prompt));
 
     /// <inheritdoc/>
-    public float[] Score(IReadOnlyList<RewardInput> inputs, CancellationToken cancellation = default) => ScoreParts(inputs, cancellation).Total;
+    public float[] Score(IReadOnlyList<RewardInput> inputs, CancellationToken cancellation = default) =>
+        ScoreParts(inputs, cancellation).Total;
 
     /// <summary>The sum and every part, watched ones included.</summary>
     /// <param name="inputs">The images.</param>
@@ -76,7 +78,8 @@ public sealed class WeightedReward : IReward
         if (overflow >= 0)
         {
             throw new UserError(string.Create(CultureInfo.InvariantCulture,
-                $"reward '{Name}': sample {inputs[overflow].Index}: expected a finite sum, got {(float)total[overflow]}. Use smaller weights; the last checkpoint is intact."));
+                $"reward '{Name}': sample {inputs[overflow].Index}: expected a finite sum, got {(float)total[overflow]}. Use smaller "
+                    + $"weights; the last checkpoint is intact."));
         }
         return new RewardScores(Array.ConvertAll(total, sum => (float)sum), parts);
     }
@@ -96,7 +99,8 @@ public sealed class WeightedReward : IReward
         {
             if (float.IsFinite(scores[i])) continue;
             throw new UserError(string.Create(CultureInfo.InvariantCulture,
-                $"reward '{reward.Name}': sample {inputs[i].Index}, prompt \"{inputs[i].Prompt}\": expected a finite score, got {scores[i]}. Correct the reward, or train on another; the last checkpoint is intact."));
+                $"reward '{reward.Name}': sample {inputs[i].Index}, prompt \"{inputs[i].Prompt}\": expected a finite score, got "
+                    + $"{scores[i]}. Correct the reward, or train on another; the last checkpoint is intact."));
         }
         return scores;
     }

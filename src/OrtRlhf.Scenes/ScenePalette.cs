@@ -6,7 +6,8 @@ public static class ScenePalette
     private static readonly (byte R, byte G, byte B)[] Levels =
         [(224, 44, 44), (240, 216, 40), (36, 176, 60), (40, 204, 212), (52, 84, 228), (222, 56, 200)];
     private static readonly float[] Hues = [.. Levels.Select(c => Hue(c.R, c.G, c.B))];
-    private static readonly float[] Chromas = [.. Levels.Select(c => Math.Max(c.R, Math.Max(c.G, c.B)) - Math.Min(c.R, Math.Min(c.G, c.B)))];
+    private static readonly float[] Chromas = [.. Levels.Select(c =>
+        Math.Max(c.R, Math.Max(c.G, c.B)) - Math.Min(c.R, Math.Min(c.G, c.B)))];
 
     /// <summary>Red, green and blue of a colour, 0 to 255.</summary>
     public static (byte R, byte G, byte B) Rgb(SceneColour colour) => Levels[(int)colour];

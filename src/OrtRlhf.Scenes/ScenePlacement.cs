@@ -9,7 +9,9 @@ internal static class ScenePlacement
     private const int Attempts = 4000;
     private const int AttemptsPerObject = 12;
 
-    /// <summary>How much farther apart along the relation's axis than across it the groups' centres are: no caption is a close call.</summary>
+    /// <summary>
+    /// How much farther apart along the relation's axis than across it the groups' centres are: no caption is a close call.
+    /// </summary>
     private const float Dominance = 1.25f;
 
     private readonly record struct Box(float Left, float Top, float Right, float Bottom);

@@ -62,7 +62,9 @@ public static class SceneReader
         }
     }
 
-    /// <summary>Moves the component around <paramref name="start"/> from the labels to <paramref name="members"/>; returns its area.</summary>
+    /// <summary>
+    /// Moves the component around <paramref name="start"/> from the labels to <paramref name="members"/>; returns its area.
+    /// </summary>
     private static int Collect(Span<byte> labels, int start, Span<short> members)
     {
         var colour = labels[start];

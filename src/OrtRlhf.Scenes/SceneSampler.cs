@@ -20,7 +20,9 @@ public static class SceneSampler
     private const float SizeNamed = 0.45f;
     private const float TextureNamed = 0.25f;
 
-    /// <summary>Share of each kind in <see cref="Sample(ulong, ulong)"/>: 40% single, 30% two objects, 20% counting, 10% attribution.</summary>
+    /// <summary>
+    /// Share of each kind in <see cref="Sample(ulong, ulong)"/>: 40% single, 30% two objects, 20% counting, 10% attribution.
+    /// </summary>
     private static readonly (SceneKind Kind, float UpTo)[] Mix =
     [
         (SceneKind.SingleObject, 0.40f), (SceneKind.TwoObjects, 0.70f), (SceneKind.Counting, 0.90f), (SceneKind.ColourAttribution, 1),

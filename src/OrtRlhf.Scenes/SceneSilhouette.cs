@@ -11,7 +11,9 @@ internal static class SceneSilhouette
     /// <summary>Part of a one-pixel-wide edge that is inside: 1/2 at the outline.</summary>
     public static float Coverage(float distance) => Math.Clamp(0.5f - distance, 0, 1);
 
-    /// <summary>Signed distance (a lower bound of it outside corners) of (x, y), measured from the centre of a shape of that extent.</summary>
+    /// <summary>
+    /// Signed distance (a lower bound of it outside corners) of (x, y), measured from the centre of a shape of that extent.
+    /// </summary>
     public static float Distance(SceneShape shape, float x, float y, float extent)
     {
         var half = extent / 2;

@@ -26,7 +26,8 @@ public enum SceneTask
 }
 
 /// <summary>
-/// GenEval in small: the share of right images by task, and the mean of the tasks, over captions of drawn scenes. A caption is of one or two tasks, as the
+/// GenEval in small: the share of right images by task, and the mean of the tasks, over captions of drawn scenes. A caption is of one or
+/// two tasks, as the
 /// captions of one object ask for an object and for its colour.
 /// </summary>
 public static class SceneTasks
@@ -37,16 +38,22 @@ public static class SceneTasks
     /// <summary>The name of a task, such as <c>colour-attribution</c>.</summary>
     public static string Name(SceneTask task) => JsonNamingPolicy.KebabCaseLower.ConvertName(task.ToString());
 
-    /// <summary>Whether images are right, by task: 1 or 0, NaN where the caption is not of the task; tasks without an image are left out.</summary>
+    /// <summary>
+    /// Whether images are right, by task: 1 or 0, NaN where the caption is not of the task; tasks without an image are left out.
+    /// </summary>
     /// <param name="images">Kind of the caption and the verifier's verdict on each image.</param>
-    public static IReadOnlyDictionary<string, float[]> Of(IReadOnlyList<(SceneKind Kind, SceneScore Score)> images) => Enum.GetValues<SceneTask>()
-        .Select(task => (Name: Name(task), Right: images.Select(image => Right(task, image.Kind, image.Score) is { } right ? right ? 1f : 0 : float.NaN).ToArray()))
+    public static IReadOnlyDictionary<string, float[]> Of(IReadOnlyList<(SceneKind Kind, SceneScore Score)> images) =>
+        Enum.GetValues<SceneTask>()
+        .Select(task => (Name: Name(task),
+            Right: images.Select(image => Right(task, image.Kind, image.Score) is { } right ? right ? 1f : 0 : float.NaN).ToArray()))
         .Where(task => task.Right.Any(float.IsFinite)).ToDictionary(task => task.Name, task => task.Right);
 
     /// <summary>Share right of each task with its standard error, and <see cref="Overall"/>, the mean of the tasks.</summary>
-    /// <param name="tasks">A number for each image by task, NaN where it is not of the task: right or not, or the difference of two models.</param>
+    /// <param name="tasks">A number for each image by task, NaN where it is not of the task: right or not, or the difference of two
+    /// models.</param>
     /// <remarks>
-    /// An image of two tasks counts in both. Its part of the overall mean is <c>sum_t x_t/(T n_t)</c>; images are independent, so the variances of the parts add
+    /// An image of two tasks counts in both. Its part of the overall mean is <c>sum_t x_t/(T n_t)</c>; images are independent, so the
+    /// variances of the parts add
     /// up, taken within the images of the same tasks.
     /// </remarks>
     public static IReadOnlyDictionary<string, MeanEstimate> Estimates(IReadOnlyDictionary<string, float[]> tasks)
@@ -55,7 +62,8 @@ public static class SceneTasks
         if (tasks.Count == 0) return result;
         var count = tasks.First().Value.Length;
         var parts = Enumerable.Range(0, count).Select(i => tasks.Where(task => float.IsFinite(task.Value[i]))
-            .Aggregate((Of: "", Part: 0.0), (sum, task) => (sum.Of + task.Key + ",", sum.Part + (task.Value[i] / ((double)tasks.Count * result[task.Key].N)))));
+            .Aggregate((Of: "", Part: 0.0), (sum, task) =>
+                (sum.Of + task.Key + ",", sum.Part + (task.Value[i] / ((double)tasks.Count * result[task.Key].N)))));
         var variance = parts.GroupBy(part => part.Of, part => part.Part).Sum(group => Variance([.. group]));
         result[Overall] = new MeanEstimate(tasks.Keys.Average(task => result[task].Mean), Math.Sqrt(variance), count);
         return result;

@@ -91,7 +91,8 @@ public static class SceneVocabulary
     /// <summary>GPT-2's printable letter for each byte: the printable bytes stand for themselves, the others for U+0100 and up.</summary>
     private static IEnumerable<string> ByteLetters()
     {
-        var printable = Enumerable.Range('!', '~' - '!' + 1).Concat(Enumerable.Range(0xA1, 12)).Concat(Enumerable.Range(0xAE, 82)).ToArray();
+        var printable = Enumerable.Range('!', '~' - '!' + 1).Concat(Enumerable.Range(0xA1, 12)).Concat(Enumerable.Range(0xAE, 82))
+            .ToArray();
         return printable.Concat(Enumerable.Range(256, 256 - printable.Length)).Select(c => ((char)c).ToString());
     }
 
@@ -110,7 +111,8 @@ public static class SceneVocabulary
 
     private static void WriteJson(string folder, string name, JsonObject content, bool indented = true)
     {
-        var options = new JsonSerializerOptions { WriteIndented = indented, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+        var options = new JsonSerializerOptions { WriteIndented = indented, NewLine = "\n",
+            Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
         File.WriteAllText(Path.Combine(folder, name), content.ToJsonString(options) + "\n");
     }
 }

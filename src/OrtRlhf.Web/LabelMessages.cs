@@ -21,5 +21,6 @@ internal sealed record ShownQuestion(string Id, string Prompt, string[] Candidat
 internal sealed record ViewReply(ShownQuestion[] Questions, int Saved, int Open, string? Last, bool More, int Coming)
 {
     public static ViewReply Of(RaterView view, string rater) =>
-        new([.. view.Questions.Select(question => new ShownQuestion(question.Id, question.Prompt, question.ShownTo(rater)))], view.Saved, view.Open, view.Last, view.More, view.Coming);
+        new([.. view.Questions.Select(question => new ShownQuestion(question.Id, question.Prompt, question.ShownTo(rater)))], view.Saved,
+            view.Open, view.Last, view.More, view.Coming);
 }

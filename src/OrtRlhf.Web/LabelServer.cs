@@ -26,7 +26,8 @@ internal sealed class LabelServer : IAsyncDisposable
 {
     private const int LargestBody = 64 << 10;
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
-    private static readonly Dictionary<string, string> Types = new() { [".html"] = "text/html; charset=utf-8", [".css"] = "text/css", [".js"] = "text/javascript", [".png"] = "image/png", [".jpg"] = "image/jpeg", [".webp"] = "image/webp" };
+    private static readonly Dictionary<string, string> Types = new() { [".html"] = "text/html; charset=utf-8", [".css"] = "text/css",
+        [".js"] = "text/javascript", [".png"] = "image/png", [".jpg"] = "image/jpeg", [".webp"] = "image/webp" };
     private readonly WebApplication _app;
     private readonly LabelQueue _queue;
     private readonly PreferenceFolder _folder;
@@ -59,7 +60,8 @@ internal sealed class LabelServer : IAsyncDisposable
         catch (Exception fault) when (fault is IOException or System.Net.Sockets.SocketException)
         {
             await server.DisposeAsync();
-            throw new UserError($"label: cannot listen on {options.Address}:{options.Port} ({fault.Message}); choose another `Port`, 0 for any", fault);
+            throw new UserError(
+                $"label: cannot listen on {options.Address}:{options.Port} ({fault.Message}); choose another `Port`, 0 for any", fault);
         }
         return server;
     }
@@ -80,12 +82,14 @@ internal sealed class LabelServer : IAsyncDisposable
         var guard = new RequestGuard(options.Token);
         _app.Use(Faults);
         _app.Use((context, next) => guard.Invoke(context, _ => next(context)));
-        foreach (var (path, file) in (ReadOnlySpan<(string, string)>)[("/", "label.html"), ("/label.css", "label.css"), ("/label.js", "label.js")])
+        foreach (var (path, file) in (ReadOnlySpan<(string, string)>)[("/", "label.html"), ("/label.css", "label.css"),
+            ("/label.js", "label.js")])
         {
             var (bytes, type) = (Page(file), Types[Path.GetExtension(file)]);
             _app.MapGet(path, context => Send(context, bytes, type));
         }
-        var greeting = new Greeting(options.Question, JsonNamingPolicy.CamelCase.ConvertName(_queue.Options.Mode.ToString()), _queue.Options.Candidates);
+        var greeting = new Greeting(options.Question, JsonNamingPolicy.CamelCase.ConvertName(_queue.Options.Mode.ToString()),
+            _queue.Options.Candidates);
         _app.MapGet("/api/greeting", context => Send(context, greeting));
         _app.MapPost("/api/view", async context => await View(context, RaterOf((await Read<ViewRequest>(context)).Rater)));
         _app.MapPost("/api/answer", async context =>
@@ -94,7 +98,8 @@ internal sealed class LabelServer : IAsyncDisposable
             var rater = RaterOf(answer.Rater);
             if (!Candidate.IsId(answer.Id) || answer is not { Question: not null, Candidates: not null, Ranks: not null })
                 throw new UserError("answer: expected rater, id, question, candidates and ranks");
-            if (!await _queue.Answer(rater, answer.Id!, answer.Question, answer.Candidates, answer.Ranks, answer.Comment)) context.Response.StatusCode = 409;
+            if (!await _queue.Answer(rater, answer.Id!, answer.Question, answer.Candidates, answer.Ranks,
+                answer.Comment)) context.Response.StatusCode = 409;
             await View(context, rater);
         });
         _app.MapPost("/api/undo", async context =>
@@ -111,7 +116,8 @@ internal sealed class LabelServer : IAsyncDisposable
 
     private async Task Image(HttpContext context, string id)
     {
-        if (_queue.Find(id) is not { } candidate || _folder.At(candidate.Image) is not { } path || !Types.TryGetValue(Path.GetExtension(path).ToLowerInvariant(), out var type) || !type.StartsWith("image/", StringComparison.Ordinal) || !File.Exists(path))
+        if (_queue.Find(id) is not { } candidate || _folder.At(candidate.Image) is not { } path || !Types.TryGetValue(Path.GetExtension(
+            path).ToLowerInvariant(), out var type) || !type.StartsWith("image/", StringComparison.Ordinal) || !File.Exists(path))
         {
             await RequestGuard.Refuse(context, 404, "no such image");
             return;
@@ -135,7 +141,8 @@ internal sealed class LabelServer : IAsyncDisposable
         {
             var (status, line) = fault switch
             {
-                BadHttpRequestException bad => (bad.StatusCode, bad.StatusCode == 413 ? $"expected at most {LargestBody >> 10} kB" : "the request is not valid"),
+                BadHttpRequestException bad =>
+                    (bad.StatusCode, bad.StatusCode == 413 ? $"expected at most {LargestBody >> 10} kB" : "the request is not valid"),
                 JsonException => (400, "the request is not the JSON expected"),
                 StoreError store => (503, store.Message),
                 UserError user => (400, user.Message),
@@ -146,9 +153,11 @@ internal sealed class LabelServer : IAsyncDisposable
         }
     }
 
-    private static string RaterOf(string? name) => name?.Trim() is { Length: >= 1 and <= 60 } rater ? rater : throw new UserError("expected a rater's name of 1 to 60 characters");
+    private static string RaterOf(string? name) =>
+        name?.Trim() is { Length: >= 1 and <= 60 } rater ? rater : throw new UserError("expected a rater's name of 1 to 60 characters");
 
-    private static async Task<T> Read<T>(HttpContext context) => await context.Request.ReadFromJsonAsync<T>(Json, context.RequestAborted) ?? throw new JsonException();
+    private static async Task<T> Read<T>(HttpContext context) =>
+        await context.Request.ReadFromJsonAsync<T>(Json, context.RequestAborted) ?? throw new JsonException();
 
     private static Task Send<T>(HttpContext context, T value) => context.Response.WriteAsJsonAsync(value, Json, context.RequestAborted);
 

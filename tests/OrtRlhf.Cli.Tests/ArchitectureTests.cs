@@ -3,10 +3,13 @@ using System.Reflection.PortableExecutable;
 
 namespace OrtRlhf.Cli.Tests;
 
-/// <summary>The rooms, read from the built assemblies: references go one way, and the pure rooms know no console, network or clock.</summary>
+/// <summary>
+/// The rooms, read from the built assemblies: references go one way, and the pure rooms know no console, network or clock.
+/// </summary>
 public class ArchitectureTests
 {
-    private const string Graph = "OrtRlhf.Graph", Models = "OrtRlhf.Models", Learning = "OrtRlhf.Learning", Diffusion = "OrtRlhf.Diffusion", Scenes = "OrtRlhf.Scenes",
+    private const string Graph = "OrtRlhf.Graph", Models = "OrtRlhf.Models", Learning = "OrtRlhf.Learning",
+        Diffusion = "OrtRlhf.Diffusion", Scenes = "OrtRlhf.Scenes",
         Preferences = "OrtRlhf.Preferences", Rewards = "OrtRlhf.Rewards", Tuning = "OrtRlhf.Tuning", Web = "OrtRlhf.Web", Cli = "ortrlhf";
 
     private static readonly string[] Ours = [Graph, Models, Learning, Diffusion, Scenes, Preferences, Rewards, Tuning, Web, Cli];
@@ -37,7 +40,8 @@ public class ArchitectureTests
     [Theory]
     [InlineData(Graph)]
     [InlineData(Models)]
-    public void PureRooms_KnowNoConsoleNetworkOrClock(string assembly) => Assert.Empty(OutsideWorld(Path.Combine(AppContext.BaseDirectory, assembly + ".dll")));
+    public void PureRooms_KnowNoConsoleNetworkOrClock(string assembly) =>
+        Assert.Empty(OutsideWorld(Path.Combine(AppContext.BaseDirectory, assembly + ".dll")));
 
     [Fact]
     public void OutsideWorld_IsSeen()
@@ -64,7 +68,8 @@ public class ArchitectureTests
     {
         string Name(TypeReference type) => $"{m.GetString(type.Namespace)}.{m.GetString(type.Name)}";
         var types = m.TypeReferences.Select(t => Name(m.GetTypeReference(t))).Where(t =>
-            t is "System.Console" or "System.TimeProvider" or "System.Diagnostics.Stopwatch" or "System.Threading.Timer" || t.StartsWith("System.Net.", StringComparison.Ordinal));
+            t is "System.Console" or "System.TimeProvider" or "System.Diagnostics.Stopwatch" or "System.Threading.Timer"
+                || t.StartsWith("System.Net.", StringComparison.Ordinal));
         var members = m.MemberReferences.Select(m.GetMemberReference).Where(r => r.Parent.Kind == HandleKind.TypeReference)
             .Select(r => $"{Name(m.GetTypeReference((TypeReferenceHandle)r.Parent))}.{m.GetString(r.Name)}").Intersect(Clocks);
         return types.Concat(members).ToArray();

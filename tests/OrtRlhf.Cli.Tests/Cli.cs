@@ -35,7 +35,8 @@ internal static class Cli
     public static Process Start(params string[] arguments) => StartIn(Path.GetTempPath(), arguments);
 
     /// <summary>Starts a command line with environment variables.</summary>
-    public static Process StartWith(Dictionary<string, string> variables, params IEnumerable<string> arguments) => Start(Path.GetTempPath(), variables, arguments);
+    public static Process StartWith(Dictionary<string, string> variables, params IEnumerable<string> arguments) =>
+        Start(Path.GetTempPath(), variables, arguments);
 
     /// <summary>Starts a command line in a folder.</summary>
     public static Process StartIn(string folder, params IEnumerable<string> arguments) => Start(folder, [], arguments);
@@ -44,7 +45,8 @@ internal static class Cli
     {
         var host = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
         // Where the tests run in the background, a shell made them ignore SIGINT; the program must not inherit that.
-        var start = new ProcessStartInfo(OperatingSystem.IsLinux() ? "env" : host, [.. OperatingSystem.IsLinux() ? ["--default-signal=INT", host] : Array.Empty<string>(), Program, .. arguments])
+        var start = new ProcessStartInfo(OperatingSystem.IsLinux() ? "env" : host,
+            [.. OperatingSystem.IsLinux() ? ["--default-signal=INT", host] : Array.Empty<string>(), Program, .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -13,7 +13,8 @@ public class CommandLineTests
     }
 
     [Fact]
-    public void Version_NamesOnnxRuntime() => Assert.Matches(@"^ortrlhf \d+\.\d+\.\d+ \(ONNX Runtime \d+\.\d+\.\d+, \.NET \d+", Cli.Run("--version").Succeeds().Out);
+    public void Version_NamesOnnxRuntime() =>
+        Assert.Matches(@"^ortrlhf \d+\.\d+\.\d+ \(ONNX Runtime \d+\.\d+\.\d+, \.NET \d+", Cli.Run("--version").Succeeds().Out);
 
     [Theory]
     [InlineData("tune", "--method NAME", "--resume RUN", "jpeg-compressibility", "Default 40")]
@@ -21,7 +22,8 @@ public class CommandLineTests
     [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "KL to the base model")]
     [InlineData("label", "--mode NAME", "--host ADDRESS", "Default 5070", "--overlap N", "metadata.jsonl")]
     [InlineData("preferences", "--export FILE", "Pick-a-Pic", "kappa")]
-    [InlineData("reward train", "--preferences STORE", "--rater NAME", "--lora-rank N", "--clip DIR", "Default 625", "Bradley-Terry", "without:LIST")]
+    [InlineData("reward train", "--preferences STORE", "--rater NAME", "--lora-rank N", "--clip DIR", "Default 625", "Bradley-Terry",
+        "without:LIST")]
     [InlineData("doctor", "--json", "which devices really work")]
     [InlineData("artifacts", "--lora-rank N", "ort-training", "Default 2000", "--all-weights")]
     [InlineData("inspect", "--json FILE", "--lora-targets A,B", "stand in the way of a gradient")]
@@ -49,18 +51,25 @@ public class CommandLineTests
     [InlineData("tune --method ppo", "--method: expected ddpo, reinforce")]
     [InlineData("tune a b", "expected one MODEL, got 'b' as well")]
     [InlineData("tune --eta 0", "--eta: expected more than 0, got 0")]
-    [InlineData("tune --learning-rate -1 --clip-range NaN", "--learning-rate: expected a number > 0, got -1; --clip-range: expected a number in (0, 1), got NaN")]
+    [InlineData("tune --learning-rate -1 --clip-range NaN",
+        "--learning-rate: expected a number > 0, got -1; --clip-range: expected a number in (0, 1), got NaN")]
     [InlineData("tune --resume x --seed 3", "leave out --seed")]
     [InlineData("sample", "expected --prompt TEXT or --prompts FILE")]
-    [InlineData("sample --prompt a --sampler heun", "--sampler: expected ddim, dpm-solver++, ddpm, euler, adams-bashforth, flow-grpo, dance-grpo, cps or noisy-euler, got 'heun'")]
-    [InlineData("sample --prompt a --device tpu --steps 0", "--steps: expected 1 to 1000, got 0; --device: expected cpu, cuda or webgpu, got tpu")]
-    [InlineData("tune --method dpo --prompts-per-epoch 240", "--prompts-per-epoch: expected at most half of the 240 images, so that each prompt has candidates to choose among")]
+    [InlineData("sample --prompt a --sampler heun",
+        "--sampler: expected ddim, dpm-solver++, ddpm, euler, adams-bashforth, flow-grpo, dance-grpo, cps or noisy-euler, got 'heun'")]
+    [InlineData("sample --prompt a --device tpu --steps 0",
+        "--steps: expected 1 to 1000, got 0; --device: expected cpu, cuda or webgpu, got tpu")]
+    [InlineData("tune --method dpo --prompts-per-epoch 240",
+        "--prompts-per-epoch: expected at most half of the 240 images, so that each prompt has candidates to choose among")]
     [InlineData("tune --preferences store", "--preferences: expected a method that learns from choices")]
     [InlineData("tune --method dpo --expert-weights taste", "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
-    [InlineData("reward train --output x --preferences store --expert-weights taste=NaN", "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
+    [InlineData("reward train --output x --preferences store --expert-weights taste=NaN",
+        "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
     [InlineData("reward train --output x --reward drawing-quality --lora-rank -1", "--lora-rank: expected 0 to 1024, got -1")]
-    [InlineData("reward train --output x --reward drawing-quality --epochs 3", "--epochs and --learning-rate are of adapters; add --lora-rank N")]
-    [InlineData("reward train --output x --reward drawing-quality --rater worst", "--rater: expected best-worst or top-bottom, got 'worst'")]
+    [InlineData("reward train --output x --reward drawing-quality --epochs 3",
+        "--epochs and --learning-rate are of adapters; add --lora-rank N")]
+    [InlineData("reward train --output x --reward drawing-quality --rater worst",
+        "--rater: expected best-worst or top-bottom, got 'worst'")]
     [InlineData("reward train --output x", "expected either --preferences STORE, or --reward SUM")]
     [InlineData("reward", "unknown command 'reward', did you mean")]
     [InlineData("doctor now", "expected options only, got 'now' as well")]
@@ -72,5 +81,6 @@ public class CommandLineTests
     }
 
     [Fact]
-    public void WrongUsage_IsOneLineAndCode2() => Cli.Run("tune", "--epoch", "3").FailsWith(2, "tune: unknown option '--epoch', did you mean '--epochs'?");
+    public void WrongUsage_IsOneLineAndCode2() =>
+        Cli.Run("tune", "--epoch", "3").FailsWith(2, "tune: unknown option '--epoch', did you mean '--epochs'?");
 }

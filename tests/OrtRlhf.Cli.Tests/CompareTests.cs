@@ -30,7 +30,8 @@ public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
         Assert.Equal(4, table.Length);
         Assert.StartsWith("| ddpo | 2 | 8 | ", table[2]);
         Assert.StartsWith("| es | 1 | 8 | ", table[3]);
-        Assert.Equal(["ddpo", "es"], XDocument.Load(folder.At("out/comparison.svg")).Descendants().Where(e => e.Name.LocalName == "text").Select(e => e.Value).TakeLast(2));
+        Assert.Equal(["ddpo", "es"], XDocument.Load(folder.At("out/comparison.svg")).Descendants().Where(e => e.Name.LocalName == "text")
+            .Select(e => e.Value).TakeLast(2));
 
         // Rewards of different scales do not compare; what both measured does.
         Tune("large", "3", "jpeg-incompressibility", "--watch", "jpeg-compressibility");
@@ -38,8 +39,10 @@ public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
         Assert.Contains("without curves", output);
         Assert.DoesNotContain("reward ", output.Split("written")[0]);
         Assert.False(File.Exists(folder.At("two/comparison.svg")));
-        Assert.Contains("jpeg-compressibility", Cli.Run("compare", folder.At("a"), folder.At("large"), "--show", "jpeg-compressibility").Succeeds().Out);
-        Cli.Run("compare", folder.At("a"), folder.At("large"), "--show", "reward").FailsWith(2, "--show: 'reward' is not what all of these runs measured");
+        Assert.Contains("jpeg-compressibility",
+            Cli.Run("compare", folder.At("a"), folder.At("large"), "--show", "jpeg-compressibility").Succeeds().Out);
+        Cli.Run("compare", folder.At("a"), folder.At("large"), "--show", "reward")
+            .FailsWith(2, "--show: 'reward' is not what all of these runs measured");
 
         Tune("groups", "3", "jpeg-compressibility", "--method", "flow-grpo", "--prompts-per-epoch", "2");
         Assert.Matches("ddpo\n[\\s\\S]*flow-grpo\n", Cli.Run("compare", folder.At("a"), folder.At("groups")).Succeeds().Out);
@@ -47,13 +50,15 @@ public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
         // What cannot be compared, in one line.
         Cli.Run("compare", folder.At("a"), folder.At("a") + "/").FailsWith(1, "is there twice");
         Cli.Run("compare", folder.At("a"), folder.At("none")).FailsWith(1, "expected the folder of a run");
-        Cli.Run("compare", folder.At("a"), "--show", "beauty").FailsWith(2, "--show: 'beauty' is not what all of these runs measured; they have reward, jpeg-compressibility");
+        Cli.Run("compare", folder.At("a"), "--show", "beauty")
+            .FailsWith(2, "--show: 'beauty' is not what all of these runs measured; they have reward, jpeg-compressibility");
         Cli.Run("compare").FailsWith(2, "expected the folders of finished runs");
         File.Delete(folder.At("b/summary.json"));
         Cli.Run("compare", folder.At("a"), folder.At("b")).FailsWith(1, "is not finished", "tune --resume");
 
         void Tune(string run, string seed, string reward, params string[] more) =>
-            Cli.Run([.. TinyTune.Arguments(model.Path, folder, run, reward: reward).TakeWhile(argument => argument != "--seed"), "--seed", seed, .. more]).Succeeds();
+            Cli.Run([.. TinyTune.Arguments(model.Path, folder, run, reward: reward).TakeWhile(argument => argument != "--seed"), "--seed",
+                seed, .. more]).Succeeds();
 
         double Summary(string run)
         {

@@ -35,10 +35,12 @@ public class DoctorTests
     public void Variable_NamesTheLibraryThatIsLoaded()
     {
         using var folder = new TempFolder();
-        var own = (string)JsonNode.Parse(Cli.Run("doctor", "--json").Out)!["machine"]!["nativeLibraries"]!.AsArray().Single(path => ((string)path!).Contains("onnxruntime"))!;
+        var own = (string)JsonNode.Parse(Cli.Run("doctor", "--json").Out)!["machine"]!["nativeLibraries"]!.AsArray().Single(path =>
+            ((string)path!).Contains("onnxruntime"))!;
         File.Copy(own, folder.At("other-onnxruntime.so"));
         var machine = JsonNode.Parse(With(folder.At("other-onnxruntime.so")).Out)!["machine"]!;
-        Assert.Equal(folder.At("other-onnxruntime.so"), (string)machine["nativeLibraries"]!.AsArray().Single(path => ((string)path!).Contains("onnxruntime"))!);
+        Assert.Equal(folder.At("other-onnxruntime.so"),
+            (string)machine["nativeLibraries"]!.AsArray().Single(path => ((string)path!).Contains("onnxruntime"))!);
         Assert.Contains("CPUExecutionProvider", machine["providers"]!.AsArray().Select(name => (string)name!));
     }
 
@@ -55,5 +57,6 @@ public class DoctorTests
         Assert.DoesNotContain(json["machine"]!["nativeLibraries"]!.AsArray(), path => ((string)path!).Contains("onnxruntime"));
     }
 
-    private static CliResult With(string library) => Cli.Finish(Cli.StartWith(new() { ["ORTRLHF_ORT_LIBRARY"] = library }, "doctor", "--json"));
+    private static CliResult With(string library) =>
+        Cli.Finish(Cli.StartWith(new() { ["ORTRLHF_ORT_LIBRARY"] = library }, "doctor", "--json"));
 }

@@ -13,9 +13,11 @@ public class ImportTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
     {
         using var folder = new TempFolder();
         var output = Cli.Run("import", model.Path, "--output", folder.At("onnx")).Succeeds().Out;
-        foreach (var part in (string[])["text_encoder", "unet", "vae_decoder"]) Assert.Contains(folder.At("onnx", part, "model.onnx"), output);
+        foreach (var part in (string[])["text_encoder", "unet", "vae_decoder"]) Assert.Contains(folder.At("onnx", part, "model.onnx"),
+            output);
         foreach (var source in (string[])[model.Path, folder.At("onnx")])
-            Cli.Run("sample", source, "--prompt", "a", "--steps", "2", "--threads", "1", "--output", folder.At(Path.GetFileName(source) + "-images")).Succeeds();
+            Cli.Run("sample", source, "--prompt", "a", "--steps", "2", "--threads", "1", "--output",
+                folder.At(Path.GetFileName(source) + "-images")).Succeeds();
         byte[] a = Pixels("tiny-images"), b = Pixels("onnx-images");
         Assert.True(a.Zip(b).Max(pair => Math.Abs(pair.First - pair.Second)) <= 1);
 
@@ -32,7 +34,8 @@ public class ImportTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
         long peak = 0;
         for (; !process.HasExited; Thread.Sleep(5)) peak = Math.Max(peak, Peak(process.Id));
         Cli.Finish(process).Succeeds();
-        Assert.InRange(new FileInfo(folder.At("onnx", "text_encoder", "model.onnx.data")).Length, (long)(0.99 * written), (long)(1.05 * written));
+        Assert.InRange(new FileInfo(folder.At("onnx", "text_encoder", "model.onnx.data")).Length, (long)(0.99 * written),
+            (long)(1.05 * written));
         Assert.InRange(peak, 50_000_000, written / 2);
     }
 
@@ -77,14 +80,17 @@ public class ImportTests(TinyModelFixture model) : IClassFixture<TinyModelFixtur
     // 50M parameters a layer in two files of halves, which become 0.2 GB.
     private static long WriteLarge(string folder, int layers)
     {
-        var config = $$"""{"architectures":["CLIPTextModel"],"vocab_size":1000,"hidden_size":2048,"intermediate_size":8192,"num_hidden_layers":{{layers}},"num_attention_heads":16}""";
+        var config =
+            $$"""{"architectures":["CLIPTextModel"],"vocab_size":1000,"hidden_size":2048,"intermediate_size":8192,"num_hidden_layers":{{layers}},"num_attention_heads":16}""";
         Directory.CreateDirectory(folder);
         File.WriteAllText(Path.Combine(folder, "config.json"), config);
         var tensors = new SortedDictionary<string, Tensor>(StringComparer.Ordinal);
-        ClipTextModel.Build(ClipTextConfig.Parse(config), new Weights((name, shape) => tensors[name] = new Tensor(ElementType.BFloat16, shape, () => new byte[2 * shape.Aggregate(1L, (a, b) => a * b)])));
+        ClipTextModel.Build(ClipTextConfig.Parse(config), new Weights((name, shape) =>
+            tensors[name] = new Tensor(ElementType.BFloat16, shape, () => new byte[2 * shape.Aggregate(1L, (a, b) => a * b)])));
         string[] files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
         for (var i = 0; i < 2; i++) SafetensorsFile.Write(Path.Combine(folder, files[i]), tensors.Where((_, n) => n % 2 == i));
-        File.WriteAllText(Path.Combine(folder, "model.safetensors.index.json"), $"{{\"weight_map\":{{{string.Join(",", tensors.Keys.Select((name, n) => $"\"{name}\":\"{files[n % 2]}\""))}}}}}");
+        File.WriteAllText(Path.Combine(folder, "model.safetensors.index.json"),
+            $"{{\"weight_map\":{{{string.Join(",", tensors.Keys.Select((name, n) => $"\"{name}\":\"{files[n % 2]}\""))}}}}}");
         return tensors.Values.Sum(t => 4 * t.Count);
     }
 

@@ -28,7 +28,8 @@ public class InspectTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
         Cli.Run("inspect", folder.Path).FailsWith(1, "no model there");
         Directory.CreateDirectory(folder.At("my-model"));
         foreach (var command in (string[][])[["inspect"], ["import", "--output", folder.At("x")]])
-            Cli.Run([.. command, folder.At("my-modl")]).FailsWith(1, "there is no such folder (there is", "a folder of components, or one component (config.json with safetensors, or model.onnx)");
+            Cli.Run([.. command, folder.At("my-modl")]).FailsWith(1, "there is no such folder (there is",
+                "a folder of components, or one component (config.json with safetensors, or model.onnx)");
         Cli.Run("inspect", model.Path, "more").FailsWith(2, "expected one DIR, got 'more' as well");
     }
 }

@@ -11,8 +11,10 @@ internal static class TinyTune
         File.WriteAllText(folder.At("prompts.txt"), "a cat\na {red|blue} hat\na bird\n");
         return
         [
-            "tune", model, "--prompts", folder.At("prompts.txt"), "--output", folder.At(run), "--epochs", $"{epochs}", "--reward", reward, "--images", "4",
-            "--steps", "2", "--evaluation-images", "4", "--sample-images", "2", "--micro-batch", "4", "--updates-per-pass", "2", "--lora-rank", "2", "--threads", "1", "--seed", "3",
+            "tune", model, "--prompts", folder.At("prompts.txt"), "--output", folder.At(run), "--epochs", $"{epochs}", "--reward", reward,
+                "--images", "4",
+            "--steps", "2", "--evaluation-images", "4", "--sample-images", "2", "--micro-batch", "4", "--updates-per-pass", "2",
+                "--lora-rank", "2", "--threads", "1", "--seed", "3",
             "--learning-rate-decay", "constant", // some runs are resumed to other lengths, to which a falling rate would have to fit
         ];
     }

@@ -21,7 +21,8 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         Assert.Matches(@"jpeg-compressibility +-\d+\.\d+ ± \d", output);
         var run = new RunFolder(folder.At("run"));
         Assert.Contains($"report  {run.Report}\n", output);
-        Assert.All([run.Report, run.Summary, Path.Combine(run.Adapter, "adapter.safetensors")], file => Assert.True(File.Exists(file), file));
+        Assert.All([run.Report, run.Summary, Path.Combine(run.Adapter, "adapter.safetensors")], file =>
+            Assert.True(File.Exists(file), file));
         Assert.DoesNotContain('\u001b', output);
 
         var adapter = Path.Combine(run.Adapter, "adapter.onnx_adapter");
@@ -35,7 +36,8 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
 
         Cli.Run("sample", "--adapter", adapter, "--prompt", "a cat", "--output", folder.At("tuned"), "--threads", "1").Succeeds();
         Cli.Run("sample", model.Path, "--steps", "2", "--prompt", "a cat", "--output", folder.At("base"), "--threads", "1").Succeeds();
-        Assert.NotEqual(File.ReadAllBytes(folder.At("base", "0001-a-cat-0.png")), File.ReadAllBytes(folder.At("tuned", "0001-a-cat-0.png")));
+        Assert.NotEqual(File.ReadAllBytes(folder.At("base", "0001-a-cat-0.png")),
+            File.ReadAllBytes(folder.At("tuned", "0001-a-cat-0.png")));
     }
 
     [Fact]
@@ -43,19 +45,23 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
     {
         using var folder = new TempFolder();
         var clip = TinyModel.WriteClip(folder.At("clip"));
-        SafetensorsFile.Write(folder.At("head.safetensors"), new Dictionary<string, Tensor> { ["weight"] = Tensor.Of(new float[] { 1, 2, 3, 4, 5, 6, 7, 8 }, 1, 8), ["bias"] = Tensor.Of([5f], 1) });
+        SafetensorsFile.Write(folder.At("head.safetensors"), new Dictionary<string, Tensor> { ["weight"] = Tensor.Of(new float[] { 1, 2, 3,
+            4, 5, 6, 7, 8 }, 1, 8), ["bias"] = Tensor.Of([5f], 1) });
         var expression = $"clip-score:{clip}+0.5*aesthetic:{folder.At("head.safetensors")}#clip={clip} - 0.1*pick-score:{clip}";
         Cli.Run([.. TinyTune.Arguments(model.Path, folder, "run", reward: expression), "--watch", "jpeg-compressibility"]).Succeeds();
         var run = new RunFolder(folder.At("run"));
         var summary = JsonFile.Read<RunSummary>(run.Summary);
         Assert.Equal(expression, summary.Reward.Name);
-        Assert.Equal(["aesthetic", "clip-score", "jpeg-compressibility", "pick-score"], summary.Rewards.Keys.Select(name => name.Split(':')[0]).Order());
+        Assert.Equal(["aesthetic", "clip-score", "jpeg-compressibility", "pick-score"],
+            summary.Rewards.Keys.Select(name => name.Split(':')[0]).Order());
         Assert.All(summary.Rewards.Values, score => Assert.True(double.IsFinite(score.After.Mean)));
         Assert.NotEqual(summary.Reward.Before.Mean, summary.Reward.After.Mean);
         Assert.Contains("clip-score:", File.ReadAllText(run.Report));
         Cli.Run("tune", "--resume", folder.At("run"), "--epochs", "3").Succeeds();
-        Cli.Run("eval", model.Path, "--adapter", Path.Combine(run.Adapter, "adapter.onnx_adapter"), "--reward", $"clip-score:{clip}", "--json", folder.At("eval.json"), "--threads", "1").Succeeds();
-        Cli.Run(TinyTune.Arguments(model.Path, folder, "other", reward: $"clip-score:{folder.At("none")}")).FailsWith(1, "reward 'clip-score:", "no folder");
+        Cli.Run("eval", model.Path, "--adapter", Path.Combine(run.Adapter, "adapter.onnx_adapter"), "--reward", $"clip-score:{clip}",
+            "--json", folder.At("eval.json"), "--threads", "1").Succeeds();
+        Cli.Run(TinyTune.Arguments(model.Path, folder, "other", reward: $"clip-score:{folder.At("none")}"))
+            .FailsWith(1, "reward 'clip-score:", "no folder");
     }
 
     [Theory]
@@ -70,7 +76,9 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         Process.Start("kill", ["-" + signal, $"{process.Id}"]).WaitForExit();
         var stopped = Cli.Finish(process);
         Assert.Equal(1, stopped.ExitCode);
-        Assert.Matches($@"^interrupted; the checkpoint after epoch \d+ of 200 is kept\. Continue with 'ortrlhf tune --resume {folder.At("run")}'\n$", stopped.Error);
+        Assert.Matches(
+            $@"^interrupted; the checkpoint after epoch \d+ of 200 is kept\. Continue with 'ortrlhf tune --resume {folder.At("run")}'\n$",
+            stopped.Error);
         if (signal != "INT") return; // from here on both are the same
         var epochs = Checkpoint.Latest(folder.At("run", "checkpoints"))!.Epoch + 2;
 
@@ -94,9 +102,12 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
     public void BadReward_IsOneLine()
     {
         using var folder = new TempFolder();
-        Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "jpeg-compresibility")).FailsWith(1, "unknown reward 'jpeg-compresibility'", "known are aesthetic, clip-score, ");
-        Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "prompt-alignment")).FailsWith(1, "reward 'prompt-alignment': cannot score images of the prompt");
-        Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "1e300*jpeg-compressibility")).FailsWith(1, "expected a finite sum, got -Infinity");
+        Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "jpeg-compresibility"))
+            .FailsWith(1, "unknown reward 'jpeg-compresibility'", "known are aesthetic, clip-score, ");
+        Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "prompt-alignment"))
+            .FailsWith(1, "reward 'prompt-alignment': cannot score images of the prompt");
+        Cli.Run(TinyTune.Arguments(model.Path, folder, "run", reward: "1e300*jpeg-compressibility"))
+            .FailsWith(1, "expected a finite sum, got -Infinity");
     }
 
     [Theory]
@@ -117,7 +128,8 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         using var folder = new TempFolder();
         string[] arguments = [.. TinyTune.Arguments(model.Path, folder, "run", epochs: 1), "--eta", "0"];
         Cli.Run([.. arguments, "--method", "ddpo"]).FailsWith(2, "--eta: expected more than 0, got 0");
-        Cli.Run([.. TinyTune.Arguments(model.Path, folder, "run"), "--sampler", "dpm-solver++"]).FailsWith(2, "--sampler: expected ddim or ddpm, got dpm-solver++", "no density");
+        Cli.Run([.. TinyTune.Arguments(model.Path, folder, "run"), "--sampler", "dpm-solver++"])
+            .FailsWith(2, "--sampler: expected ddim or ddpm, got dpm-solver++", "no density");
         Cli.Run([.. arguments, "--population", "4", "--method", "es"]).Succeeds();
     }
 

@@ -19,7 +19,8 @@ public sealed class GaussianLogProbTests
         for (var i = 0; i < x.Length; i++)
         {
             var mu = step.CX * x[i] + step.CM * m[i];
-            sum += -(next[i] - mu) * (next[i] - mu) / (2 * step.Sigma * step.Sigma) - Math.Log(step.Sigma) - Math.Log(Math.Sqrt(2 * Math.PI));
+            sum += -(next[i] - mu) * (next[i] - mu) / (2 * step.Sigma * step.Sigma) - Math.Log(step.Sigma)
+                - Math.Log(Math.Sqrt(2 * Math.PI));
         }
         return sum / x.Length;
     }

@@ -5,7 +5,9 @@ using Xunit.v3;
 
 namespace OrtRlhf.Learning.Tests;
 
-/// <summary>A safetensors file of the reference data, and the JSON beside it: tests/Golden, or shared/golden beside the repository for larger sets.</summary>
+/// <summary>
+/// A safetensors file of the reference data, and the JSON beside it: tests/Golden, or shared/golden beside the repository for larger sets.
+/// </summary>
 internal sealed class GoldenFile
 {
     private readonly byte[] bytes;
@@ -60,7 +62,8 @@ internal sealed class GoldenFile
 internal sealed class NeedsGoldenAttribute(string path) : BeforeAfterTestAttribute
 {
     public override void Before(MethodInfo methodUnderTest, IXunitTest test) =>
-        Assert.SkipWhen(GoldenFile.Find(path) is null, $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository");
+        Assert.SkipWhen(GoldenFile.Find(path) is null,
+            $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository");
 }
 
 internal static class Close

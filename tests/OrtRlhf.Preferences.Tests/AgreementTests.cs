@@ -6,7 +6,8 @@ public class AgreementTests
     public void Cohen_MatchesATextbookCase()
     {
         // 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no: po = 0.7, pe = 0.5.
-        (int, int)[] judgements = [.. Enumerable.Repeat((0, 0), 20), .. Enumerable.Repeat((0, 2), 5), .. Enumerable.Repeat((2, 0), 10), .. Enumerable.Repeat((2, 2), 15)];
+        (int, int)[] judgements = [.. Enumerable.Repeat((0, 0), 20), .. Enumerable.Repeat((0, 2), 5), .. Enumerable.Repeat((2, 0), 10),
+            .. Enumerable.Repeat((2, 2), 15)];
         Assert.Equal(0.4, Agreement.Cohen(judgements)!.Value, 12);
         Assert.Null(Agreement.Cohen([(1, 1), (1, 1)])); // chance alone agrees always
         Assert.Null(Agreement.Cohen([]));
@@ -27,14 +28,17 @@ public class AgreementTests
     public void Report_CountsAndUnfolds()
     {
         Candidate[] candidates = [.. "abcd".Select(c => new Candidate($"{c}", "p", $"images/{c}.png", Source: c < 'c' ? "base" : "tuned"))];
-        Choice Of(string id, string rater, ChoiceMode mode, string shown, params int[] ranks) => new(id, "p", [.. shown.Select(c => $"{c}")], ranks, rater, mode, StoreContract.Time);
+        Choice Of(string id, string rater, ChoiceMode mode, string shown, params int[] ranks) =>
+            new(id, "p", [.. shown.Select(c => $"{c}")], ranks, rater, mode, StoreContract.Time);
         var report = PreferenceReport.Of(candidates,
         [
-            Of("1", "ada", ChoiceMode.Best, "abcd", 1, 1, 0, 1), Of("2", "bob", ChoiceMode.Rank, "dcba", 1, 0, 2, 2), Of("3", "eve", ChoiceMode.Pair, "ac"), Of("4", "eve", ChoiceMode.Pair, "ca", 0, 0),
+            Of("1", "ada", ChoiceMode.Best, "abcd", 1, 1, 0, 1), Of("2", "bob", ChoiceMode.Rank, "dcba", 1, 0, 2, 2),
+                Of("3", "eve", ChoiceMode.Pair, "ac"), Of("4", "eve", ChoiceMode.Pair, "ca", 0, 0),
         ]);
         Assert.Equal((3, 1, 1, 3 + 5), (report.Choices, report.Ties, report.Skips, report.Pairs));
         // ada judged ac, bc, cd; bob all six; eve ac, a tie.
-        Assert.Equal((3, 1.0), (report.Agreements.Single(pair => (pair.First, pair.Second) == ("ada", "bob")).Pairs, report.Agreements[0].Observed));
+        Assert.Equal((3, 1.0),
+            (report.Agreements.Single(pair => (pair.First, pair.Second) == ("ada", "bob")).Pairs, report.Agreements[0].Observed));
         Assert.Equal(0, report.Agreements.Single(pair => pair.Second == "eve" && pair.First == "ada").Observed);
         Assert.Equal(3, report.SharedPairs);
         Assert.Equal(new WinRate(6, 1, 0), report.Sources["tuned"]);

@@ -5,7 +5,8 @@ namespace OrtRlhf.Preferences.Tests;
 
 public class ChoiceTests
 {
-    private static Choice Of(ChoiceMode mode, params int[] ranks) => new("id", "p", [.. "abcdef".Take(Math.Max(2, ranks.Length)).Select(c => $"{c}")], ranks, "ada", mode, StoreContract.Time, Weight: 2);
+    private static Choice Of(ChoiceMode mode, params int[] ranks) => new("id", "p",
+        [.. "abcdef".Take(Math.Max(2, ranks.Length)).Select(c => $"{c}")], ranks, "ada", mode, StoreContract.Time, Weight: 2);
 
     private static string Pairs(Choice choice) => string.Join(' ', choice.Pairs().Select(pair => pair.Winner + pair.Loser));
 
@@ -62,5 +63,6 @@ public class ChoiceTests
         Assert.Contains("got a link", Assert.Throws<UserError>(() => new PreferenceFolder(folder.Path).At("images/passwd")).Message);
     }
 
-    private static void Fails(Choice choice, string expected) => Assert.Contains(expected, Assert.Throws<UserError>(choice.Validate).Message);
+    private static void Fails(Choice choice, string expected) =>
+        Assert.Contains(expected, Assert.Throws<UserError>(choice.Validate).Message);
 }

@@ -15,7 +15,8 @@ public class LabelQueueTests
     [Fact]
     public void Questions_GroupThePromptsCandidates()
     {
-        Candidate[] candidates = [Of("a", "p"), Of("b", "p"), Of("c", "p"), Of("x", "q"), Of("d", "p"), Of("e", "p"), Of("check-a", "p") with { Source = Candidate.CheckSource }];
+        Candidate[] candidates = [Of("a", "p"), Of("b", "p"), Of("c", "p"), Of("x", "q"), Of("d", "p"), Of("e", "p"),
+            Of("check-a", "p") with { Source = Candidate.CheckSource }];
         Assert.Equal(["a b", "c d", "e a"], Question.All(candidates, 2).Select(question => string.Join(' ', question.Candidates)));
         Assert.Equal(Question.IdOf(["a", "b"]), Question.IdOf(["b", "a"]));
         Assert.NotEqual(Question.IdOf(["a", "b"]), Question.IdOf(["a", "c"]));
@@ -35,8 +36,10 @@ public class LabelQueueTests
             Assert.Equal(first, queue.View("ada").Questions[0]);
             Assert.True(await queue.Answer("ada", "one", first.Id, first.ShownTo("ada"), [0, 1], " "));
             Assert.True(await queue.Answer("ada", "one", first.Id, first.ShownTo("ada"), [0, 1], null));
-            Assert.False(await queue.Answer("ada", "two", first.Id, first.ShownTo("ada"), [0, 1], null)); // answered already, in another window
-            await Assert.ThrowsAsync<UserError>(() => queue.Answer("ada", "x", queue.View("ada").Questions[0].Id, ["a", "b"], [0, 1], null));
+            // answered already, in another window
+            Assert.False(await queue.Answer("ada", "two", first.Id, first.ShownTo("ada"), [0, 1], null));
+            await Assert.ThrowsAsync<UserError>(() =>
+                queue.Answer("ada", "x", queue.View("ada").Questions[0].Id, ["a", "b"], [0, 1], null));
             Assert.Equal((1, 2), (queue.View("ada").Saved, queue.View("ada").Open));
             Assert.Null(Assert.Single(store.Choices()).Comment);
         }
@@ -67,7 +70,8 @@ public class LabelQueueTests
         {
             foreach (var rater in raters)
             {
-                if (queue.View(rater).Questions is [var question, ..]) Assert.True(await queue.Answer(rater, $"{rater}-{n}", question.Id, question.ShownTo(rater), [0, 1], null));
+                if (queue.View(rater).Questions is [var question, ..]) Assert.True(await queue.Answer(rater, $"{rater}-{n}", question.Id,
+                    question.ShownTo(rater), [0, 1], null));
             }
         }
         var answers = store.Choices().Where(choice => !choice.IsSkipped).GroupBy(choice => Question.IdOf(choice.Candidates)).ToArray();
@@ -97,8 +101,10 @@ public class LabelQueueTests
     {
         using var folder = new TempFolder();
         using var store = PreferenceStore.Open(folder.At("store"), create: true);
-        Candidate Drawn(string id, string prompt, string source) => Of(id, prompt) with { Source = source, Trajectory = $"trajectories/{id}.safetensors" };
-        store.Add((Candidate[])[Drawn("a", "p", "base"), Drawn("b", "p", "base"), Drawn("c", "p", "base"), Drawn("d", "p", "base"), Of("e", "q") with { Source = "photos" }, Of("f", "q"), Drawn("g", "p", "tuned"), Drawn("h", "p", "tuned")]);
+        Candidate Drawn(string id, string prompt, string source) =>
+            Of(id, prompt) with { Source = source, Trajectory = $"trajectories/{id}.safetensors" };
+        store.Add((Candidate[])[Drawn("a", "p", "base"), Drawn("b", "p", "base"), Drawn("c", "p", "base"), Drawn("d", "p", "base"),
+            Of("e", "q") with { Source = "photos" }, Of("f", "q"), Drawn("g", "p", "tuned"), Drawn("h", "p", "tuned")]);
         using (var queue = new LabelQueue(store, NoChecks with { Source = "base" }))
         {
             Assert.Equal((3, 1), (queue.Questions, queue.Resting));
@@ -134,7 +140,10 @@ public class LabelQueueTests
         {
             if (question.IsCheck) places.Add(n);
             var shown = question.ShownTo("ada");
-            await queue.Answer("ada", $"{n}", question.Id, shown, question.IsCheck && places.Count == 1 ? [.. shown.Select(id => id.StartsWith("check-", StringComparison.Ordinal) ? 0 : 1)] : [.. shown.Select(id => id.StartsWith("check-", StringComparison.Ordinal) ? 1 : shown[0] == id || shown[0].StartsWith("check-", StringComparison.Ordinal) ? 0 : 1)], null);
+            await queue.Answer("ada", $"{n}", question.Id, shown, question.IsCheck && places.Count == 1
+                ? [.. shown.Select(id => id.StartsWith("check-", StringComparison.Ordinal) ? 0 : 1)]
+                : [.. shown.Select(id => id.StartsWith("check-", StringComparison.Ordinal) ? 1 : shown[0] == id
+                || shown[0].StartsWith("check-", StringComparison.Ordinal) ? 0 : 1)], null);
         }
         Assert.InRange(places.Count, 5, 8);
         var report = PreferenceReport.Of(store);
@@ -153,8 +162,10 @@ public class LabelQueueTests
         {
             using var policy = Policy.OfBase(model);
             using var queue = new LabelQueue(store, new() { Mode = ChoiceMode.Best, Candidates = 3 });
-            using var maker = new CandidateMaker(store, queue, () => new Pipeline(policy, new() { Steps = 2 }, new() { Threads = 1 }), new(n => $"a cat {n}", 7, total, 64, "tiny"));
-            Assert.True(queue.View("ada") is var begun && begun.Open + begun.Coming == total, "what is to be drawn counts from the beginning");
+            using var maker = new CandidateMaker(store, queue, () =>
+                new Pipeline(policy, new() { Steps = 2 }, new() { Threads = 1 }), new(n => $"a cat {n}", 7, total, 64, "tiny"));
+            Assert.True(queue.View("ada") is var begun && begun.Open + begun.Coming == total,
+                "what is to be drawn counts from the beginning");
             for (var i = 0; i < 3600 && queue.IsGrowing; i++) await Task.Delay(50);
             Assert.Null(maker.Fault);
             Assert.Equal(total, queue.Questions);

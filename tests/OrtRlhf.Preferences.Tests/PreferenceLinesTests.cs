@@ -12,10 +12,12 @@ public class PreferenceLinesTests
     {
         using var folder = new TempFolder();
         using var store = PreferenceStore.Open(folder.At("store"), create: true);
-        Candidate[] candidates = [store.Folder.Write(new RgbImage(4, 4), StoreContract.Hard, long.MinValue, StoreContract.Hard), store.Folder.Write(new RgbImage(4, 5), StoreContract.Hard)];
+        Candidate[] candidates = [store.Folder.Write(new RgbImage(4, 4), StoreContract.Hard, long.MinValue, StoreContract.Hard),
+            store.Folder.Write(new RgbImage(4, 5), StoreContract.Hard)];
         store.Add(candidates);
         string[] ids = [candidates[1].Id, candidates[0].Id];
-        store.Add(new Choice("1", StoreContract.Hard, ids, [0, 1], StoreContract.Hard, ChoiceMode.Pair, DateTimeOffset.UtcNow, StoreContract.Hard, 1 / 3.0, "taste"));
+        store.Add(new Choice("1", StoreContract.Hard, ids, [0, 1], StoreContract.Hard, ChoiceMode.Pair, DateTimeOffset.UtcNow,
+            StoreContract.Hard, 1 / 3.0, "taste"));
         store.Add(new Choice("2", StoreContract.Hard, ids, [], "ada", ChoiceMode.Rank, StoreContract.Time));
 
         PreferenceLines.Write(store, folder.At("out", "all.jsonl"));
@@ -51,9 +53,11 @@ public class PreferenceLinesTests
         PreferenceLines.Read(other, folder.At("again", "pairs.jsonl"));
         Assert.Equal(Pairs(store), Pairs(other));
         var first = JsonDocument.Parse(File.ReadLines(folder.At("again", "pairs.jsonl")).First()).RootElement;
-        Assert.Equal(["caption", "jpg_0", "jpg_1", "label_0", "label_1", "has_label", "image_0_uid", "image_1_uid", "user_id", "created_at"], first.EnumerateObject().Select(property => property.Name));
+        Assert.Equal(["caption", "jpg_0", "jpg_1", "label_0", "label_1", "has_label", "image_0_uid", "image_1_uid", "user_id",
+            "created_at"], first.EnumerateObject().Select(property => property.Name));
 
-        static string Pairs(IPreferenceStore store) => string.Join(' ', store.Choices().SelectMany(choice => choice.Pairs()).Select(pair => $"{pair.Winner}>{pair.Loser}").Order());
+        static string Pairs(IPreferenceStore store) =>
+            string.Join(' ', store.Choices().SelectMany(choice => choice.Pairs()).Select(pair => $"{pair.Winner}>{pair.Loser}").Order());
     }
 
     [Theory]
@@ -66,7 +70,8 @@ public class PreferenceLinesTests
     [InlineData("""{"chosen":"x.png"}""", "expected candidates and choices of a store")]
     [InlineData("""{"candidate":{"id":"q","prompt":"a","image":"../../etc/passwd"}}""", "inside the store's folder")]
     [InlineData("""{"candidate":{"id":"q","prompt":"a","image":"images/q.png"}}""", "there is no such file")]
-    [InlineData("""{"choice":{"id":"q","prompt":"a","candidates":["u","v"],"ranks":[0,1],"rater":"r","mode":"pair","time":"2026-01-01T00:00:00Z"}}""", "is not in the store")]
+    [InlineData(
+        """{"choice":{"id":"q","prompt":"a","candidates":["u","v"],"ranks":[0,1],"rater":"r","mode":"pair","time":"2026-01-01T00:00:00Z"}}""", "is not in the store")]
     [InlineData("""{"choice":{"id":"q"}}""", "expected")]
     [InlineData("""[1]""", "expected a JSON object")]
     [InlineData("""{"prompt":""", "not the JSON expected")]
@@ -81,7 +86,8 @@ public class PreferenceLinesTests
 
     private static IPreferenceStore Pictures(TempFolder folder)
     {
-        foreach (var (i, name) in new[] { "x", "y", "z" }.Index()) File.WriteAllBytes(folder.At(name + ".png"), ImageCodec.EncodePng(new RgbImage(8, 8 + i)));
+        foreach (var (i, name) in new[] { "x", "y", "z" }.Index()) File.WriteAllBytes(folder.At(name + ".png"),
+            ImageCodec.EncodePng(new RgbImage(8, 8 + i)));
         return PreferenceStore.Open(folder.At("store"), create: true);
     }
 }

@@ -28,7 +28,8 @@ public class SqliteStoreTests
         using var folder = new TempFolder();
         SqliteStore.Open(new(folder.Path)).Dispose();
         Ask(folder, "PRAGMA user_version = 99");
-        Assert.Contains("its tables are of version 99, this program knows up to 1", Assert.Throws<UserError>(() => SqliteStore.Open(new(folder.Path))).Message);
+        Assert.Contains("its tables are of version 99, this program knows up to 1",
+            Assert.Throws<UserError>(() => SqliteStore.Open(new(folder.Path))).Message);
     }
 
     [Fact]

@@ -17,19 +17,23 @@ internal static class StoreContract
     public static Choice Pair(string id, string left, string right, string rater = "ada", int winner = 0, string prompt = "a red circle") =>
         new(id, prompt, [left, right], winner == 0 ? [0, 1] : [1, 0], rater, ChoiceMode.Pair, Time);
 
-    public static string Lines<T>(IEnumerable<T> records) => string.Join('\n', records.Select(record => JsonSerializer.Serialize(record, JsonFile.Line)));
+    public static string Lines<T>(IEnumerable<T> records) =>
+        string.Join('\n', records.Select(record => JsonSerializer.Serialize(record, JsonFile.Line)));
 
     /// <summary>Goes through everything; <paramref name="open"/> opens the same store each time, empty at first.</summary>
     public static void Holds(Func<IPreferenceStore> open)
     {
         Candidate[] candidates =
         [
-            Candidate("a"), Candidate("b"), Candidate("c"), new("hard", Hard, "images/x y ü.png", long.MinValue, "trajectories/t.safetensors", Hard), new("other", Hard, "images/o.png"),
+            Candidate("a"), Candidate("b"), Candidate("c"), new("hard", Hard, "images/x y ü.png", long.MinValue,
+                "trajectories/t.safetensors", Hard), new("other", Hard, "images/o.png"),
         ];
         Choice[] choices =
         [
-            Pair("1", "a", "b"), Pair("2", "b", "a", "bob"), new("3", "a red circle", ["c", "a", "b"], [1, 0, 1], "ada", ChoiceMode.Best, Time.AddTicks(1)),
-            new("4", Hard, ["hard", "other"], [0, 0], Hard, ChoiceMode.Rank, DateTimeOffset.UtcNow, Hard, 0.1 + 0.2, Hard), new("5", Hard, ["hard", "other"], [], "ada", ChoiceMode.Check, Time),
+            Pair("1", "a", "b"), Pair("2", "b", "a", "bob"),
+                new("3", "a red circle", ["c", "a", "b"], [1, 0, 1], "ada", ChoiceMode.Best, Time.AddTicks(1)),
+            new("4", Hard, ["hard", "other"], [0, 0], Hard, ChoiceMode.Rank, DateTimeOffset.UtcNow, Hard, 0.1 + 0.2, Hard),
+                new("5", Hard, ["hard", "other"], [], "ada", ChoiceMode.Check, Time),
         ];
         using (var store = open())
         {
@@ -52,9 +56,11 @@ internal static class StoreContract
             Assert.Equal(["1", "2", "4", "5"], second.Choices().Select(choice => choice.Id));
 
             // Nothing of a list with a fault is kept.
-            Assert.Contains("candidate 'nowhere' is not in the store", Assert.Throws<UserError>(() => store.Add([Pair("6", "a", "b"), Pair("7", "a", "nowhere")])).Message);
+            Assert.Contains("candidate 'nowhere' is not in the store",
+                Assert.Throws<UserError>(() => store.Add([Pair("6", "a", "b"), Pair("7", "a", "nowhere")])).Message);
             Assert.Contains("is for another prompt", Assert.Throws<UserError>(() => store.Add([Pair("6", "a", "hard")])).Message);
-            Assert.Contains("another one with this id", Assert.Throws<UserError>(() => store.Add([Candidate("new"), Candidate("a", "a blue star")])).Message);
+            Assert.Contains("another one with this id",
+                Assert.Throws<UserError>(() => store.Add([Candidate("new"), Candidate("a", "a blue star")])).Message);
             Assert.Equal(4, store.Choices().Count);
             Assert.Equal(5, store.Candidates().Count);
 

@@ -7,7 +7,8 @@ namespace OrtRlhf.Rewards.Tests;
 
 public sealed class AestheticRewardTests
 {
-    private static readonly (string Name, long Out, long In)[] Mlp = [("layers.0", 12, 8), ("layers.2", 6, 12), ("layers.4", 5, 6), ("layers.6", 3, 5), ("layers.7", 1, 3)];
+    private static readonly (string Name, long Out, long In)[] Mlp = [("layers.0", 12, 8), ("layers.2", 6, 12), ("layers.4", 5, 6),
+        ("layers.6", 3, 5), ("layers.7", 1, 3)];
 
     [Fact]
     public void Head_MlpWithoutActivations_IsLayerBehindLayer()
@@ -21,7 +22,8 @@ public sealed class AestheticRewardTests
         foreach (var (name, rows, columns) in Mlp)
         {
             var (w, b) = (tensors[name + ".weight"].ToFloats(), tensors[name + ".bias"].ToFloats());
-            h = [.. Enumerable.Range(0, (int)rows).Select(i => b[i] + Enumerable.Range(0, (int)columns).Sum(j => w[(i * columns) + j] * h[j]))];
+            h = [.. Enumerable.Range(0, (int)rows).Select(i =>
+                b[i] + Enumerable.Range(0, (int)columns).Sum(j => w[(i * columns) + j] * h[j]))];
         }
         Assert.Equal(h[0], AestheticHead.Read(folder.At("head.safetensors")).Apply(x), 1e-6);
     }
@@ -42,7 +44,8 @@ public sealed class AestheticRewardTests
         Assert.Equal([7f, 7f, 7f], RewardRegistry.Default.Parse($"aesthetic:{Path.Combine(clip, "head.safetensors")}").Score(inputs));
 
         static void Write(string path, float[] weight, float bias) =>
-            SafetensorsFile.Write(path, new Dictionary<string, Tensor> { ["weight"] = Tensor.Of(weight, 1, weight.Length), ["bias"] = Tensor.Of([bias], 1) });
+            SafetensorsFile.Write(path,
+                new Dictionary<string, Tensor> { ["weight"] = Tensor.Of(weight, 1, weight.Length), ["bias"] = Tensor.Of([bias], 1) });
     }
 
     [Fact]

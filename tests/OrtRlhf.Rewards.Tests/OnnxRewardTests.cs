@@ -32,10 +32,12 @@ public sealed class OnnxRewardTests
     {
         using var folder = new TempFolder();
         var file = Write(folder, "mean.onnx", g => g.Output(Mean(Images(g, "b", 6, 6), [1, 2, 3]), "score"));
-        File.WriteAllText(folder.At("preprocessor_config.json"), """{"size":6,"crop_size":6,"image_mean":[0.5,0.5,0.5],"image_std":[0.5,0.5,0.5]}""");
+        File.WriteAllText(folder.At("preprocessor_config.json"),
+            """{"size":6,"crop_size":6,"image_mean":[0.5,0.5,0.5],"image_std":[0.5,0.5,0.5]}""");
         Assert.Equal([-1, 1], Score(file, Greys([0, 255])), (x, y) => Math.Abs(x - y) < 1e-6);
         File.WriteAllText(folder.At("preprocessor_config.json"), """{"size":8,"crop_size":8}""");
-        Assert.Contains("takes 6x6, but preprocessor_config.json makes 8x8", Assert.Throws<UserError>(() => Score(file, Greys([0]))).Message);
+        Assert.Contains("takes 6x6, but preprocessor_config.json makes 8x8",
+            Assert.Throws<UserError>(() => Score(file, Greys([0]))).Message);
     }
 
     [Fact]
@@ -64,9 +66,12 @@ public sealed class OnnxRewardTests
         Assert.Contains("there is no file", Fails(folder.At("none.onnx")));
         File.WriteAllText(folder.At("text.onnx"), "not a model");
         Assert.Contains("ONNX Runtime does not take", Fails(folder.At("text.onnx")));
-        Assert.Contains("expected one input of images", Fails(Write(folder, "flat.onnx", g => g.Output(Mean(g.Input("x", ElementType.Float, "b", 3), [1]), "score"))));
-        Assert.Contains("expected 3 channels", Fails(Write(folder, "grey.onnx", g => g.Output(Mean(g.Input("x", ElementType.Float, "b", 1, 8, 8), [1, 2, 3]), "score"))));
-        Assert.Contains("the input other", Fails(Write(folder, "more.onnx", g => g.Output(Mean(Images(g, "b", 8, 8), [1, 2, 3]) + g.Input("other", ElementType.Float, "b"), "score"))));
+        Assert.Contains("expected one input of images",
+            Fails(Write(folder, "flat.onnx", g => g.Output(Mean(g.Input("x", ElementType.Float, "b", 3), [1]), "score"))));
+        Assert.Contains("expected 3 channels",
+            Fails(Write(folder, "grey.onnx", g => g.Output(Mean(g.Input("x", ElementType.Float, "b", 1, 8, 8), [1, 2, 3]), "score"))));
+        Assert.Contains("the input other", Fails(Write(folder, "more.onnx", g =>
+            g.Output(Mean(Images(g, "b", 8, 8), [1, 2, 3]) + g.Input("other", ElementType.Float, "b"), "score"))));
         var two = Write(folder, "two.onnx", g =>
         {
             var x = Images(g, "b", 8, 8);
@@ -76,7 +81,8 @@ public sealed class OnnxRewardTests
         Assert.Contains("has outputs one, three: choose", Fails(two));
         Assert.Contains("no output 'four'", Fails(two + "#output=four"));
         Assert.Contains("is [2,3] for 2 images", Assert.Throws<UserError>(() => Score(two + "#output=three", Greys([1, 2]))).Message);
-        Assert.Contains("takes exactly 4 images", Fails(Write(folder, "rows.onnx", g => g.Output(Mean(Images(g, 4, 8, 8), [1, 2, 3]), "score")) + "#batch=2"));
+        Assert.Contains("takes exactly 4 images",
+            Fails(Write(folder, "rows.onnx", g => g.Output(Mean(Images(g, 4, 8, 8), [1, 2, 3]), "score")) + "#batch=2"));
 
         static string Fails(string argument)
         {
@@ -86,7 +92,8 @@ public sealed class OnnxRewardTests
         }
     }
 
-    private static Value Images(OnnxGraph graph, Dim batch, Dim height, Dim width) => graph.Input("pixel_values", ElementType.Float, batch, 3, height, width);
+    private static Value Images(OnnxGraph graph, Dim batch, Dim height, Dim width) =>
+        graph.Input("pixel_values", ElementType.Float, batch, 3, height, width);
 
     private static string Write(TempFolder folder, string name, Action<OnnxGraph> build)
     {
@@ -96,9 +103,11 @@ public sealed class OnnxRewardTests
         return folder.At(name);
     }
 
-    private static double[] Score(string argument, RewardInput[] inputs) => Array.ConvertAll(RewardRegistry.Default.Parse("onnx:" + argument).Score(inputs), x => (double)x);
+    private static double[] Score(string argument, RewardInput[] inputs) =>
+        Array.ConvertAll(RewardRegistry.Default.Parse("onnx:" + argument).Score(inputs), x => (double)x);
 
-    private static RewardInput[] Greys(IEnumerable<byte> values) => [.. values.Select((value, i) => new RewardInput(Grey(value), "a cat", i))];
+    private static RewardInput[] Greys(IEnumerable<byte> values) =>
+        [.. values.Select((value, i) => new RewardInput(Grey(value), "a cat", i))];
 
     private static RgbImage Grey(byte value)
     {

@@ -25,14 +25,17 @@ public sealed class PromptAlignmentTests
     {
         Assert.True(PromptAlignment.Partial.Fits("a small red circle"));
         Assert.False(PromptAlignment.Partial.Fits("a photo of an astronaut"));
-        Assert.Equal(["drawing-quality", "prompt-accuracy", "prompt-alignment"], RewardRegistry.Default.Parse("jpeg-compressibility", ["a small red circle"]).Watched.Select(reward => reward.Name));
+        Assert.Equal(["drawing-quality", "prompt-accuracy", "prompt-alignment"],
+            RewardRegistry.Default.Parse("jpeg-compressibility", ["a small red circle"]).Watched.Select(reward => reward.Name));
         Assert.Empty(RewardRegistry.Default.Parse("jpeg-compressibility", ["a photo of an astronaut"]).Watched);
     }
 
     [Fact]
     public void Score_WrongPromptOrSize_ThrowsForUser()
     {
-        Assert.Contains("cannot read the prompt", Assert.Throws<UserError>(() => PromptAlignment.Partial.Score([new(new RgbImage(64, 64), "an astronaut", 3)])).Message);
-        Assert.Contains("sample 3: expected an image of 64x64, got 32x64", Assert.Throws<UserError>(() => PromptAlignment.Partial.Score([new(new RgbImage(32, 64), "a red circle", 3)])).Message);
+        Assert.Contains("cannot read the prompt",
+            Assert.Throws<UserError>(() => PromptAlignment.Partial.Score([new(new RgbImage(64, 64), "an astronaut", 3)])).Message);
+        Assert.Contains("sample 3: expected an image of 64x64, got 32x64",
+            Assert.Throws<UserError>(() => PromptAlignment.Partial.Score([new(new RgbImage(32, 64), "a red circle", 3)])).Message);
     }
 }

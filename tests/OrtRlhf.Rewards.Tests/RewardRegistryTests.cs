@@ -13,7 +13,8 @@ public sealed class RewardRegistryTests
         new("minus-a", "minus a", () => new PerImageReward("minus-a", _ => -1), OppositeOf: "a"),
         new("broken", "NaN for the third sample", () => new PerImageReward("broken", input => input.Index == 2 ? float.NaN : 0)),
         new("short", "too few", () => new TooFew()),
-        new("length", "the length of its argument", name => new PerImageReward(name.ToString(), _ => name.Argument!.Length)) { Argument = "TEXT" },
+        new("length", "the length of its argument", name =>
+            new PerImageReward(name.ToString(), _ => name.Argument!.Length)) { Argument = "TEXT" },
     ]);
 
     [Theory]
@@ -82,7 +83,8 @@ public sealed class RewardRegistryTests
     [Fact]
     public void ScoreParts_GivesUnweightedPartsAndWatched()
     {
-        var watching = new WeightedReward(Registry.Parse("a+2*b").Terms, [new PerImageReward("b", _ => 7), new PerImageReward("w", _ => 5)]);
+        var watching = new WeightedReward(Registry.Parse("a+2*b").Terms,
+            [new PerImageReward("b", _ => 7), new PerImageReward("w", _ => 5)]);
         var scores = watching.ScoreParts(Inputs(3));
         Assert.Equal([201f, 201f, 201f], scores.Total);
         Assert.Equal(["a", "b", "w"], scores.Parts.Keys);
@@ -133,7 +135,8 @@ public sealed class RewardRegistryTests
         var paths = Directory.GetFiles(GoldenFile.At("jpeg"), "*.npy").Order().ToArray();
         var inputs = paths.Select((path, i) => new RewardInput(NpyImage.Read(path), "x", i)).ToArray();
         float[] kilobytes = [5.454f, 10.461f, 1.871f, 2.907f, 1.501f, 2.761f]; // golden.json
-        Assert.Equal(kilobytes.Select(k => -k), RewardRegistry.Default.Parse("jpeg-compressibility").Score(inputs), (x, y) => Math.Abs(x - y) < 1e-5f);
+        Assert.Equal(kilobytes.Select(k => -k), RewardRegistry.Default.Parse("jpeg-compressibility").Score(inputs), (x, y) =>
+            Math.Abs(x - y) < 1e-5f);
         Assert.Equal(kilobytes, RewardRegistry.Default.Parse("jpeg-incompressibility").Score(inputs), (x, y) => Math.Abs(x - y) < 1e-5f);
     }
 
@@ -146,7 +149,8 @@ public sealed class RewardRegistryTests
     public void Parse_AndDispose_LetGoOfEachRewardOnce(string expression, string? fault, string? watch, int expected)
     {
         var made = new List<Fake>();
-        var registry = Registry.With(new("fake", "counts", name => name.Argument == "broken" ? throw new UserError("broken") : Made(new Fake(name.ToString()))) { Argument = "TEXT" });
+        var registry = Registry.With(new("fake", "counts", name =>
+            name.Argument == "broken" ? throw new UserError("broken") : Made(new Fake(name.ToString()))) { Argument = "TEXT" });
         string[] prompts = fault?.Contains("prompt", StringComparison.Ordinal) == true ? ["no fake"] : ["a cat"];
         if (fault is null)
         {

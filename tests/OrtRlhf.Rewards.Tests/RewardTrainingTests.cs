@@ -17,7 +17,8 @@ public sealed class RewardTrainingTests
     {
         using var folder = new TempFolder();
         var judged = Judged(150);
-        var summary = RewardTraining.Run(judged, new() { Clip = TinyModel.WriteClip(folder.At("clip")), Session = new() { Threads = 1 } }, folder.At("reward"));
+        var summary = RewardTraining.Run(judged, new() { Clip = TinyModel.WriteClip(folder.At("clip")), Session = new() { Threads = 1 } },
+            folder.At("reward"));
         Assert.Equal((120, 30), (summary.Trained, summary.Accuracy.N));
         Assert.InRange(summary.Accuracy.Mean, 0.8, 1);
         Assert.InRange(summary.Calibration.Error, 0, 0.25);
@@ -36,7 +37,8 @@ public sealed class RewardTrainingTests
     {
         using var folder = new TempFolder();
         var judged = Judged(80, Contrast);
-        var summary = RewardTraining.Run(judged, new() { Clip = TinyModel.WriteClip(folder.At("clip")), Session = new() { Threads = 1 } }, folder.At("reward"));
+        var summary = RewardTraining.Run(judged, new() { Clip = TinyModel.WriteClip(folder.At("clip")), Session = new() { Threads = 1 } },
+            folder.At("reward"));
         Assert.InRange(summary.Accuracy.Mean, 0.8, 1);
     }
 
@@ -73,7 +75,8 @@ public sealed class RewardTrainingTests
     {
         using var folder = new TempFolder();
         var judged = Judged(60, Contrast);
-        RewardTrainingOptions options = new() { Clip = TinyModel.WriteClip(folder.At("clip")), LoraRank = 2, LearningRate = 0.05, Ridge = 0.3, Session = new() { Threads = 1 } };
+        RewardTrainingOptions options = new() { Clip = TinyModel.WriteClip(folder.At("clip")), LoraRank = 2, LearningRate = 0.05,
+            Ridge = 0.3, Session = new() { Threads = 1 } };
         var seen = 0;
         var summary = RewardTraining.Run(judged, options, folder.At("reward"), done => seen = Math.Max(seen, done));
         Assert.InRange(summary.Epoch, 1, 4);
@@ -98,11 +101,14 @@ public sealed class RewardTrainingTests
         RewardTrainingOptions options = new() { Clip = "", LoraRank = 2, Epochs = 4, LearningRate = 0.01, Session = new() { Threads = 1 } };
         var features = clip.Of(judged.Candidates, options.Session);
         var head = RewardHead.Fit([.. judged.Pairs], features, clip.Blocks, 1);
-        var before = judged.Pairs.Average(p => Math.Log(BradleyTerry.Probability(head.Score(features[p.Preferred]) - head.Score(features[p.Rejected]))));
-        var (epoch, temperature) = ClipAdapters.Train(clip, head, judged.Candidates, [.. judged.Pairs], [.. judged.Pairs], options, null, default);
+        var before = judged.Pairs.Average(p =>
+            Math.Log(BradleyTerry.Probability(head.Score(features[p.Preferred]) - head.Score(features[p.Rejected]))));
+        var (epoch, temperature) = ClipAdapters.Train(clip, head, judged.Candidates, [.. judged.Pairs], [.. judged.Pairs], options, null,
+            default);
         Assert.InRange(epoch, 1, 4);
         var (adapted, cooled) = (clip.Of(judged.Candidates, options.Session), head.Cooled(temperature));
-        Assert.InRange(judged.Pairs.Average(p => Math.Log(BradleyTerry.Probability(cooled.Score(adapted[p.Preferred]) - cooled.Score(adapted[p.Rejected])))), before + 0.01, 0);
+        Assert.InRange(judged.Pairs.Average(p =>
+            Math.Log(BradleyTerry.Probability(cooled.Score(adapted[p.Preferred]) - cooled.Score(adapted[p.Rejected])))), before + 0.01, 0);
     }
 
     [Fact]
@@ -114,7 +120,8 @@ public sealed class RewardTrainingTests
         var features = numbers.Chunk(10).ToArray();
         var chances = new float[400];
         new Philox(23, 0, 0, 0).FillUniform(chances);
-        RatedPair[] pairs = [.. chances.Select((c, k) => c < BradleyTerry.Probability(features[2 * k][0] - features[(2 * k) + 1][0]) ? new RatedPair(2 * k, (2 * k) + 1) : new((2 * k) + 1, 2 * k))];
+        RatedPair[] pairs = [.. chances.Select((c, k) => c < BradleyTerry.Probability(features[2 * k][0] - features[(2 * k) + 1][0])
+            ? new RatedPair(2 * k, (2 * k) + 1) : new((2 * k) + 1, 2 * k))];
         var head = RewardHead.Fit(pairs, features, [10], null);
         Assert.Equal(1, head.Weight[0] * head.Scale[0], 0.3); // the true model's
         Assert.All(head.Weight.Skip(1).Zip(head.Scale.Skip(1)), w => Assert.InRange(w.First * w.Second, -0.2, 0.2));
@@ -128,7 +135,8 @@ public sealed class RewardTrainingTests
         Assert.Equal(among.Scale[0] * Math.Sqrt(10), alone.Scale[0], 1e-4);
     }
 
-    // Three experts of the same pictures: quality and compatibility find the brighter one better, taste the darker. Which way the one preference goes is a matter of weights.
+    // Three experts of the same pictures: quality and compatibility find the brighter one better, taste the darker. Which way the one
+    // preference goes is a matter of weights.
     [Fact]
     public void Run_ExpertsOfOneStore_BecomeOnePreferenceByTheirWeights()
     {
@@ -139,7 +147,8 @@ public sealed class RewardTrainingTests
         store.Add(candidates);
         (string Aspect, double Weight)[] experts = [("quality", 1), ("compatibility", 1), ("taste", 1)];
         store.Add([.. judged.Pairs.SelectMany((p, k) => experts.Select(e => new Choice($"{e.Aspect}{k}", candidates[p.Preferred].Prompt,
-            [candidates[p.Preferred].Id, candidates[p.Rejected].Id], e.Aspect == "taste" ? [1, 0] : [0, 1], "ann", ChoiceMode.Pair, DateTimeOffset.UnixEpoch, null, e.Weight, e.Aspect)))]);
+            [candidates[p.Preferred].Id, candidates[p.Rejected].Id], e.Aspect == "taste" ? [1, 0] : [0, 1], "ann", ChoiceMode.Pair,
+                DateTimeOffset.UnixEpoch, null, e.Weight, e.Aspect)))]);
         var clip = TinyModel.WriteClip(folder.At("clip"));
 
         Assert.InRange(Right("all", null), 0.8, 1); // two to one
@@ -150,7 +159,8 @@ public sealed class RewardTrainingTests
 
         double Right(string name, Dictionary<string, double>? weights)
         {
-            RewardTraining.Run(JudgedImages.Of(PreferenceSelection.Read(store, weights)), new() { Clip = clip, Ridge = 0.01, Session = new() { Threads = 1 } }, folder.At(name));
+            RewardTraining.Run(JudgedImages.Of(PreferenceSelection.Read(store, weights)),
+                new() { Clip = clip, Ridge = 0.01, Session = new() { Threads = 1 } }, folder.At(name));
             var scores = RewardRegistry.Default.Parse($"onnx:{folder.At(name)}").Score(judged.Candidates);
             return judged.Pairs.Average(p => scores[p.Preferred] > scores[p.Rejected] ? 1.0 : 0);
         }
@@ -174,7 +184,8 @@ public sealed class RewardTrainingTests
         Assert.Contains("expected at least 10 choices, got 4", error.Message);
     }
 
-    private static float Contrast(float noise, float strength, int x, int y) => 118 + (20 * noise) + (((x / 8) + (y / 8)) % 2 == 0 ? 80 * strength : -80 * strength);
+    private static float Contrast(float noise, float strength, int x, int y) =>
+        118 + (20 * noise) + (((x / 8) + (y / 8)) % 2 == 0 ? 80 * strength : -80 * strength);
 
     // The brighter, or otherwise stronger, of two noisy images of a prompt is preferred.
     private static JudgedImages Judged(int pairs, Func<float, float, int, int, float>? draw = null)
@@ -186,8 +197,10 @@ public sealed class RewardTrainingTests
         {
             var noise = new float[16 * 16 * 3];
             new Philox(1, 0, (uint)i, 0).FillUniform(noise);
-            return new RewardInput(new RgbImage(16, 16, [.. noise.Select((value, k) => (byte)draw(value, strength, k / 3 % 16, k / 48))]), $"prompt {(char)('a' + (i / 2 % 26))}{(char)('a' + (i / 52))}", i);
+            return new RewardInput(new RgbImage(16, 16, [.. noise.Select((value, k) => (byte)draw(value, strength, k / 3 % 16, k / 48))]),
+                $"prompt {(char)('a' + (i / 2 % 26))}{(char)('a' + (i / 52))}", i);
         }).ToArray();
-        return new(candidates, [.. Enumerable.Range(0, pairs).Select(k => strengths[2 * k] > strengths[(2 * k) + 1] ? new RatedPair(2 * k, (2 * k) + 1) : new((2 * k) + 1, 2 * k))]);
+        return new(candidates, [.. Enumerable.Range(0, pairs).Select(k =>
+            strengths[2 * k] > strengths[(2 * k) + 1] ? new RatedPair(2 * k, (2 * k) + 1) : new((2 * k) + 1, 2 * k))]);
     }
 }

@@ -16,7 +16,8 @@ public sealed class SceneRewardsTests
     [InlineData("square", -14.16015625f)]
     [InlineData("red, square", -14.16015625f)]
     [InlineData("circle,yellow", 0)]
-    public void Without_MeasuresWhatIsForbidden(string list, float score) => Assert.Equal(score, RewardRegistry.Default.Parse($"without:\"{list}\"").Score([Squares])[0], 0.1f);
+    public void Without_MeasuresWhatIsForbidden(string list, float score) =>
+        Assert.Equal(score, RewardRegistry.Default.Parse($"without:\"{list}\"").Score([Squares])[0], 0.1f);
 
     [Theory]
     [InlineData("purple-ish")]
@@ -31,11 +32,13 @@ public sealed class SceneRewardsTests
     [Fact]
     public void Quality_FallsWithTheShape_EmptyIsNoWayOut()
     {
-        var scores = SceneRewards.Quality.Score([Squares, new(Draw((8, 8, 40, 12, 220, 30, 30)), "a red square"), new(Draw(), "a red square")]);
+        var scores = SceneRewards.Quality.Score([Squares, new(Draw((8, 8, 40, 12, 220, 30, 30)), "a red square"),
+            new(Draw(), "a red square")]);
         Assert.InRange(scores[0], 0.9f, 1);
         Assert.InRange(scores[1], 0.1f, scores[0] - 0.1f);
         Assert.Equal(0, scores[2]);
-        Assert.Contains("expected an image of 64x64", Assert.Throws<UserError>(() => SceneRewards.Quality.Score([new(new RgbImage(8, 8), "a red square")])).Message);
+        Assert.Contains("expected an image of 64x64",
+            Assert.Throws<UserError>(() => SceneRewards.Quality.Score([new(new RgbImage(8, 8), "a red square")])).Message);
     }
 
     private static RgbImage Draw(params (int X, int Y, int Width, int Height, byte R, byte G, byte B)[] boxes)

@@ -8,7 +8,8 @@ public sealed class ShapesClipTests
     [Fact]
     public void Shipped_PrefersTheRightPicture_OnCaptionsThatItNeverSaw()
     {
-        var specs = Enum.GetValues<SceneKind>().SelectMany(kind => ScenePrompts.HeldOut(kind).Take(24)).Select(caption => SceneCaption.Parse(caption)!).ToArray();
+        var specs = Enum.GetValues<SceneKind>().SelectMany(kind => ScenePrompts.HeldOut(kind).Take(24)).Select(caption =>
+            SceneCaption.Parse(caption)!).ToArray();
         RewardInput[] right = [.. specs.Select((spec, i) => new RewardInput(Draw(spec, (ulong)i), SceneCaption.Write(spec), i))];
         RewardInput[] wrong = [.. right.Select((input, i) => input with { Image = right[(i + 41) % right.Length].Image })];
         var reward = RewardRegistry.Default.Parse("clip-score");
@@ -17,5 +18,6 @@ public sealed class ShapesClipTests
         Assert.True(auc > 0.9, $"AUC {auc:F3}");
     }
 
-    private static RgbImage Draw(SceneSpec spec, ulong index) => new(Scene.Side, Scene.Side, SceneDrawing.Draw(SceneSampler.Compose(spec, 99, index)));
+    private static RgbImage Draw(SceneSpec spec, ulong index) =>
+        new(Scene.Side, Scene.Side, SceneDrawing.Draw(SceneSampler.Compose(spec, 99, index)));
 }

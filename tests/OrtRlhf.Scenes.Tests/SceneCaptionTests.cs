@@ -42,7 +42,8 @@ public sealed class SceneCaptionTests
 
     [Fact]
     public void Parse_IgnoresCaseAndSpaces() =>
-        Assert.Equal(new SceneSpec(RedCircle, SceneRelation.LeftOf, BlueSquare), SceneCaption.Parse("  A red  Circle left of A BLUE square "));
+        Assert.Equal(new SceneSpec(RedCircle, SceneRelation.LeftOf, BlueSquare),
+            SceneCaption.Parse("  A red  Circle left of A BLUE square "));
 
     [Theory]
     [InlineData("")]

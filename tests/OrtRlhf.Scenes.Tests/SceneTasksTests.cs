@@ -10,7 +10,8 @@ public class SceneTasksTests
     [Fact]
     public void Of_CaptionsCountInTheirTasks()
     {
-        var tasks = SceneTasks.Of([(SceneKind.SingleObject, WrongColour), (SceneKind.SingleObject, Right), (SceneKind.TwoObjects, WrongPlace), (SceneKind.ColourAttribution, WrongColour), (SceneKind.TwoObjects, WrongShape)]);
+        var tasks = SceneTasks.Of([(SceneKind.SingleObject, WrongColour), (SceneKind.SingleObject, Right),
+            (SceneKind.TwoObjects, WrongPlace), (SceneKind.ColourAttribution, WrongColour), (SceneKind.TwoObjects, WrongShape)]);
         Assert.Equal(["single-object", "two-objects", "colours", "position", "colour-attribution"], tasks.Keys);
         Assert.Equal([1, 1, float.NaN, float.NaN, float.NaN], tasks["single-object"]);
         Assert.Equal([float.NaN, float.NaN, 1, 1, 0], tasks["two-objects"]);
@@ -30,7 +31,8 @@ public class SceneTasksTests
         var (means, error) = (new List<double>(), 0.0);
         for (var trial = 0; trial < 2000; trial++)
         {
-            var images = Enumerable.Range(0, 60).Select(i => (i % 3 == 0 ? SceneKind.Counting : SceneKind.SingleObject, random.NextDouble() switch { < 0.4 => Right, < 0.6 => WrongColour, _ => WrongShape })).ToArray();
+            var images = Enumerable.Range(0, 60).Select(i => (i % 3 == 0 ? SceneKind.Counting : SceneKind.SingleObject,
+                random.NextDouble() switch { < 0.4 => Right, < 0.6 => WrongColour, _ => WrongShape })).ToArray();
             var overall = SceneTasks.Estimates(SceneTasks.Of(images))[SceneTasks.Overall];
             means.Add(overall.Mean);
             error += overall.Stderr / 2000;

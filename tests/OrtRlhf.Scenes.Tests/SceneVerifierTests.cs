@@ -90,7 +90,8 @@ public sealed class SceneVerifierTests
     {
         var blank = Enumerable.Repeat((byte)200, Scene.ByteCount).ToArray();
         foreach (var caption in new[] { "a red circle", "two red circles", "a red circle left of a blue square" })
-            Assert.Equal((false, 0f), (SceneVerifier.Score(blank, Spec(caption)).Correct, SceneVerifier.Score(blank, Spec(caption)).Partial));
+            Assert.Equal((false, 0f),
+                (SceneVerifier.Score(blank, Spec(caption)).Correct, SceneVerifier.Score(blank, Spec(caption)).Partial));
     }
 
     [Fact]
@@ -102,7 +103,8 @@ public sealed class SceneVerifierTests
             checks[3 * p + (p + p / Scene.Side) % 3] = 255;
         var noise = new byte[Scene.ByteCount];
         random.NextBytes(noise);
-        foreach (var picture in new[] { checks, noise, new byte[Scene.ByteCount], [.. Enumerable.Range(0, Scene.ByteCount).Select(i => (byte)(i % 3 == 0 ? 255 : 0))] })
+        foreach (var picture in new[] { checks, noise, new byte[Scene.ByteCount],
+            [.. Enumerable.Range(0, Scene.ByteCount).Select(i => (byte)(i % 3 == 0 ? 255 : 0))] })
             foreach (var caption in new[] { "a red circle", "four small green crosses", "two red circles below a blue square" })
             {
                 var score = SceneVerifier.Score(picture, Spec(caption));
@@ -117,7 +119,8 @@ public sealed class SceneVerifierTests
         var caption = "two small red circles left of a large blue square";
         string[] closer =
         [
-            "a green triangle", "a blue triangle", "a blue square", "a red circle right of a blue square", "a red circle left of a blue square",
+            "a green triangle", "a blue triangle", "a blue square", "a red circle right of a blue square",
+                "a red circle left of a blue square",
             "two red circles left of a small blue square", caption,
         ];
         var scores = closer.Select(picture => Score(picture, caption).Partial).ToArray();
@@ -133,7 +136,8 @@ public sealed class SceneVerifierTests
         for (var x = 12; x <= 52; x += 4)
         {
             var scene = new Scene(
-                [new(SceneShape.Square, SceneColour.Blue, SceneSize.Small, x, 50, 16), new(SceneShape.Circle, SceneColour.Red, SceneSize.Small, 22, 26, 16)],
+                [new(SceneShape.Square, SceneColour.Blue, SceneSize.Small, x, 50, 16),
+                    new(SceneShape.Circle, SceneColour.Red, SceneSize.Small, 22, 26, 16)],
                 plain);
             var partial = SceneVerifier.Score(SceneDrawing.Draw(scene), Spec("a red circle left of a blue square")).Partial;
             Assert.True(partial >= last - 0.01f && partial - last < (last < 0 ? 2 : 0.15f), $"x {x}: {partial} after {last}");
@@ -163,7 +167,8 @@ public sealed class SceneVerifierTests
     [Fact]
     public void Score_OnOneCore_TakesUnderAMillisecond()
     {
-        var pictures = Enumerable.Range(0, 200).Select(i => SceneSampler.Sample(34, (ulong)i)).Select(s => (SceneDrawing.Draw(s.Scene), s.Spec)).ToArray();
+        var pictures = Enumerable.Range(0, 200).Select(i => SceneSampler.Sample(34, (ulong)i)).Select(s =>
+            (SceneDrawing.Draw(s.Scene), s.Spec)).ToArray();
         var best = TimeSpan.MaxValue;
         for (var round = 0; round < 5; round++)
         {

@@ -1,4 +1,5 @@
-// With "tune MODEL OUTPUT": starts or resumes the tuning run of a folder, in a process that a test can kill. Else the tests' own entry point.
+// With "tune MODEL OUTPUT": starts or resumes the tuning run of a folder, in a process that a test can kill. Else the tests' own entry
+// point.
 using OrtRlhf.Tuning.Tests.Runs;
 using Xunit.Runner.InProc.SystemConsole;
 

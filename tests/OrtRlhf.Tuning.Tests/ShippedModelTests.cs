@@ -20,7 +20,8 @@ public class ShippedModelTests
         using var policy = Policy.Create(ImageModel.Open(folder), new LoraOptions(), seed: 0);
         using var pipeline = new Pipeline(policy, new SamplingOptions { BatchSize = 32 }, new SessionSettings { Threads = 1 });
         var prompts = ScenePrompts.HeldOut(SceneKind.SingleObject).ToArray();
-        var images = pipeline.Sample([.. Enumerable.Range(0, 64).Select(i => new SampleRequest(prompts[i % prompts.Length], 1, 0, (uint)i))]);
+        var images = pipeline.Sample([.. Enumerable.Range(0, 64).Select(i =>
+            new SampleRequest(prompts[i % prompts.Length], 1, 0, (uint)i))]);
         var right = images.Count(i => SceneVerifier.Score(i.Image.Pixels, SceneCaption.Parse(i.Prompt)!).Correct);
         Assert.InRange(right, 42, 64);
     }

@@ -5,7 +5,8 @@ using OrtRlhf.Models;
 namespace OrtRlhf.Tests;
 
 /// <summary>
-/// Reference data: small sets lie in tests/Golden, the rest beside the repository in shared/golden (a machine without it skips those tests).
+/// Reference data: small sets lie in tests/Golden, the rest beside the repository in shared/golden (a machine without it skips those
+/// tests).
 /// </summary>
 internal static class Golden
 {

@@ -13,7 +13,9 @@ internal static class GoldenFile
     /// <summary>A file or folder of the reference data; null where this machine does not have it.</summary>
     public static string? Find(string path) => Path.Exists(At(path)) ? At(path) : Beside(path);
 
-    /// <summary>A set that is too large for the repository and lies beside it, in shared/golden; null where this machine does not have it.</summary>
+    /// <summary>
+    /// A set that is too large for the repository and lies beside it, in shared/golden; null where this machine does not have it.
+    /// </summary>
     public static string? Beside(string set)
     {
         string[] roots = [Path.Combine(Repository, "..", "shared", "golden"), Path.Combine(Repository, "shared", "golden")];
@@ -37,5 +39,6 @@ internal static class GoldenFile
 internal sealed class NeedsGoldenAttribute(string path) : BeforeAfterTestAttribute
 {
     public override void Before(MethodInfo methodUnderTest, IXunitTest test) =>
-        Assert.SkipWhen(GoldenFile.Find(path) is null, $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository");
+        Assert.SkipWhen(GoldenFile.Find(path) is null,
+            $"reference data '{path}' is neither in tests/Golden nor in shared/golden beside the repository");
 }

@@ -58,6 +58,7 @@ internal static class Ort
     private static Tensor FromOrt(OrtValue value)
     {
         var info = value.GetTensorTypeAndShape();
-        return new Tensor((ElementType)info.ElementDataType, info.Shape, info.ElementCount == 0 ? [] : value.GetTensorMutableRawData().ToArray());
+        return new Tensor((ElementType)info.ElementDataType, info.Shape, info.ElementCount == 0 ? []
+            : value.GetTensorMutableRawData().ToArray());
     }
 }

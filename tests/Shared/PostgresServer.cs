@@ -6,7 +6,9 @@ using Xunit.v3;
 
 namespace OrtRlhf.Tests;
 
-/// <summary>A PostgreSQL server of Debian's packages with one database, on a free port of this machine, as long as the tests of a class.</summary>
+/// <summary>
+/// A PostgreSQL server of Debian's packages with one database, on a free port of this machine, as long as the tests of a class.
+/// </summary>
 public sealed class PostgresServer : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("ortrlhf-postgres-").FullName;
@@ -18,7 +20,8 @@ public sealed class PostgresServer : IDisposable
         var data = Path.Combine(_folder, "data");
         File.WriteAllText(Path.Combine(_folder, "password"), Password);
         if (Account.Length > 0) Wait("chown", "-R", "postgres", _folder);
-        Wait([.. Account, Path.Combine(Binaries, "initdb"), "-D", data, "-U", "rater", "-E", "UTF8", "--locale=C", "--auth=scram-sha-256", "--no-sync", "--pwfile", Path.Combine(_folder, "password")]);
+        Wait([.. Account, Path.Combine(Binaries, "initdb"), "-D", data, "-U", "rater", "-E", "UTF8", "--locale=C", "--auth=scram-sha-256",
+            "--no-sync", "--pwfile", Path.Combine(_folder, "password")]);
         using (var probe = new TcpListener(IPAddress.Loopback, 0))
         {
             probe.Start();
@@ -42,7 +45,8 @@ public sealed class PostgresServer : IDisposable
     /// <summary>Starts the server, again after <see cref="Kill"/>, and waits until it answers.</summary>
     public void Start()
     {
-        _server = Start([.. Account, Path.Combine(Binaries!, "postgres"), "-D", Path.Combine(_folder, "data"), "-k", _folder, "-p", $"{Port}", "-c", "listen_addresses=127.0.0.1"]);
+        _server = Start([.. Account, Path.Combine(Binaries!, "postgres"), "-D", Path.Combine(_folder, "data"), "-k", _folder, "-p",
+            $"{Port}", "-c", "listen_addresses=127.0.0.1"]);
         for (var i = 0; i < 300; i++)
         {
             using var ready = Start(Path.Combine(Binaries!, "pg_isready"), "-h", "127.0.0.1", "-p", $"{Port}", "-q");
@@ -60,11 +64,13 @@ public sealed class PostgresServer : IDisposable
 
     /// <summary>Where the programs lie; null when PostgreSQL is not installed.</summary>
     public static string? Binaries { get; } = Directory.Exists("/usr/lib/postgresql")
-        ? Directory.GetDirectories("/usr/lib/postgresql").Select(version => Path.Combine(version, "bin")).Where(bin => File.Exists(Path.Combine(bin, "initdb"))).Max()
+        ? Directory.GetDirectories("/usr/lib/postgresql").Select(version => Path.Combine(version, "bin")).Where(bin =>
+            File.Exists(Path.Combine(bin, "initdb"))).Max()
         : null;
 
     // The server refuses to run as root.
-    private static string[] Account => Environment.UserName == "root" ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : [];
+    private static string[] Account =>
+        Environment.UserName == "root" ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : [];
 
     public void Dispose()
     {
@@ -72,7 +78,8 @@ public sealed class PostgresServer : IDisposable
         Directory.Delete(_folder, recursive: true);
     }
 
-    private static Process Start(params string[] command) => Process.Start(new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true, WorkingDirectory = "/" })!;
+    private static Process Start(params string[] command) =>
+        Process.Start(new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true, WorkingDirectory = "/" })!;
 
     private static void Wait(params string[] command)
     {

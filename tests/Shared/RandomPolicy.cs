@@ -25,9 +25,11 @@ internal static class RandomPolicy
     public static float[] Denoise(Policy policy)
     {
         using var session = new GraphSession(policy.Denoiser("batch").Graph, new SessionSettings { Threads = 1 }).Bind(policy.Adapters);
-        using var x = Enumerable.Range(0, 2 * policy.Model.Latent.Count).Select(i => MathF.Sin(i)).ToArray().ToOrt(2, 4, TinyModel.Cells, TinyModel.Cells);
+        using var x = Enumerable.Range(0, 2 * policy.Model.Latent.Count).Select(i => MathF.Sin(i)).ToArray()
+            .ToOrt(2, 4, TinyModel.Cells, TinyModel.Cells);
         using var t = new long[] { 999, 20 }.ToOrt(2);
-        using var c = Enumerable.Range(0, 2 * TinyModel.Tokens * TinyModel.Width).Select(i => MathF.Cos(i)).ToArray().ToOrt(2, TinyModel.Tokens, TinyModel.Width);
+        using var c = Enumerable.Range(0, 2 * TinyModel.Tokens * TinyModel.Width).Select(i => MathF.Cos(i)).ToArray()
+            .ToOrt(2, TinyModel.Tokens, TinyModel.Width);
         return session.Run(("sample", x), ("timestep", t), ("encoder_hidden_states", c))["out_sample"];
     }
 }

@@ -5,7 +5,10 @@ using System.Text;
 
 namespace OrtRlhf.Tests;
 
-/// <summary>A service on this machine whose answers a test writes: status and body for the number of the request (from 0) and its JSON; a null hangs.</summary>
+/// <summary>
+/// A service on this machine whose answers a test writes: status and body for the number of the request (from 0) and its JSON; a null
+/// hangs.
+/// </summary>
 internal sealed class TestService : IDisposable
 {
     private readonly HttpListener _listener = new();

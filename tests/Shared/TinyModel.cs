@@ -6,7 +6,8 @@ using OrtRlhf.Models;
 namespace OrtRlhf.Tests;
 
 /// <summary>
-/// Writes a complete pipeline folder of a few thousand random weights: latents 4x8x8, images 16x16, 12 tokens, states of width 16. It draws noise,
+/// Writes a complete pipeline folder of a few thousand random weights: latents 4x8x8, images 16x16, 12 tokens, states of width 16. It draws
+/// noise,
 /// but everything that a real model goes through runs, in milliseconds.
 /// </summary>
 internal static class TinyModel
@@ -26,12 +27,16 @@ internal static class TinyModel
             {"_class_name":"UNet2DConditionModel","sample_size":{{Cells}},"block_out_channels":[8,16],"layers_per_block":1,"norm_num_groups":4,"attention_head_dim":2,"cross_attention_dim":{{Width}},
              "down_block_types":["CrossAttnDownBlock2D","DownBlock2D"],"up_block_types":["UpBlock2D","CrossAttnUpBlock2D"]}
             """);
-        Save(Path.Combine(folder, "unet/diffusion_pytorch_model.safetensors"), type, 2, w => UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(unet), w));
+        Save(Path.Combine(folder, "unet/diffusion_pytorch_model.safetensors"), type, 2, w =>
+            UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(unet), w));
         Vae(folder, type);
         return folder;
     }
 
-    /// <summary>The same with two text encoders, of widths 16 and 24, and a denoiser that takes text_embeds [8] and time_ids, as Stable Diffusion XL has them.</summary>
+    /// <summary>
+    /// The same with two text encoders, of widths 16 and 24, and a denoiser that takes text_embeds [8] and time_ids, as Stable Diffusion XL
+    /// has them.
+    /// </summary>
     public static string WriteXl(string folder, string pipeline = "\"force_zeros_for_empty_prompt\":true")
     {
         Text(folder, "model_index.json", $$"""
@@ -48,13 +53,15 @@ internal static class TinyModel
              "use_linear_projection":true,"transformer_layers_per_block":[1,2],"down_block_types":["DownBlock2D","CrossAttnDownBlock2D"],"up_block_types":["CrossAttnUpBlock2D","UpBlock2D"],
              "addition_embed_type":"text_time","addition_time_embed_dim":4,"projection_class_embeddings_input_dim":32}
             """);
-        Save(Path.Combine(folder, "unet/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w => UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(unet), w));
+        Save(Path.Combine(folder, "unet/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w =>
+            UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(unet), w));
         Vae(folder, ElementType.Float);
         return folder;
     }
 
     /// <summary>
-    /// Stable Diffusion 3's pipeline: two text encoders of widths 16 and 24 with projections of 8 and 6, T5 of width 48 with 7 tokens, or none, a transformer of one
+    /// Stable Diffusion 3's pipeline: two text encoders of widths 16 and 24 with projections of 8 and 6, T5 of width 48 with 7 tokens, or
+    /// none, a transformer of one
     /// block, latents 4x8x8.
     /// </summary>
     public static string WriteSD3(string folder, bool t5 = true, string scheduler = "\"shift\":3.0")
@@ -75,12 +82,15 @@ internal static class TinyModel
             {"_class_name":"SD3Transformer2DModel","sample_size":{{Cells}},"in_channels":4,"out_channels":4,"num_layers":2,"attention_head_dim":8,"num_attention_heads":2,"caption_projection_dim":16,
              "joint_attention_dim":48,"pooled_projection_dim":14,"pos_embed_max_size":6,"qk_norm":"rms_norm"}
             """);
-        Save(Path.Combine(folder, "transformer/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w => SD3Transformer2DModel.Build(SD3Transformer2DConfig.Parse(transformer), w));
+        Save(Path.Combine(folder, "transformer/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w =>
+            SD3Transformer2DModel.Build(SD3Transformer2DConfig.Parse(transformer), w));
         Vae(folder, ElementType.Float);
         return folder;
     }
 
-    /// <summary>FLUX' pipeline: the pooled text of a CLIP, T5 of width 20, a transformer of one block of each kind that takes guidance.</summary>
+    /// <summary>
+    /// FLUX' pipeline: the pooled text of a CLIP, T5 of width 20, a transformer of one block of each kind that takes guidance.
+    /// </summary>
     public static string WriteFlux(string folder, bool guidance = true)
     {
         Text(folder, "model_index.json", """
@@ -95,7 +105,8 @@ internal static class TinyModel
             {"_class_name":"FluxTransformer2DModel","in_channels":16,"num_layers":1,"num_single_layers":1,"attention_head_dim":8,"num_attention_heads":2,"joint_attention_dim":20,
              "pooled_projection_dim":{{Width}},"guidance_embeds":{{(guidance ? "true" : "false")}},"axes_dims_rope":[2,2,4]}
             """);
-        Save(Path.Combine(folder, "transformer/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w => FluxTransformer2DModel.Build(FluxTransformer2DConfig.Parse(transformer), w));
+        Save(Path.Combine(folder, "transformer/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w =>
+            FluxTransformer2DModel.Build(FluxTransformer2DConfig.Parse(transformer), w));
         Vae(folder, ElementType.Float);
         return folder;
     }
@@ -113,13 +124,15 @@ internal static class TinyModel
     /// <summary>A pipeline without text that denoises pixels, 3x8x8.</summary>
     public static string WriteUnconditional(string folder)
     {
-        Text(folder, "model_index.json", """{"_class_name":"DDPMPipeline","scheduler":["diffusers","DDPMScheduler"],"unet":["diffusers","UNet2DModel"]}""");
+        Text(folder, "model_index.json",
+            """{"_class_name":"DDPMPipeline","scheduler":["diffusers","DDPMScheduler"],"unet":["diffusers","UNet2DModel"]}""");
         Text(folder, "scheduler/scheduler_config.json", """{"_class_name":"DDPMScheduler","clip_sample":true}""");
         var unet = Text(folder, "unet/config.json", $$"""
             {"_class_name":"UNet2DModel","sample_size":{{Cells}},"block_out_channels":[8,16],"layers_per_block":1,"norm_num_groups":4,"attention_head_dim":null,
              "down_block_types":["DownBlock2D","AttnDownBlock2D"],"up_block_types":["AttnUpBlock2D","UpBlock2D"]}
             """);
-        Save(Path.Combine(folder, "unet/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w => UNet2DModel.Build(UNet2DConfig.Parse(unet), w));
+        Save(Path.Combine(folder, "unet/diffusion_pytorch_model.safetensors"), ElementType.Float, 2, w =>
+            UNet2DModel.Build(UNet2DConfig.Parse(unet), w));
         return folder;
     }
 
@@ -137,7 +150,9 @@ internal static class TinyModel
         return folder;
     }
 
-    /// <summary>A pipeline of 5 tokens and states of width 12 around a denoiser that others exported: a folder with model.onnx and config.json.</summary>
+    /// <summary>
+    /// A pipeline of 5 tokens and states of width 12 around a denoiser that others exported: a folder with model.onnx and config.json.
+    /// </summary>
     public static string WriteAround(string folder, string denoiser)
     {
         Text(folder, "model_index.json", """{"_class_name":"StableDiffusionPipeline","unet":["diffusers","OnnxRuntimeModel"]}""");
@@ -146,7 +161,8 @@ internal static class TinyModel
         TextEncoder(folder, "text_encoder", 12, 1, ElementType.Float, 1, tokens: 5);
         Vae(folder, ElementType.Float);
         Directory.CreateDirectory(Path.Combine(folder, "unet"));
-        foreach (var file in Directory.EnumerateFiles(denoiser).Where(f => Path.GetFileName(f) is not ("golden.safetensors" or "lora.safetensors")))
+        foreach (var file in Directory.EnumerateFiles(denoiser).Where(f =>
+            Path.GetFileName(f) is not ("golden.safetensors" or "lora.safetensors")))
             File.Copy(file, Path.Combine(folder, "unet", Path.GetFileName(file)));
         return folder;
     }
@@ -155,9 +171,12 @@ internal static class TinyModel
     public static string Export(string folder, ElementType type = ElementType.Float)
     {
         var isXl = Directory.Exists(Path.Combine(folder, "text_encoder_2"));
-        Component("unet", "unet", (c, w) => c.Contains("UNet2DModel") ? UNet2DModel.Build(UNet2DConfig.Parse(c), w) : UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(c), w));
-        Component("text_encoder", "text_encoder", (c, w) => ClipTextModel.Build(ClipTextConfig.Parse(c), w, c.Contains("WithProjection"), hiddenStates: isXl));
-        Component("text_encoder_2", "text_encoder_2", (c, w) => ClipTextModel.Build(ClipTextConfig.Parse(c), w, projection: true, hiddenStates: true));
+        Component("unet", "unet", (c, w) => c.Contains("UNet2DModel") ? UNet2DModel.Build(UNet2DConfig.Parse(c), w)
+            : UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(c), w));
+        Component("text_encoder", "text_encoder", (c, w) =>
+            ClipTextModel.Build(ClipTextConfig.Parse(c), w, c.Contains("WithProjection"), hiddenStates: isXl));
+        Component("text_encoder_2", "text_encoder_2", (c, w) =>
+            ClipTextModel.Build(ClipTextConfig.Parse(c), w, projection: true, hiddenStates: true));
         Component("vae", "vae_decoder", (c, w) => AutoencoderTiny.BuildDecoder(AutoencoderTinyConfig.Parse(c), w));
         return folder;
 
@@ -171,7 +190,8 @@ internal static class TinyModel
         }
     }
 
-    private static void Flow(string folder, string settings) => Text(folder, "scheduler/scheduler_config.json", $$"""{"_class_name":"FlowMatchEulerDiscreteScheduler",{{settings}}}""");
+    private static void Flow(string folder, string settings) =>
+        Text(folder, "scheduler/scheduler_config.json", $$"""{"_class_name":"FlowMatchEulerDiscreteScheduler",{{settings}}}""");
 
     // Letters as pieces; the mark of a space is a piece, too.
     private static void T5(string folder, string name, string tokenizer, int width)
@@ -194,19 +214,22 @@ internal static class TinyModel
 
     private static void Tokenizer(string folder, string name, string special = "", int tokens = Tokens)
     {
-        var letters = "abcdefghijklmnopqrstuvwxyz".SelectMany(c => new[] { $"{c}", $"{c}</w>" }).Append("<|startoftext|>").Append("<|endoftext|>");
+        var letters = "abcdefghijklmnopqrstuvwxyz".SelectMany(c => new[] { $"{c}", $"{c}</w>" }).Append("<|startoftext|>")
+            .Append("<|endoftext|>");
         Text(folder, name + "/vocab.json", "{" + string.Join(",", letters.Select((token, id) => $"\"{token}\":{id}")) + "}");
         Text(folder, name + "/merges.txt", "#version: 0.2\n");
         Text(folder, name + "/tokenizer_config.json", $$"""{{{special}}"model_max_length":{{tokens}}}""");
     }
 
-    private static void TextEncoder(string folder, string name, int width, int layers, ElementType type, ulong seed, int projection = 0, int tokens = Tokens)
+    private static void TextEncoder(string folder, string name, int width, int layers, ElementType type, ulong seed, int projection = 0,
+        int tokens = Tokens)
     {
         var className = projection > 0 ? "CLIPTextModelWithProjection" : "CLIPTextModel";
         var text = Text(folder, name + "/config.json", $$"""
             {"architectures":["{{className}}"],"vocab_size":54,"hidden_size":{{width}},"intermediate_size":32,"num_hidden_layers":{{layers}},"num_attention_heads":2,"max_position_embeddings":{{tokens}},"eos_token_id":53,"projection_dim":{{projection}}}
             """.Replace(",\"projection_dim\":0", ""));
-        Save(Path.Combine(folder, name, "model.safetensors"), type, seed, w => ClipTextModel.Build(ClipTextConfig.Parse(text), w, projection > 0));
+        Save(Path.Combine(folder, name, "model.safetensors"), type, seed, w =>
+            ClipTextModel.Build(ClipTextConfig.Parse(text), w, projection > 0));
     }
 
     private static void Vae(string folder, ElementType type)

@@ -23,7 +23,8 @@ internal static class AutoencoderTraining
         var known = PipelineFolder.ReadPart(o.Output, Part);
         if (o.DecoderOnly && known.Count == 0) throw new UserError($"--decoder-only: there is no autoencoder in '{o.Output}' yet");
         var trainer = new Trainer(o.DecoderOnly ? "decoder" : Part, o, () => Graph(o, known));
-        trainer.Run(_ => Batches(o), tensors => PipelineFolder.WritePart(o.Output, Part, ShapesModel.AutoencoderJson, Joined(known, tensors)), stop);
+        trainer.Run(_ => Batches(o), tensors =>
+            PipelineFolder.WritePart(o.Output, Part, ShapesModel.AutoencoderJson, Joined(known, tensors)), stop);
         return 0;
     }
 
@@ -32,13 +33,15 @@ internal static class AutoencoderTraining
         var graph = new OnnxGraph("autoencoder");
         var x = graph.Input("sample", ElementType.Float, o.BatchSize, 3, Scene.Side, Scene.Side);
         var weight = graph.Input("weight", ElementType.Float, o.BatchSize, 1, Scene.Side, Scene.Side);
-        var noise = graph.Input("noise", ElementType.Float, o.BatchSize, ShapesModel.LatentChannels, ShapesModel.LatentSide, ShapesModel.LatentSide);
+        var noise = graph.Input("noise", ElementType.Float, o.BatchSize, ShapesModel.LatentChannels, ShapesModel.LatentSide,
+            ShapesModel.LatentSide);
         var trainable = InitialWeights.Make(o.Seed, known);
         var encoder = new Module(graph, o.DecoderOnly ? InitialWeights.Make(o.Seed, known, trainable: false) : trainable, Part);
         var z = AutoencoderTiny.Encode(encoder, ShapesModel.Autoencoder, x);
         var y = AutoencoderTiny.Decode(new Module(graph, trainable, Part), ShapesModel.Autoencoder, z + (noise * LatentNoise));
         var error = y - x;
-        var loss = Mean(Square(error) * weight) + (Mean(Abs(error) * weight) * 0.5) + ((Edges(error, 2) + Edges(error, 3)) * 0.5) + (Mean(Square(z)) * 5e-4);
+        var loss = Mean(Square(error) * weight) + (Mean(Abs(error) * weight) * 0.5) + ((Edges(error, 2) + Edges(error, 3)) * 0.5)
+            + (Mean(Square(z)) * 5e-4);
         Value[] parameters = [.. graph.Inputs.Where(i => i.Data is not null)];
         return (graph, parameters, () => TrainingGraph.Finish(loss, parameters));
 

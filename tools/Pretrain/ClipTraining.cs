@@ -9,9 +9,12 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Pretrain;
 
 /// <summary>
-/// CLIP on scenes and captions (Radford et al., 2021): the symmetric cross-entropy of <c>e^s cos(image_i, text_j)</c> against i = j, s learned, at most
-/// ln 100. Scenes come in pairs that differ in one word, so that each has a hard negative. Two linear heads, dropped afterwards, help the image tower at
-/// the start: what covers each patch, and how many of each subject there are. Pictures are blurred and made noisy at random, as models draw them. Combinations that tuning holds out are left out here, too.
+/// CLIP on scenes and captions (Radford et al., 2021): the symmetric cross-entropy of <c>e^s cos(image_i, text_j)</c> against i = j, s
+/// learned, at most
+/// ln 100. Scenes come in pairs that differ in one word, so that each has a hard negative. Two linear heads, dropped afterwards, help the
+/// image tower at
+/// the start: what covers each patch, and how many of each subject there are. Pictures are blurred and made noisy at random, as models draw
+/// them. Combinations that tuning holds out are left out here, too.
 /// </summary>
 internal static class ClipTraining
 {
@@ -25,7 +28,8 @@ internal static class ClipTraining
     public static int Run(ClipOptions o, CancellationToken stop)
     {
         if (o.BatchSize % 2 != 0) throw new UserError($"--batch-size: expected an even number, got {o.BatchSize}: scenes come in pairs");
-        if (File.Exists(Path.Combine(o.Output, "model_index.json"))) throw new UserError($"--output: expected a folder of CLIP's own, but '{o.Output}' holds a pipeline; write for instance --output artifacts/pretrain/shapes-clip");
+        if (File.Exists(Path.Combine(o.Output, "model_index.json"))) throw new UserError($"--output: expected a folder of CLIP's own, "
+            + $"but '{o.Output}' holds a pipeline; write for instance --output artifacts/pretrain/shapes-clip");
         Directory.CreateDirectory(o.Output);
         SceneVocabulary.Write(o.Output);
         var (tokenizer, known) = (ClipTokenizer.Open(o.Output), ShapesClip.Known(o.Output, o.Text));
@@ -88,7 +92,8 @@ internal static class ClipTraining
         };
     }
 
-    // Pictures that models draw are softer and noisier than drawn scenes: blur by a 3x3 binomial of random strength, contrast, brightness and noise at random.
+    // Pictures that models draw are softer and noisier than drawn scenes: blur by a 3x3 binomial of random strength, contrast, brightness
+    // and noise at random.
     private static void Disturb(Span<float> chw, Philox random)
     {
         Span<float> draws = stackalloc float[4];
@@ -127,7 +132,8 @@ internal static class ClipTraining
         for (var cell = 0; cell < Cells * Cells; cell++)
         {
             var (x, y) = (((cell % Cells) + 0.5f) * Pixels, ((cell / Cells) + 0.5f) * Pixels);
-            var over = sample.Scene.Objects.FirstOrDefault(o => Math.Abs(x - o.X) < (o.Extent + Pixels) / 2 && Math.Abs(y - o.Y) < (o.Extent + Pixels) / 2);
+            var over = sample.Scene.Objects.FirstOrDefault(o =>
+                Math.Abs(x - o.X) < (o.Extent + Pixels) / 2 && Math.Abs(y - o.Y) < (o.Extent + Pixels) / 2);
             covered[(cell * (Subjects + 1)) + (over is null ? Subjects : Subject(over.Colour, over.Shape))] = 1;
         }
         foreach (var group in sample.Spec.Groups)

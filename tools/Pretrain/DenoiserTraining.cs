@@ -33,15 +33,18 @@ internal static class DenoiserTraining
         return 0;
     }
 
-    private static (OnnxGraph, IReadOnlyList<Value>, Func<OnnxGraph>) Graph(DenoiserTrainingOptions o, IDenoiser denoiser, Dictionary<string, Tensor> known)
+    private static (OnnxGraph, IReadOnlyList<Value>, Func<OnnxGraph>) Graph(DenoiserTrainingOptions o, IDenoiser denoiser,
+        Dictionary<string, Tensor> known)
     {
         var graph = new OnnxGraph("denoiser");
         var b = o.BatchSize;
         var x = graph.Input("sample", ElementType.Float, b, ShapesModel.LatentChannels, ShapesModel.LatentSide, ShapesModel.LatentSide);
-        var target = graph.Input("target", ElementType.Float, b, ShapesModel.LatentChannels, ShapesModel.LatentSide, ShapesModel.LatentSide);
+        var target = graph.Input("target", ElementType.Float, b, ShapesModel.LatentChannels, ShapesModel.LatentSide,
+            ShapesModel.LatentSide);
         var timestep = graph.Input("timestep", ElementType.Float, b);
         var ids = graph.Input("input_ids", ElementType.Int64, b, SceneVocabulary.MaxLength);
-        var output = denoiser.Forward(graph, InitialWeights.Make(o.Seed, known.Concat(denoiser.Buffers.Where(p => !known.ContainsKey(p.Key))).ToDictionary()), x, timestep, ids);
+        var output = denoiser.Forward(graph, InitialWeights.Make(o.Seed,
+            known.Concat(denoiser.Buffers.Where(p => !known.ContainsKey(p.Key))).ToDictionary()), x, timestep, ids);
         var loss = Mean(Square(output - target));
         Value[] parameters = [.. graph.Inputs.Where(i => i.Data is not null)];
         return (graph, parameters, () => TrainingGraph.Finish(loss, parameters));

@@ -23,10 +23,12 @@ internal static class Evaluation
         foreach (var kind in Enum.GetValues<SceneKind>())
         {
             var prompts = ScenePrompts.HeldOut(kind).Take(o.Count / 2).Concat(ScenePrompts.Training(kind)).ToArray();
-            var samples = pipeline.Sample([.. Enumerable.Range(0, o.Count).Select(i => new SampleRequest(prompts[i % prompts.Length], 4711, 0, (uint)i))]);
+            var samples = pipeline.Sample([.. Enumerable.Range(0, o.Count).Select(i =>
+                new SampleRequest(prompts[i % prompts.Length], 4711, 0, (uint)i))]);
             var scores = samples.Select(s => SceneVerifier.Score(s.Image.Pixels, SceneCaption.Parse(s.Prompt)!)).ToArray();
             Console.WriteLine(
-                $"{kind,-18} {Share(s => s.Correct)} {Share(s => s.CountRight)} {Share(s => s.ColourRight)} {Share(s => s.ShapeRight)} {Share(s => s.SizeRight)}  {Share(s => s.RelationRight)}"
+                $"{kind,-18} {Share(s => s.Correct)} {Share(s => s.CountRight)} {Share(s => s.ColourRight)} {Share(s => s.ShapeRight)} "
+                    + $"{Share(s => s.SizeRight)}  {Share(s => s.RelationRight)}"
                 + $"    {scores.Average(s => s.Partial):F3}    {samples.Average(s => ImageCodec.JpegSize(s.Image)) / 1000:F3}");
             shown.AddRange(samples.Take(Shown).Select(s => s.Image));
             captions.AddRange(samples.Zip(scores).Take(Shown).Select(s => $"{(s.Second.Correct ? "+" : "-")} {s.First.Prompt}"));

@@ -8,12 +8,14 @@ namespace OrtRlhf.Pretrain;
 internal static class InitialWeights
 {
     /// <summary>
-    /// Weights uniform in +-1/sqrt(fan-in), embeddings N(0, 0.02^2), norms 1, biases 0, CLIP's logit_scale ln(1/0.07); the last layer of each residual branch and of the denoiser 0.
+    /// Weights uniform in +-1/sqrt(fan-in), embeddings N(0, 0.02^2), norms 1, biases 0, CLIP's logit_scale ln(1/0.07); the last layer of
+    /// each residual branch and of the denoiser 0.
     /// </summary>
     public static Weights Make(ulong seed, IReadOnlyDictionary<string, Tensor>? known = null, bool trainable = true)
     {
         uint drawn = 0;
-        return new Weights((name, shape) => known?.GetValueOrDefault(name) ?? Draw(new Philox(seed, 0, drawn++, 0), name, shape), trainable);
+        return new Weights((name, shape) =>
+            known?.GetValueOrDefault(name) ?? Draw(new Philox(seed, 0, drawn++, 0), name, shape), trainable);
     }
 
     private static Tensor Draw(Philox random, string name, long[] shape)
@@ -39,7 +41,8 @@ internal static class InitialWeights
     private static bool IsLast(string name)
     {
         string[] last = name.StartsWith("unet.", StringComparison.Ordinal) ? [".conv2.weight", ".proj_out.weight", ".conv_out.weight"]
-            : name.StartsWith("transformer.", StringComparison.Ordinal) ? [".norm1.linear.weight", ".norm1_context.linear.weight", ".norm_out.linear.weight", ".proj_out.weight"]
+            : name.StartsWith("transformer.", StringComparison.Ordinal)
+                ? [".norm1.linear.weight", ".norm1_context.linear.weight", ".norm_out.linear.weight", ".proj_out.weight"]
             : [];
         return last.Any(end => name.EndsWith(end, StringComparison.Ordinal));
     }

@@ -30,7 +30,8 @@ internal sealed class LatentPool(LatentCodec codec, ClipTokenizer tokenizer, ulo
         {
             for (var i = 0; i < count; i++)
             {
-                if (!_captions.TryGetValue(samples[i].Caption, out var ids)) _captions[samples[i].Caption] = ids = tokenizer.Encode(samples[i].Caption);
+                if (!_captions.TryGetValue(samples[i].Caption, out var ids)) _captions[samples[i].Caption] = ids =
+                    tokenizer.Encode(samples[i].Caption);
                 var item = (latents.AsSpan(i * Length, Length).ToArray(), ids);
                 if (_items.Count < capacity) _items.Add(item);
                 else _items[_oldest = (_oldest + 1) % capacity] = item;

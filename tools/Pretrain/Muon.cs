@@ -6,9 +6,12 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Pretrain;
 
 /// <summary>
-/// Muon (Jordan et al., 2024) for weights that are matrices, a convolution's kernel [out, in, h, w] being [out, in*h*w]. The step is the momentum
-/// with all its singular values made about 1 by five Newton-Schulz iterations, <c>X = 3.4445 X - 4.775 (X X^T) X + 2.0315 (X X^T)^2 X</c>, so that
-/// directions with weak gradients learn as fast as those with strong ones. Scaled by <c>0.2 sqrt(max(rows, columns))</c> (Liu et al., 2025) its
+/// Muon (Jordan et al., 2024) for weights that are matrices, a convolution's kernel [out, in, h, w] being [out, in*h*w]. The step is the
+/// momentum
+/// with all its singular values made about 1 by five Newton-Schulz iterations, <c>X = 3.4445 X - 4.775 (X X^T) X + 2.0315 (X X^T)^2 X</c>,
+/// so that
+/// directions with weak gradients learn as fast as those with strong ones. Scaled by <c>0.2 sqrt(max(rows, columns))</c> (Liu et al., 2025)
+/// its
 /// elements are as large as AdamW's.
 /// </summary>
 internal static class Muon
@@ -19,7 +22,8 @@ internal static class Muon
     private static readonly string[] NotHidden = ["embedding", "conv_in", "conv_out", "heads.", "pos_embed", "transformer.proj_out"];
 
     /// <summary>Whether a parameter is one for Muon: a matrix between two hidden layers.</summary>
-    public static bool Takes(string name, long[] shape) => shape.Length >= 2 && !NotHidden.Any(part => name.Contains(part, StringComparison.Ordinal));
+    public static bool Takes(string name, long[] shape) =>
+        shape.Length >= 2 && !NotHidden.Any(part => name.Contains(part, StringComparison.Ordinal));
 
     /// <summary>A session that makes a step of every momentum.</summary>
     public static GraphSession Session(IReadOnlyList<(string Name, long[] Shape)> matrices)

@@ -5,7 +5,8 @@ namespace OrtRlhf.Pretrain;
 /// <summary>What all trainings share.</summary>
 internal class TrainingOptions
 {
-    [Option("output", Default = "artifacts/pretrain/shapes", HelpText = "Model folder to write, in diffusers layout; state.PART.safetensors beside it lets a broken-off training go on.")]
+    [Option("output", Default = "artifacts/pretrain/shapes",
+        HelpText = "Model folder to write, in diffusers layout; state.PART.safetensors beside it lets a broken-off training go on.")]
     public required string Output { get; init; }
 
     [Option("minutes", Default = 10.0, HelpText = "Length of the whole training, earlier parts of a training that goes on included.")]
@@ -26,7 +27,8 @@ internal class TrainingOptions
     [Option("ema", Default = 0.999, HelpText = "Decay of the weights' moving average, which is what is written.")]
     public double Ema { get; init; }
 
-    [Option("workers", Default = 2, HelpText = "Threads, each with a session and a batch of its own; a step follows the mean of their gradients.")]
+    [Option("workers", Default = 2,
+        HelpText = "Threads, each with a session and a batch of its own; a step follows the mean of their gradients.")]
     public int Workers { get; init; }
 
     [Option("seed", Default = 1UL, HelpText = "Seed of weights, scenes and noise.")]
@@ -46,7 +48,8 @@ internal sealed class TextOptions : TrainingOptions;
 /// <summary>What trainings of denoisers share.</summary>
 internal abstract class DenoiserTrainingOptions : TrainingOptions
 {
-    [Option("fresh", Default = 4, HelpText = "Of every batch, this share (1/N) are scenes drawn and encoded anew; the others come from the pool of earlier ones.")]
+    [Option("fresh", Default = 4,
+        HelpText = "Of every batch, this share (1/N) are scenes drawn and encoded anew; the others come from the pool of earlier ones.")]
     public int Fresh { get; init; }
 
     [Option("pool", Default = 200_000, HelpText = "Most scenes kept.")]
@@ -56,7 +59,8 @@ internal abstract class DenoiserTrainingOptions : TrainingOptions
 [Verb("denoiser", HelpText = "Trains the denoiser (unet/) and the text encoder on latents of the autoencoder that is there.")]
 internal sealed class DenoiserOptions : DenoiserTrainingOptions;
 
-[Verb("flow", HelpText = "Trains the flow model (transformer/) and its text encoders; --output has vae/ and, best, text_encoder/ of models/shapes to begin with.")]
+[Verb("flow", HelpText = "Trains the flow model (transformer/) and its text encoders; --output has vae/ and, best, text_encoder/ of "
+    + "models/shapes to begin with.")]
 internal sealed class FlowOptions : DenoiserTrainingOptions;
 
 [Verb("clip", HelpText = "Trains a CLIP of scenes and captions (models/shapes-clip).")]

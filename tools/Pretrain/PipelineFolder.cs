@@ -39,11 +39,13 @@ internal static class PipelineFolder
 
     /// <summary>The weights of a part; none if it has not been trained.</summary>
     public static Dictionary<string, Tensor> ReadPart(string folder, string part) => !HasPart(folder, part) ? []
-        : SafetensorsFile.Open(WeightsPath(folder, part)).Tensors.ToDictionary(t => $"{part}.{t.Key}", t => Tensor.Of(t.Value.ToFloats(), t.Value.Dims), StringComparer.Ordinal);
+        : SafetensorsFile.Open(WeightsPath(folder, part)).Tensors.ToDictionary(t => $"{part}.{t.Key}", t =>
+            Tensor.Of(t.Value.ToFloats(), t.Value.Dims), StringComparer.Ordinal);
 
     /// <summary>Whether a part has been trained.</summary>
     public static bool HasPart(string folder, string part) => File.Exists(WeightsPath(folder, part));
 
     private static string WeightsPath(string folder, string part) =>
-        Path.Combine(folder, part, part.StartsWith("text_encoder", StringComparison.Ordinal) ? "model.safetensors" : "diffusion_pytorch_model.safetensors");
+        Path.Combine(folder, part, part.StartsWith("text_encoder", StringComparison.Ordinal) ? "model.safetensors"
+            : "diffusion_pytorch_model.safetensors");
 }

@@ -23,7 +23,8 @@ internal static class Reconstruction
             var z = codec.Encode(image, 1);
             var y = codec.Decode(z);
             for (var j = 0; j < Length; j++) squares += Math.Pow((Math.Clamp(y[j], -1, 1) - image[j]) / 2, 2);
-            foreach (var value in z) (latentSum, latentSquares, latents) = (latentSum + value, latentSquares + ((double)value * value), latents + 1);
+            foreach (var value in z) (latentSum, latentSquares, latents) = (latentSum + value, latentSquares + ((double)value * value),
+                latents + 1);
             var back = RgbImage.FromFloats(y, Scene.Side, Scene.Side);
             var correct = SceneVerifier.Score(back.Pixels, sample.Spec).Correct;
             right += correct ? 1 : 0;
@@ -34,7 +35,8 @@ internal static class Reconstruction
         var picture = o.Output.TrimEnd('/') + ".reconstructions.png";
         File.WriteAllBytes(picture, ImageCodec.Encode(new ImageGrid { Columns = 8, Scale = 2 }.Draw(images, names), picture));
         var mean = latentSum / latents;
-        Console.WriteLine($"PSNR {-10 * Math.Log10(squares / o.Count / Length):F1} dB, right {100.0 * right / o.Count:F1}%, latents {mean:F3} +- {Math.Sqrt((latentSquares / latents) - (mean * mean)):F3}, {picture}");
+        Console.WriteLine($"PSNR {-10 * Math.Log10(squares / o.Count / Length):F1} dB, right {100.0 * right / o.Count:F1}%, latents "
+            + $"{mean:F3} +- {Math.Sqrt((latentSquares / latents) - (mean * mean)):F3}, {picture}");
         return 0;
     }
 }

@@ -28,7 +28,8 @@ internal static class SceneFeed
                 var (r, g, b) = (chw[i], chw[Area + i], chw[(2 * Area) + i]);
                 if (MathF.Max(r, MathF.Max(g, b)) - MathF.Min(r, MathF.Min(g, b)) < 0.4f) continue;
                 for (var v = Math.Max(0, y - Reach); v <= Math.Min(Scene.Side - 1, y + Reach); v++)
-                    weights.Slice((v * Scene.Side) + Math.Max(0, x - Reach), Math.Min(Scene.Side - 1, x + Reach) - Math.Max(0, x - Reach) + 1).Fill(near);
+                    weights.Slice((v * Scene.Side) + Math.Max(0, x - Reach),
+                        Math.Min(Scene.Side - 1, x + Reach) - Math.Max(0, x - Reach) + 1).Fill(near);
             }
         }
     }

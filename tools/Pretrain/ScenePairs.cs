@@ -13,7 +13,8 @@ internal static class ScenePairs
     /// <param name="second">Which of the two.</param>
     public static SceneSample Sample(ulong seed, ulong pair, bool second)
     {
-        var first = Enumerable.Range(0, int.MaxValue).Select(i => SceneSampler.Sample(seed, (pair << 8) + (ulong)i)).First(s => !ScenePrompts.IsHeldOut(s.Spec));
+        var first = Enumerable.Range(0, int.MaxValue).Select(i => SceneSampler.Sample(seed, (pair << 8) + (ulong)i)).First(s =>
+            !ScenePrompts.IsHeldOut(s.Spec));
         if (!second) return first;
         for (uint attempt = 0; attempt < 32; attempt++)
         {
@@ -37,7 +38,10 @@ internal static class ScenePairs
         }
     }
 
-    /// <summary>The specification with one thing changed: a colour, shape, count, named size, relation of place or named background, or the two groups swapped.</summary>
+    /// <summary>
+    /// The specification with one thing changed: a colour, shape, count, named size, relation of place or named background, or the two
+    /// groups swapped.
+    /// </summary>
     public static SceneSpec Changed(SceneSpec spec, Philox random)
     {
         var place = random.Below(2, 1) == 1 && spec.Second is not null;
@@ -46,7 +50,8 @@ internal static class ScenePairs
         {
             0 or 1 => With(group with { Colour = (SceneColour)(((int)group.Colour + 1 + random.Below(5, 2)) % 6) }),
             2 or 3 => With(group with { Shape = (SceneShape)(((int)group.Shape + 1 + random.Below(3, 2)) % 4) }),
-            4 => With(group with { Count = 1 + ((group.Count + random.Below(spec.Second is null ? 3 : 1, 2)) % (spec.Second is null ? 4 : 2)) }),
+            4 => With(group with { Count = 1
+                + ((group.Count + random.Below(spec.Second is null ? 3 : 1, 2)) % (spec.Second is null ? 4 : 2)) }),
             5 => With(group with { Size = group.Size is { } size ? 1 - size : null }),
             6 => spec with { Texture = spec.Texture is { } t ? (SceneTexture)(((int)t + 1 + random.Below(4, 2)) % 5) : null },
             _ => spec.Relation is { } r and not SceneRelation.And ? spec with { Relation = Opposite(r) } : spec,
@@ -55,7 +60,8 @@ internal static class ScenePairs
         SceneSpec With(SceneGroup changed) => place ? spec with { Second = changed } : spec with { First = changed };
     }
 
-    private static bool IsOneSubject(SceneSpec spec) => spec.Second is { } b && b.Colour == spec.First.Colour && b.Shape == spec.First.Shape;
+    private static bool IsOneSubject(SceneSpec spec) =>
+        spec.Second is { } b && b.Colour == spec.First.Colour && b.Shape == spec.First.Shape;
 
     private static SceneRelation Opposite(SceneRelation relation) => relation switch
     {

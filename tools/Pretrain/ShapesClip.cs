@@ -53,7 +53,9 @@ internal static class ShapesClip
 
     public static ClipConfig Config => ClipConfig.Parse(ConfigJson);
 
-    /// <summary>Writes the folder, weights in half precision; tensors that are not CLIP's (the heads of the training) are left out.</summary>
+    /// <summary>
+    /// Writes the folder, weights in half precision; tensors that are not CLIP's (the heads of the training) are left out.
+    /// </summary>
     public static void Write(string folder, IReadOnlyDictionary<string, Tensor> tensors)
     {
         SceneVocabulary.Write(folder);
@@ -66,15 +68,19 @@ internal static class ShapesClip
             new Dictionary<string, string> { ["format"] = "pt" });
     }
 
-    /// <summary>What a training starts from: the folder's weights, or else a text tower from the text encoder of a pipeline, if it is there.</summary>
+    /// <summary>
+    /// What a training starts from: the folder's weights, or else a text tower from the text encoder of a pipeline, if it is there.
+    /// </summary>
     public static Dictionary<string, Tensor> Known(string folder, string? pipeline)
     {
         if (File.Exists(WeightsPath(folder))) return Read(WeightsPath(folder));
-        return pipeline is not null && PipelineFolder.HasPart(pipeline, TextTraining.Part) ? Read(Path.Combine(pipeline, TextTraining.Part, "model.safetensors")) : [];
+        return pipeline is not null && PipelineFolder.HasPart(pipeline, TextTraining.Part)
+            ? Read(Path.Combine(pipeline, TextTraining.Part, "model.safetensors")) : [];
     }
 
     private static Dictionary<string, Tensor> Read(string path) =>
-        SafetensorsFile.Open(path).Tensors.ToDictionary(t => t.Key, t => Tensor.Of(t.Value.ToFloats(), t.Value.Dims), StringComparer.Ordinal);
+        SafetensorsFile.Open(path).Tensors.ToDictionary(t => t.Key, t =>
+            Tensor.Of(t.Value.ToFloats(), t.Value.Dims), StringComparer.Ordinal);
 
     private static string WeightsPath(string folder) => Path.Combine(folder, "model.safetensors");
 }

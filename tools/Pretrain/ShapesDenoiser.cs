@@ -23,7 +23,8 @@ internal sealed class ShapesDenoiser : IDenoiser
         return UNet2DConditionModel.Forward(new Module(graph, weights, Part), ShapesModel.Unet, sample, timestep, text);
     }
 
-    // Logit-normal, as Stable Diffusion 3 draws them (Esser et al., 2024), shifted to high noise, where a picture's layout is decided: a quarter is above 0.9.
+    // Logit-normal, as Stable Diffusion 3 draws them (Esser et al., 2024), shifted to high noise, where a picture's layout is decided: a
+    // quarter is above 0.9.
     public float AddNoise(double z, ReadOnlySpan<float> x0, ReadOnlySpan<float> noise, Span<float> x, Span<float> target)
     {
         var count = _schedule.Length;

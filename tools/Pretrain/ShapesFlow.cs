@@ -6,7 +6,8 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace OrtRlhf.Pretrain;
 
 /// <summary>
-/// The architecture of <c>models/shapes-flow</c>, Stable Diffusion 3.5's pipeline in small: a transformer that gives the velocity noise - x0 of
+/// The architecture of <c>models/shapes-flow</c>, Stable Diffusion 3.5's pipeline in small: a transformer that gives the velocity noise -
+/// x0 of
 /// x = (1 - t) x0 + t noise, two CLIP text encoders and no T5, whose place zeros take, on the latents of <c>models/shapes</c>.
 /// </summary>
 internal sealed class ShapesFlow : IDenoiser
@@ -78,11 +79,13 @@ internal sealed class ShapesFlow : IDenoiser
         [TextParts[1]] = TextEncoder2Json,
     };
 
-    public IReadOnlyDictionary<string, Tensor> Buffers { get; } = new Dictionary<string, Tensor> { [$"{Part}.pos_embed.pos_embed"] = Places() };
+    public IReadOnlyDictionary<string, Tensor> Buffers { get; } =
+        new Dictionary<string, Tensor> { [$"{Part}.pos_embed.pos_embed"] = Places() };
 
     public void WriteFrame(string folder) => PipelineFolder.WriteFrame(folder, ModelIndexJson, SchedulerJson, "tokenizer", "tokenizer_2");
 
-    // As the pipeline does: the states before the last layer side by side, then the places of T5's text, all zeros; the projections side by side.
+    // As the pipeline does: the states before the last layer side by side, then the places of T5's text, all zeros; the projections side by
+    // side.
     public Value Forward(OnnxGraph graph, Weights weights, Value sample, Value timestep, Value ids)
     {
         var texts = TextParts.Zip(_text, (part, config) =>
@@ -92,7 +95,8 @@ internal sealed class ShapesFlow : IDenoiser
             return (States: output.HiddenStates[^2], Pooled: ClipTextModel.Project(m, config, output));
         }).ToArray();
         var states = Layout.Concat(2, [.. texts.Select(t => t.States)]);
-        var context = Layout.Concat(1, states, graph.Constant(Tensor.Of(new float[(int)(ids.Shape!.Count * _transformer.JointAttentionDim)], [.. ids.Shape.Sizes, _transformer.JointAttentionDim])));
+        var context = Layout.Concat(1, states, graph.Constant(Tensor.Of(
+            new float[(int)(ids.Shape!.Count * _transformer.JointAttentionDim)], [.. ids.Shape.Sizes, _transformer.JointAttentionDim])));
         var pooled = Layout.Concat(1, [.. texts.Select(t => t.Pooled)]);
         return SD3Transformer2DModel.Forward(new Module(graph, weights, Part), _transformer, sample, timestep, context, pooled);
     }

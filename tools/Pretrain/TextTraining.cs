@@ -23,7 +23,8 @@ internal static class TextTraining
         ShapesModel.WriteFrame(o.Output);
         var tokenizer = ClipTokenizer.Open(Path.Combine(o.Output, "tokenizer"));
         var trainer = new Trainer(Part, o, () => Graph(o));
-        trainer.Run(_ => Batches(o, tokenizer), tensors => PipelineFolder.WritePart(o.Output, Part, ShapesModel.TextEncoderJson, tensors), stop);
+        trainer.Run(_ => Batches(o, tokenizer), tensors =>
+            PipelineFolder.WritePart(o.Output, Part, ShapesModel.TextEncoderJson, tensors), stop);
         return 0;
     }
 
@@ -69,7 +70,8 @@ internal static class TextTraining
     [
         s.First.Count - 1, (int)s.First.Colour, (int)s.First.Shape, s.First.Size is { } a ? (int)a : 2,
         s.Relation is { } r ? (int)r : 5,
-        s.Second?.Count ?? 0, s.Second is { } c ? (int)c.Colour : 6, s.Second is { } d ? (int)d.Shape : 4, s.Second is { } e ? e.Size is { } f ? (int)f : 2 : 3,
+        s.Second?.Count ?? 0, s.Second is { } c ? (int)c.Colour : 6, s.Second is { } d ? (int)d.Shape : 4, s.Second is { } e
+            ? e.Size is { } f ? (int)f : 2 : 3,
         s.Texture is { } t ? (int)t : 5,
     ];
 }

@@ -12,8 +12,10 @@ namespace OrtRlhf.Pretrain;
 internal delegate (string Name, OrtValue Value)[] NextBatch(ulong batch);
 
 /// <summary>
-/// Trains all parameters of a graph, matrices with Muon and the rest with AdamW. Workers with a session of one thread each compute the gradients of
-/// their own batch; when all are ready the mean is applied, to which each contributes the steps of some of the matrices. The learning rate follows the clock.
+/// Trains all parameters of a graph, matrices with Muon and the rest with AdamW. Workers with a session of one thread each compute the
+/// gradients of
+/// their own batch; when all are ready the mean is applied, to which each contributes the steps of some of the matrices. The learning rate
+/// follows the clock.
 /// </summary>
 internal sealed class Trainer
 {
@@ -36,11 +38,13 @@ internal sealed class Trainer
     /// <param name="part">Name of the state's file.</param>
     /// <param name="options">Options.</param>
     /// <param name="graph">Builds the training graph; its parameters' defaults are where a new training starts.</param>
-    public Trainer(string part, TrainingOptions options, Func<(OnnxGraph Graph, IReadOnlyList<Value> Parameters, Func<OnnxGraph> Finish)> graph)
+    public Trainer(string part, TrainingOptions options,
+        Func<(OnnxGraph Graph, IReadOnlyList<Value> Parameters, Func<OnnxGraph> Finish)> graph)
     {
         (_part, _options) = (part, options);
         var first = graph();
-        _parameters = new ParameterBuffer([.. first.Parameters.Select(p => (p.Name, p.Data!.Dims)).OrderBy(p => !Muon.Takes(p.Name, p.Dims))]);
+        _parameters = new ParameterBuffer([.. first.Parameters.Select(p => (p.Name, p.Data!.Dims)).OrderBy(p =>
+            !Muon.Takes(p.Name, p.Dims))]);
         _momenta = new ParameterBuffer([.. _parameters.Layout.Where(p => Muon.Takes(p.Name, p.Shape))]);
         _steps = _momenta.Like();
         _gradients = [.. Enumerable.Range(0, options.Workers).Select(_ => _parameters.Like())];
@@ -77,8 +81,10 @@ internal sealed class Trainer
             {
                 lock (_gate)
                 {
-                    var rate = (_optimizer.StepCount - seen) * _options.BatchSize * _options.Workers / (clock.Elapsed - reported).TotalSeconds;
-                    Console.WriteLine($"{Elapsed(clock),6:F1} min  step {_optimizer.StepCount,6}  loss {_sum / Math.Max(1, _count):F5}  {rate:F0} samples/s");
+                    var rate = (_optimizer.StepCount - seen) * _options.BatchSize
+                        * _options.Workers / (clock.Elapsed - reported).TotalSeconds;
+                    Console.WriteLine($"{Elapsed(clock),6:F1} min  step {_optimizer.StepCount,6}  loss {_sum / Math.Max(1, _count):F5}  "
+                        + $"{rate:F0} samples/s");
                     (seen, reported, _sum, _count) = (_optimizer.StepCount, clock.Elapsed, 0, 0);
                 }
             }
@@ -95,7 +101,8 @@ internal sealed class Trainer
     {
         using var session = new GraphSession(_graph(), new SessionSettings { Threads = 1 })
             .Bind(_parameters).BindOutputs(_gradients[worker], TrainingGraph.GradientSuffix);
-        using var muon = Muon.Session([.. _momenta.Layout.Where((_, i) => i % _options.Workers == worker)]).Bind(_momenta).BindOutputs(_steps, Muon.Suffix);
+        using var muon = Muon.Session([.. _momenta.Layout.Where((_, i) => i % _options.Workers == worker)]).Bind(_momenta)
+            .BindOutputs(_steps, Muon.Suffix);
         while (!done())
         {
             var loss = session.Run(next(Interlocked.Increment(ref _batches)))["loss"][0];
@@ -166,9 +173,11 @@ internal sealed class Trainer
     private void Restore()
     {
         var state = SafetensorsFile.Open(StatePath).Tensors.ToDictionary(p => p.Key, p => p.Value.ToFloats());
-        if (!state.ContainsKey("momentum")) throw new UserError($"'{StatePath}' is of an earlier version, without momenta; delete it to go on from the weights that are there");
+        if (!state.ContainsKey("momentum")) throw new UserError(
+            $"'{StatePath}' is of an earlier version, without momenta; delete it to go on from the weights that are there");
         if (state["parameters"].Length != _parameters.All.Length)
-            throw new UserError($"'{StatePath}' is of a training with {state["parameters"].Length} parameters, this one has {_parameters.All.Length}; delete the file to start anew");
+            throw new UserError($"'{StatePath}' is of a training with {state["parameters"].Length} parameters, this one has "
+                + $"{_parameters.All.Length}; delete the file to start anew");
         state["parameters"].CopyTo(_parameters.All);
         state["momentum"].CopyTo(_momentum, 0);
         _average = Average();

@@ -47,7 +47,8 @@ internal sealed class CommandLineReader(CommandTable commands)
             var given = result.GetResult(places[option]);
             if (given is null || given.Implicit)
             {
-                if (option.Required) throw new UsageError($"option --{option.Name} is missing, expected {option.MetaValue}: {option.Help.TrimEnd('.')}{explains}");
+                if (option.Required) throw new UsageError(
+                    $"option --{option.Name} is missing, expected {option.MetaValue}: {option.Help.TrimEnd('.')}{explains}");
                 continue;
             }
             if (!option.Repeats && given.IdentifierTokenCount > 1) throw new UsageError($"option --{option.Name} is given twice{explains}");
@@ -73,14 +74,17 @@ internal sealed class CommandLineReader(CommandTable commands)
         if (type.Values.Skip(arguments.Length).FirstOrDefault(v => v.Value.Required) is { Value: { } missing })
             throw new UsageError($"expected {missing.MetaName}: {missing.HelpText.TrimEnd('.')}{explains}");
         if (arguments.Length <= type.Values.Count) return;
-        var expected = type.Values.Count == 0 ? "options only" : $"{(type.Values.Count == 1 ? "one " : "")}{string.Join(" and ", type.Values.Select(v => v.Value.MetaName))}";
+        var expected = type.Values.Count == 0 ? "options only"
+            : $"{(type.Values.Count == 1 ? "one " : "")}{string.Join(" and ", type.Values.Select(v => v.Value.MetaName))}";
         throw new UsageError($"expected {expected}, got '{arguments[type.Values.Count]}' as well{explains}");
     }
 
     // Every option takes text, which is read where the option is known, so that errors are ours.
-    private static (Command Verb, Dictionary<CommandOption, Option<string[]>> Places) Verb(CommandType type, IReadOnlyList<CommandOption> options)
+    private static (Command Verb, Dictionary<CommandOption, Option<string[]>> Places) Verb(CommandType type,
+        IReadOnlyList<CommandOption> options)
     {
-        var verb = new Command(type.Verb.Name.Split(' ')[^1], type.Verb.HelpText) { new Argument<string[]>("arguments") { Arity = ArgumentArity.ZeroOrMore } };
+        var verb = new Command(type.Verb.Name.Split(' ')[^1],
+            type.Verb.HelpText) { new Argument<string[]>("arguments") { Arity = ArgumentArity.ZeroOrMore } };
         var places = new Dictionary<CommandOption, Option<string[]>>();
         foreach (var option in options)
         {

@@ -12,9 +12,12 @@ internal sealed class CommandTable(params IEnumerable<Type> classes)
     public (CommandType Type, string[] Typed) Find(string[] arguments)
     {
         foreach (var words in (int[])[2, 1])
-            if (All.FirstOrDefault(type => type.Verb.Name == string.Join(' ', arguments.Take(words))) is { } found) return (found, arguments[Math.Min(words, arguments.Length)..]);
+            if (All.FirstOrDefault(type => type.Verb.Name == string.Join(' ', arguments.Take(words))) is { } found) return (found,
+                arguments[Math.Min(words, arguments.Length)..]);
         var names = All.Select(type => type.Verb.Name).ToArray();
         var near = Spelling.Closest(arguments[0], names);
-        throw new UsageError($"unknown command '{arguments[0]}'{(near is null ? $", expected {string.Join(", ", names)}" : $", did you mean '{near}'?")}; 'ortrlhf --help' lists all");
+        throw new UsageError(
+            $"unknown command '{arguments[0]}'{(near is null ? $", expected {string.Join(", ", names)}" : $", did you mean '{near}'?")}; "
+            + $"'ortrlhf --help' lists all");
     }
 }

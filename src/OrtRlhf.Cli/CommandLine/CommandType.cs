@@ -31,7 +31,10 @@ internal sealed record CommandType(Type Class)
         return command;
     }
 
-    /// <summary>Its options: its own in the order of their source, those made from records, which may depend on what was typed, and those it shares with other commands.</summary>
+    /// <summary>
+    /// Its options: its own in the order of their source, those made from records, which may depend on what was typed, and those it shares
+    /// with other commands.
+    /// </summary>
     /// <param name="command">The command.</param>
     /// <param name="arguments">What was typed after the verb.</param>
     public IReadOnlyList<CommandOption> OptionsOf(ICommand command, IReadOnlyList<string> arguments)

@@ -5,13 +5,16 @@ using System.Xml.Linq;
 
 namespace OrtRlhf.Cli.CommandLine;
 
-/// <summary>Summaries of the libraries' doc comments, from the XML files that lie beside them: what help says of options is what the code says.</summary>
+/// <summary>
+/// Summaries of the libraries' doc comments, from the XML files that lie beside them: what help says of options is what the code says.
+/// </summary>
 internal static partial class DocComments
 {
     private static readonly Dictionary<string, Dictionary<string, XElement>> Files = new(StringComparer.Ordinal);
 
     /// <summary>The summary of a property as one line of text.</summary>
-    public static string Of(PropertyInfo property) => Text(property.DeclaringType!.Assembly, $"P:{property.DeclaringType.FullName}.{property.Name}");
+    public static string Of(PropertyInfo property) =>
+        Text(property.DeclaringType!.Assembly, $"P:{property.DeclaringType.FullName}.{property.Name}");
 
     /// <summary>The summary of a type.</summary>
     public static string Of(Type type) => Text(type.Assembly, "T:" + type.FullName);
@@ -26,7 +29,8 @@ internal static partial class DocComments
     private static string Plain(XNode node) => node switch
     {
         XText text => text.Value,
-        XElement { Name.LocalName: "see" } see when see.Attribute("cref")?.Value is { } cref => OptionNames.Of(cref[(cref.LastIndexOf('.') + 1)..]),
+        XElement { Name.LocalName: "see" } see when see.Attribute("cref")?.Value is { } cref =>
+            OptionNames.Of(cref[(cref.LastIndexOf('.') + 1)..]),
         XElement element => string.Concat(element.Nodes().Select(Plain)),
         _ => "",
     };

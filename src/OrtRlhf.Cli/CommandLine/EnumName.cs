@@ -16,7 +16,8 @@ internal static class EnumName
     public static object Of(Type type, string option, string name)
     {
         var names = All(type).ToDictionary(Write);
-        var wanted = names.Keys.FirstOrDefault(known => known.Replace("-", "").Equals(name.Replace("-", ""), StringComparison.OrdinalIgnoreCase));
+        var wanted = names.Keys.FirstOrDefault(known =>
+            known.Replace("-", "").Equals(name.Replace("-", ""), StringComparison.OrdinalIgnoreCase));
         return wanted is null
             ? throw new UsageError($"--{option}: expected {string.Join(", ", names.Keys.SkipLast(1))} or {names.Keys.Last()}, got '{name}'")
             : names[wanted];
@@ -26,5 +27,6 @@ internal static class EnumName
     public static IEnumerable<Enum> All(Type type) => Enum.GetValues(type).Cast<Enum>().Where(value => value is not SamplerKind.Auto);
 
     /// <summary>The name of a value; of samplers as diffusers' projects write it.</summary>
-    public static string Write(Enum value) => value is SamplerKind.DpmSolver ? "dpm-solver++" : JsonNamingPolicy.KebabCaseLower.ConvertName($"{value}");
+    public static string Write(Enum value) =>
+        value is SamplerKind.DpmSolver ? "dpm-solver++" : JsonNamingPolicy.KebabCaseLower.ConvertName($"{value}");
 }

@@ -41,7 +41,8 @@ internal static class HelpPage
         {
             text.AppendLine().AppendLine(section.Key + ":");
             foreach (var option in section)
-                Entry(text, $"{(option.ShortName.Length > 0 ? $"-{option.ShortName}, " : "")}--{option.Name} {option.MetaValue}".TrimEnd(), option.Help, Column);
+                Entry(text, $"{(option.ShortName.Length > 0 ? $"-{option.ShortName}, " : "")}--{option.Name} {option.MetaValue}".TrimEnd(),
+                    option.Help, Column);
         }
         foreach (var (heading, entries) in (command as IRecordOptions)?.HelpLists ?? [])
         {
@@ -56,7 +57,8 @@ internal static class HelpPage
         return text.ToString().TrimEnd();
     }
 
-    private static string FirstSentence(string text) => text.IndexOf(". ", StringComparison.Ordinal) is >= 0 and var end ? text[..(end + 1)] : text;
+    private static string FirstSentence(string text) =>
+        text.IndexOf(". ", StringComparison.Ordinal) is >= 0 and var end ? text[..(end + 1)] : text;
 
     private static void Entry(StringBuilder text, string name, string explanation, int column)
     {

@@ -8,6 +8,7 @@ internal interface ICommand
     /// <returns>An <see cref="ExitCode"/>.</returns>
     /// <exception cref="UsageError">An option has an impossible value.</exception>
     /// <exception cref="Graph.UserError">The work failed in an expected way.</exception>
-    /// <exception cref="OperationCanceledException">Stopped; a <see cref="Tuning.Epochs.TuningInterruptedException"/> says how to go on.</exception>
+    /// <exception cref="OperationCanceledException">Stopped; a <see cref="Tuning.Epochs.TuningInterruptedException"/> says how to go
+    /// on.</exception>
     int Run(CancellationToken cancellation);
 }

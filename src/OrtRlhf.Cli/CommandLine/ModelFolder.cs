@@ -15,10 +15,12 @@ internal static class ModelFolder
     public const string Pipeline = "a pipeline's folder (model_index.json and its components, in diffusers' or Optimum's layout)";
 
     /// <summary>What commands take that look at single components, too.</summary>
-    public const string Components = "a pipeline's folder (model_index.json), a folder of components, or one component (config.json with safetensors, or model.onnx)";
+    public const string Components =
+        "a pipeline's folder (model_index.json), a folder of components, or one component (config.json with safetensors, or model.onnx)";
 
     /// <summary>
-    /// The folder of a model: the path as it is, or, when there is none and it is <c>models/NAME</c>, the shipped model of that name, searched
+    /// The folder of a model: the path as it is, or, when there is none and it is <c>models/NAME</c>, the shipped model of that name,
+    /// searched
     /// upwards from the current folder and from the program's.
     /// </summary>
     /// <param name="path">A path, or null for <see cref="Default"/>.</param>
@@ -33,7 +35,8 @@ internal static class ModelFolder
         if (shipped.StartsWith("models/", StringComparison.Ordinal) && !shipped.Contains("..", StringComparison.Ordinal)
             && ShippedModel.Find(shipped, "model_index.json") is { } found) return found;
         throw new UserError(path is null
-            ? $"the model that ships, '{Default}', was not found above '{Directory.GetCurrentDirectory()}' nor above '{AppContext.BaseDirectory}'; name a model's folder"
+            ? $"the model that ships, '{Default}', was not found above '{Directory.GetCurrentDirectory()}' nor above "
+                + $"'{AppContext.BaseDirectory}'; name a model's folder"
             : $"model '{wanted}': there is no such folder{Near(wanted)}; give {expected}, or none for '{Default}'");
     }
 
@@ -46,7 +49,8 @@ internal static class ModelFolder
     {
         var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         if (Path.GetDirectoryName(full) is not { } parent || !Directory.Exists(parent)) return "";
-        var near = Spelling.Closest(Path.GetFileName(full), Directory.EnumerateDirectories(parent).Take(1000).Select(d => Path.GetFileName(d)!));
+        var near = Spelling.Closest(Path.GetFileName(full),
+            Directory.EnumerateDirectories(parent).Take(1000).Select(d => Path.GetFileName(d)!));
         return near is null ? "" : $" (there is '{Path.Combine(Path.GetDirectoryName(path) ?? "", near)}')";
     }
 }

@@ -64,7 +64,9 @@ internal static partial class OptionNames
     /// <summary>What libraries say of properties, in backquotes, as the options that they are here.</summary>
     public static string InOptions(string message) => Property().Replace(message, match => "--" + Of(match.Groups[1].Value));
 
-    /// <summary>The option that was meant: the same under another project's name, or nearly the same letters; null when none is near.</summary>
+    /// <summary>
+    /// The option that was meant: the same under another project's name, or nearly the same letters; null when none is near.
+    /// </summary>
     /// <param name="typed">What was typed, without hyphens before it.</param>
     /// <param name="known">The options there are.</param>
     public static string? Meant(string typed, IReadOnlyCollection<string> known)

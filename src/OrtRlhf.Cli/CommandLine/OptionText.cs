@@ -42,7 +42,8 @@ internal static class OptionText
             : ItemOf(type) is not null ? "A,B" : type == typeof(IReadOnlyDictionary<string, double>) ? "A=X,B=Y" : "N";
     }
 
-    private static Type? ItemOf(Type type) => type.IsGenericType && type.GetGenericArguments() is [var item] && type.IsAssignableFrom(item.MakeArrayType()) ? item : null;
+    private static Type? ItemOf(Type type) =>
+        type.IsGenericType && type.GetGenericArguments() is [var item] && type.IsAssignableFrom(item.MakeArrayType()) ? item : null;
 
     private static object One(CommandOption option, Type type, string text)
     {
@@ -66,7 +67,8 @@ internal static class OptionText
             var at = text.LastIndexOf('=');
             if (at < 1 || !double.TryParse(text[(at + 1)..], NumberStyles.Float, CultureInfo.InvariantCulture, out var factor)
                 || !double.IsFinite(factor) || !factors.TryAdd(text[..at], factor))
-                throw new UsageError($"--{option.Name}: expected names and numbers such as quality=1,taste=0.5, each name once, got '{text}'");
+                throw new UsageError(
+                    $"--{option.Name}: expected names and numbers such as quality=1,taste=0.5, each name once, got '{text}'");
         }
         return factors;
     }

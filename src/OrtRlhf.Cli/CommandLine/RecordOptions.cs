@@ -7,10 +7,14 @@ using OrtRlhf.Graph;
 
 namespace OrtRlhf.Cli.CommandLine;
 
-/// <summary>Options made from the properties of a record: name, type, range, default and explanation stand there and nowhere else.</summary>
+/// <summary>
+/// Options made from the properties of a record: name, type, range, default and explanation stand there and nowhere else.
+/// </summary>
 internal static class RecordOptions
 {
-    /// <summary>The properties that are options: those with values that have a text. Parts of the record that are records of their own are not.</summary>
+    /// <summary>
+    /// The properties that are options: those with values that have a text. Parts of the record that are records of their own are not.
+    /// </summary>
     /// <param name="type">The record.</param>
     public static IEnumerable<PropertyInfo> Properties(Type type) =>
         from property in type.GetProperties()

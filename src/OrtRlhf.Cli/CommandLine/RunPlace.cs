@@ -13,6 +13,7 @@ internal static class RunPlace
     {
         if (path is null || !Directory.Exists(path) || !File.Exists(new RunFolder(path).Options)) return path;
         var adapter = Path.Combine(new RunFolder(path).Adapter, "adapter.safetensors");
-        return File.Exists(adapter) ? adapter : throw new UserError($"run '{path}': has no adapter yet; it is written when the run ends: go on with 'ortrlhf tune --resume {path}'");
+        return File.Exists(adapter) ? adapter : throw new UserError(
+            $"run '{path}': has no adapter yet; it is written when the run ends: go on with 'ortrlhf tune --resume {path}'");
     }
 }

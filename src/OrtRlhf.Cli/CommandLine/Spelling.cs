@@ -4,7 +4,8 @@ namespace OrtRlhf.Cli.CommandLine;
 internal static class Spelling
 {
     /// <summary>
-    /// The known word nearest to a text by edit distance (Levenshtein; one that begins with the text counts as one edit away); null when none is near,
+    /// The known word nearest to a text by edit distance (Levenshtein; one that begins with the text counts as one edit away); null when
+    /// none is near,
     /// within a third of the text's length or 2.
     /// </summary>
     /// <param name="text">What was typed.</param>

@@ -20,7 +20,8 @@ internal static class Versions
             OrtLibrary.Load();
             return OrtEnv.Instance().GetVersionString();
         }
-        catch (Exception fault) when (fault is UserError or TypeInitializationException or DllNotFoundException or EntryPointNotFoundException)
+        catch (Exception fault) when (
+            fault is UserError or TypeInitializationException or DllNotFoundException or EntryPointNotFoundException)
         {
             return null;
         }

@@ -10,7 +10,8 @@ using OrtRlhf.Tuning.Metrics;
 namespace OrtRlhf.Cli.Commands;
 
 /// <summary>
-/// A model with the adapter of a file. An adapter that lies in a run's folder (<c>RUN/adapter/...</c>) brings that run's model and options as defaults,
+/// A model with the adapter of a file. An adapter that lies in a run's folder (<c>RUN/adapter/...</c>) brings that run's model and options
+/// as defaults,
 /// so that it is sampled and judged as it was trained.
 /// </summary>
 /// <param name="Adapter">The adapter's file; null for the base model.</param>
@@ -27,8 +28,10 @@ internal sealed record AdaptedModel(AdapterFile? Adapter, RunFolder? Run, Tuning
         if (path is null) return new(null, null, new DdpoOptions());
         var adapter = AdapterFile.Open(path);
         var folder = Directory.GetParent(Path.GetFullPath(path))?.Parent?.FullName;
-        var run = folder is not null && Path.GetFileName(Path.GetDirectoryName(Path.GetFullPath(path))) == "adapter" ? new RunFolder(folder) : null;
-        return run is not null && File.Exists(run.Options) ? new(adapter, run, TuningMethods.ReadOptions(run.Options)) : new(adapter, null, new DdpoOptions());
+        var run = folder is not null && Path.GetFileName(Path.GetDirectoryName(Path.GetFullPath(path))) == "adapter"
+            ? new RunFolder(folder) : null;
+        return run is not null && File.Exists(run.Options) ? new(adapter, run, TuningMethods.ReadOptions(run.Options))
+            : new(adapter, null, new DdpoOptions());
     }
 
     /// <summary>Opens the model and lays the adapter over it.</summary>

@@ -47,7 +47,8 @@ internal sealed class CompletionCommand : ICommand
     /// <inheritdoc/>
     public int Run(CancellationToken cancellation)
     {
-        if (!Scripts.TryGetValue(Shell, out var script)) throw new UsageError($"completion: expected {string.Join(", ", Scripts.Keys)}, got '{Shell}'");
+        if (!Scripts.TryGetValue(Shell,
+            out var script)) throw new UsageError($"completion: expected {string.Join(", ", Scripts.Keys)}, got '{Shell}'");
         Terminal.Line(script);
         return ExitCode.Done;
     }

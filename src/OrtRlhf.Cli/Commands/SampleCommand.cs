@@ -14,19 +14,23 @@ namespace OrtRlhf.Cli.Commands;
 [Verb("sample", HelpText = "Draws images of prompts: PNG files, and all of them on one sheet with captions. "
     + "The same model, adapter, prompt, seed and settings give the same image, whatever else is drawn with it.")]
 [Example("what the model that ships draws", "sample --prompt \"a large red circle\" --prompt \"two small blue crosses\" --count 4")]
-[Example("the same with what a run has learned, at the run's settings", "sample --adapter artifacts/runs/small/adapter/adapter.onnx_adapter --prompt \"a large red circle\" --seed 7")]
-[Example("many prompts, fewer steps of a better solver", "sample my-model --prompts prompts.txt --sampler dpm-solver++ --steps 20 --output images")]
+[Example("the same with what a run has learned, at the run's settings",
+    "sample --adapter artifacts/runs/small/adapter/adapter.onnx_adapter --prompt \"a large red circle\" --seed 7")]
+[Example("many prompts, fewer steps of a better solver",
+    "sample my-model --prompts prompts.txt --sampler dpm-solver++ --steps 20 --output images")]
 internal sealed class SampleCommand : ModelCommand
 {
     private const int SheetCell = 144, LongestName = 48;
 
-    [Option('p', "prompt", Repeats = true, MetaValue = "TEXT", HelpText = "A prompt, or a template such as 'a {red|blue} circle'; may be given several times.")]
+    [Option('p', "prompt", Repeats = true, MetaValue = "TEXT",
+        HelpText = "A prompt, or a template such as 'a {red|blue} circle'; may be given several times.")]
     public IEnumerable<string> Prompt { get; set; } = [];
 
     [Option("prompts", MetaValue = "FILE", HelpText = "Prompt file, one prompt or template a line.")]
     public string? Prompts { get; set; }
 
-    [Option("adapter", MetaValue = "FILE", HelpText = "Adapter to use, .onnx_adapter or .safetensors. One in a run's folder brings the run's model and sampling settings as defaults.")]
+    [Option("adapter", MetaValue = "FILE", HelpText = "Adapter to use, .onnx_adapter or .safetensors. One in a run's folder brings the "
+        + "run's model and sampling settings as defaults.")]
     public string? Adapter { get; set; }
 
     [Option("count", MetaValue = "N", HelpText = "Images of each prompt. Default 1.")]
@@ -50,13 +54,16 @@ internal sealed class SampleCommand : ModelCommand
 
         using var policy = source.Open(Model, ToModel(source.Options.ModelOptions));
         if (policy.Model.IsConditional && prompts.Count == 0) throw new UsageError("sample: expected --prompt TEXT or --prompts FILE");
-        if (!policy.Model.IsConditional && prompts.Count > 0) throw new UsageError($"sample: model '{policy.Model.Name}' draws without prompts; leave --prompt and --prompts out, --count says how many");
+        if (!policy.Model.IsConditional && prompts.Count > 0) throw new UsageError(
+            $"sample: model '{policy.Model.Name}' draws without prompts; leave --prompt and --prompts out, --count says how many");
         if (!policy.Model.IsConditional) prompts.Add("");
-        SampleRequest[] requests = [.. prompts.SelectMany(prompt => Enumerable.Range(0, Count).Select(i => new SampleRequest(prompt, Seed + (ulong)i, 0, 0)))];
+        SampleRequest[] requests = [.. prompts.SelectMany(prompt =>
+            Enumerable.Range(0, Count).Select(i => new SampleRequest(prompt, Seed + (ulong)i, 0, 0)))];
         using var pipeline = new Pipeline(policy, sampling with { BatchSize = Math.Min(sampling.BatchSize, requests.Length) }, session);
         var images = Work.Show("sampling", requests.Length, done => pipeline.Sample(requests, done, cancellation: cancellation));
         Write(images, policy.Model, pipeline.SamplerName, pipeline.GuidanceScale);
-        Terminal.Line($"{images.Length} image{(images.Length == 1 ? "" : "s")} in {Output}, all on {Path.Combine(Output, "grid.png")} ({pipeline.SamplerName}, guidance {pipeline.GuidanceScale})");
+        Terminal.Line($"{images.Length} image{(images.Length == 1 ? "" : "s")} in {Output}, all on {Path.Combine(Output, "grid.png")} "
+            + $"({pipeline.SamplerName}, guidance {pipeline.GuidanceScale})");
         return ExitCode.Done;
     }
 
@@ -71,7 +78,8 @@ internal sealed class SampleCommand : ModelCommand
             entries.Add(new { file, sampled.Prompt, seed });
         }
         var grid = new ImageGrid { Columns = Count > 1 ? Count : 0, Scale = Math.Max(1, SheetCell / images[0].Image.Width) };
-        AtomicFile.Write(Path.Combine(Output, "grid.png"), ImageCodec.EncodePng(grid.Draw([.. images.Select(s => s.Image)], [.. images.Select(s => $"{s.Prompt} ({s.Trajectory.Request.Seed})")])));
+        AtomicFile.Write(Path.Combine(Output, "grid.png"), ImageCodec.EncodePng(grid.Draw([.. images.Select(s => s.Image)],
+            [.. images.Select(s => $"{s.Prompt} ({s.Trajectory.Request.Seed})")])));
         JsonFile.Write(Path.Combine(Output, "samples.json"), new { model = model.Name, Adapter, sampler, guidanceScale, images = entries });
     }
 

@@ -22,8 +22,10 @@ internal sealed record DeviceReport(string Device, bool Works, string Detail, st
     public static DeviceReport Check(string device)
     {
         RuntimeLog.Clear();
-        if (device == "cuda" && Remedies.Lacks("CUDAExecutionProvider")) return new(device, false, "this build has ONNX Runtime without CUDA", Remedies.Of(device));
-        if (device == "webgpu" && Remedies.Lacks("WebGpuExecutionProvider")) return new(device, false, "this ONNX Runtime was built without WebGPU", Remedies.Of(device));
+        if (device == "cuda" && Remedies.Lacks("CUDAExecutionProvider")) return new(device, false,
+            "this build has ONNX Runtime without CUDA", Remedies.Of(device));
+        if (device == "webgpu" && Remedies.Lacks("WebGpuExecutionProvider")) return new(device, false,
+            "this ONNX Runtime was built without WebGPU", Remedies.Of(device));
         // Dawn, which runs WebGPU, complains on the screen before it fails.
         if (device == "webgpu" && OperatingSystem.IsLinux() && !NativeLibrary.TryLoad("libvulkan.so.1", out _))
             return new(device, false, "libvulkan.so.1 cannot be loaded: there is no Vulkan here", Remedies.Of(device));
@@ -38,7 +40,8 @@ internal sealed record DeviceReport(string Device, bool Works, string Detail, st
             var wrong = y.FirstOrDefault(value => Math.Abs(value - 2 * Size) > 1e-3, float.NaN);
             return float.IsNaN(wrong)
                 ? new(device, true, $"ran a {Size}x{Size} matrix product in {clock.ElapsedMilliseconds} ms, loading included", null)
-                : new(device, false, $"gives wrong numbers: expected {2 * Size}, got {wrong}", "use --device cpu, and report this with your GPU's name and driver");
+                : new(device, false, $"gives wrong numbers: expected {2 * Size}, got {wrong}",
+                    "use --device cpu, and report this with your GPU's name and driver");
         }
         catch (UserError error)
         {

@@ -27,20 +27,23 @@ internal sealed record MachineReport
     public string? Libvips { get; } = LibvipsVersion();
 
     /// <summary>Operating system and processor architecture.</summary>
-    public string System { get; } = $"{RuntimeInformation.OSDescription.Trim()}, {RuntimeInformation.OSArchitecture.ToString().ToLowerInvariant()}";
+    public string System { get; } =
+        $"{RuntimeInformation.OSDescription.Trim()}, {RuntimeInformation.OSArchitecture.ToString().ToLowerInvariant()}";
 
     /// <summary>Cores this process may use.</summary>
     public int Cores { get; } = Environment.ProcessorCount;
 
     /// <summary>Bits of the widest vectors the processor has.</summary>
-    public int VectorBits { get; } = Avx512F.IsSupported ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 0;
+    public int VectorBits { get; } = Avx512F.IsSupported ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated
+        ? 128 : 0;
 
     /// <summary>Bytes of memory this process may use, the container's limit where there is one.</summary>
     public long MemoryBytes { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
 
     /// <summary>Paths of the native libraries that are loaded.</summary>
     public IReadOnlyList<string> NativeLibraries { get; } =
-        [.. Process.GetCurrentProcess().Modules.Cast<ProcessModule>().Select(module => module.FileName).Where(IsOurs).Distinct().Order(StringComparer.Ordinal)];
+        [.. Process.GetCurrentProcess().Modules.Cast<ProcessModule>().Select(module => module.FileName).Where(IsOurs).Distinct()
+            .Order(StringComparer.Ordinal)];
 
     private static bool IsOurs(string path) =>
         Path.GetFileName(path).ToLowerInvariant() is var name && !name.StartsWith("ortrlhf.", StringComparison.Ordinal)

@@ -14,8 +14,10 @@ internal static class Remedies
         "cuda" when Lacks("CUDAExecutionProvider") => "build with -p:OrtDevice=cuda",
         "cuda" => "needs an NVIDIA GPU with its driver, CUDA 13 and cuDNN 9",
         "webgpu" when Lacks("WebGpuExecutionProvider") =>
-            $"the official packages do not have it: set {OrtLibrary.Variable} to the path of an ONNX Runtime library that was built with WebGPU",
-        "webgpu" => "needs a GPU with a Vulkan driver (Linux: the packages libvulkan1 and mesa-vulkan-drivers, or the vendor's), Direct3D 12 (Windows) or Metal (macOS)",
+            $"the official packages do not have it: set {OrtLibrary.Variable} to the path of an ONNX Runtime library that was built "
+                + $"with WebGPU",
+        "webgpu" => "needs a GPU with a Vulkan driver (Linux: the packages libvulkan1 and mesa-vulkan-drivers, or the vendor's), "
+            + "Direct3D 12 (Windows) or Metal (macOS)",
         _ => "ONNX Runtime itself does not work here: build again, so that its native library lies in runtimes/ beside the program",
     };
 

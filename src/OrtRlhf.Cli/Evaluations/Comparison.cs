@@ -10,7 +10,8 @@ namespace OrtRlhf.Cli.Evaluations;
 /// <param name="Base">The base model.</param>
 /// <param name="Adapter">The adapter; null without one.</param>
 /// <param name="Difference">Adapter less base, image by image: its standard error is smaller than that of two independent means.</param>
-/// <param name="WinRate">Share of the images that score higher than the base model's of the same prompt and seed, ties half; null without an adapter.</param>
+/// <param name="WinRate">Share of the images that score higher than the base model's of the same prompt and seed, ties half; null without
+/// an adapter.</param>
 internal sealed record Compared(MeanEstimate Base, MeanEstimate? Adapter, MeanEstimate? Difference, MeanEstimate? WinRate = null);
 
 /// <summary>What eval finds out; as JSON, what scripts read.</summary>
@@ -46,7 +47,10 @@ internal sealed record Comparison
     /// <summary>prompt-accuracy by kind of prompt; empty when it was not scored.</summary>
     public required IReadOnlyDictionary<string, Compared> AccuracyByKind { get; init; }
 
-    /// <summary>GenEval in small: share of right images by task, and <c>overall</c>, the mean of the tasks; empty where the prompts are no captions of drawn scenes.</summary>
+    /// <summary>
+    /// GenEval in small: share of right images by task, and <c>overall</c>, the mean of the tasks; empty where the prompts are no captions
+    /// of drawn scenes.
+    /// </summary>
     public required IReadOnlyDictionary<string, Compared> GenEval { get; init; }
 
     /// <summary>KL of the adapter to the base model in nats per element, mean over transitions; null without noise or adapter.</summary>
@@ -67,14 +71,17 @@ internal sealed record Comparison
         var byKind = new SortedDictionary<SceneKind, Compared>();
         if (bare.Rewards.TryGetValue(Accuracy, out var correct))
         {
-            foreach (var kind in bare.Images.Select((image, i) => (SceneCaption.Parse(image.Prompt)!.Kind, Index: i)).GroupBy(entry => entry.Kind, entry => entry.Index))
-                byKind[kind.Key] = Compare([.. kind.Select(i => correct[i])], tuned is null ? null : [.. kind.Select(i => tuned.Rewards[Accuracy][i])]);
+            foreach (var kind in bare.Images.Select((image, i) => (SceneCaption.Parse(image.Prompt)!.Kind, Index: i)).GroupBy(entry =>
+                entry.Kind, entry => entry.Index))
+                byKind[kind.Key] = Compare([.. kind.Select(i => correct[i])], tuned is null ? null
+                    : [.. kind.Select(i => tuned.Rewards[Accuracy][i])]);
         }
         return new()
         {
             Images = bare.Total.Length,
             Prompts = bare.Images.Select(image => image.Prompt).Distinct().Count(),
-            Rewards = rewards.Sums.ToDictionary(sum => sum.Name, sum => Compare(RewardSet.Total(sum, bare.Rewards), tuned is null ? null : RewardSet.Total(sum, tuned.Rewards))),
+            Rewards = rewards.Sums.ToDictionary(sum => sum.Name, sum =>
+                Compare(RewardSet.Total(sum, bare.Rewards), tuned is null ? null : RewardSet.Total(sum, tuned.Rewards))),
             AccuracyByKind = byKind.ToDictionary(entry => EnumName.Write(entry.Key), entry => entry.Value),
             GenEval = Tasks(bare.Tasks, tuned?.Tasks),
             Kl = tuned?.Kl,
@@ -83,10 +90,12 @@ internal sealed record Comparison
         };
     }
 
-    private static Dictionary<string, Compared> Tasks(IReadOnlyDictionary<string, float[]> bare, IReadOnlyDictionary<string, float[]>? tuned)
+    private static Dictionary<string, Compared> Tasks(IReadOnlyDictionary<string, float[]> bare,
+        IReadOnlyDictionary<string, float[]>? tuned)
     {
         var (left, right) = (SceneTasks.Estimates(bare), tuned is null ? null : SceneTasks.Estimates(tuned));
-        var difference = tuned is null ? null : SceneTasks.Estimates(bare.ToDictionary(task => task.Key, task => tuned[task.Key].Zip(task.Value, (a, b) => a - b).ToArray()));
+        var difference = tuned is null ? null
+            : SceneTasks.Estimates(bare.ToDictionary(task => task.Key, task => tuned[task.Key].Zip(task.Value, (a, b) => a - b).ToArray()));
         return left.ToDictionary(task => task.Key, task => new Compared(task.Value, right?[task.Key], difference?[task.Key]));
     }
 

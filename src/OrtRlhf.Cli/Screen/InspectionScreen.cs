@@ -13,12 +13,15 @@ internal static class InspectionScreen
     {
         Line($"{report.Name}  {(report.Class.Length > 0 ? report.Class : "(no class)")}{(report.Format == "files" ? "" : $", {report.Format}")}");
         if (report.Parameters > 0)
-            Line($"  {Count(report.Parameters)} parameters, {string.Join(" and ", report.Types)}{(report.Opset is { } opset ? $", opset {opset}" : "")}");
+            Line($"  {Count(report.Parameters)} parameters, "
+                + $"{string.Join(" and ", report.Types)}{(report.Opset is { } opset ? $", opset {opset}" : "")}");
         foreach (var (heading, values) in new[] { ("takes", report.Inputs), ("gives", report.Outputs) })
-            foreach (var value in values) Line($"  {heading}  {value.Name}: {value.Type}{(value.Shape is null ? "" : $" [{string.Join(",", value.Shape)}]")}");
+            foreach (var value in values) Line(
+                $"  {heading}  {value.Name}: {value.Type}{(value.Shape is null ? "" : $" [{string.Join(",", value.Shape)}]")}");
         if (report.Inputs.Count > 0)
         {
-            Line($"  LoRA targets match {report.LoraTargets.Count} modules{(report.LoraTargets.Count > 0 && !paths ? $": {string.Join(", ", report.LoraTargets.Take(2))}{(report.LoraTargets.Count > 2 ? ", ..." : "")}" : "")}");
+            Line($"  LoRA targets match {report.LoraTargets.Count} "
+                + $"modules{(report.LoraTargets.Count > 0 && !paths ? $": {string.Join(", ", report.LoraTargets.Take(2))}{(report.LoraTargets.Count > 2 ? ", ..." : "")}" : "")}");
             if (paths) foreach (var path in report.LoraTargets) Line($"    {path}");
             if (report.Note is null)
             {
@@ -33,5 +36,6 @@ internal static class InspectionScreen
     // Names come from files of anyone: no control characters on the terminal.
     private static void Line(string text) => Terminal.Line(string.Concat(text.Select(c => char.IsControl(c) ? '?' : c)));
 
-    private static string Count(long number) => number < 1_000_000 ? number.ToString("N0", CultureInfo.InvariantCulture) : $"{(number / 1e6).ToString("N1", CultureInfo.InvariantCulture)} million";
+    private static string Count(long number) => number < 1_000_000 ? number.ToString("N0", CultureInfo.InvariantCulture)
+        : $"{(number / 1e6).ToString("N1", CultureInfo.InvariantCulture)} million";
 }

@@ -11,7 +11,8 @@ internal static class Numbers
     {
         0 => "0",
         _ when !double.IsFinite(value) => value.ToString(CultureInfo.InvariantCulture),
-        _ when Math.Abs(value) is >= 1e-4 and < 1e6 => value.ToString($"F{Math.Clamp(3 - (int)Math.Floor(Math.Log10(Math.Abs(value))), 0, 6)}", CultureInfo.InvariantCulture),
+        _ when Math.Abs(value) is >= 1e-4 and < 1e6 =>
+            value.ToString($"F{Math.Clamp(3 - (int)Math.Floor(Math.Log10(Math.Abs(value))), 0, 6)}", CultureInfo.InvariantCulture),
         _ => value.ToString("0.###e0", CultureInfo.InvariantCulture),
     };
 
@@ -22,7 +23,8 @@ internal static class Numbers
     public static string Write(MeanEstimate estimate) => Write(estimate.Mean, estimate.Stderr);
 
     /// <summary>A share and its standard error, in percent.</summary>
-    public static string Percent(MeanEstimate share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share.Mean:F1} ± {100 * share.Stderr:F1}");
+    public static string Percent(MeanEstimate share) =>
+        string.Create(CultureInfo.InvariantCulture, $"{100 * share.Mean:F1} ± {100 * share.Stderr:F1}");
 
     /// <inheritdoc cref="Write(MeanEstimate)"/>
     public static string Write(double mean, double error, bool signed = false)
@@ -30,7 +32,8 @@ internal static class Numbers
         if (!(error > 0) || !double.IsFinite(mean)) return signed ? Signed(mean) : Write(mean);
         var decimals = Math.Clamp(1 - (int)Math.Floor(Math.Log10(error)), 0, 8);
         var format = "F" + decimals.ToString(CultureInfo.InvariantCulture);
-        return $"{(signed && mean > 0 ? "+" : "")}{mean.ToString(format, CultureInfo.InvariantCulture)} ± {error.ToString(format, CultureInfo.InvariantCulture)}";
+        return $"{(signed && mean > 0 ? "+" : "")}{mean.ToString(format, CultureInfo.InvariantCulture)} ± "
+            + $"{error.ToString(format, CultureInfo.InvariantCulture)}";
     }
 }
 
@@ -42,6 +45,7 @@ internal static class Clock
     public static string Write(double seconds)
     {
         var time = TimeSpan.FromSeconds(Math.Round(Math.Max(0, seconds)));
-        return time.TotalMinutes < 1 ? $"{time.Seconds} s" : time.TotalHours < 1 ? $"{time.Minutes}:{time.Seconds:D2} min" : $"{(int)time.TotalHours}:{time.Minutes:D2} h";
+        return time.TotalMinutes < 1 ? $"{time.Seconds} s" : time.TotalHours < 1 ? $"{time.Minutes}:{time.Seconds:D2} min"
+            : $"{(int)time.TotalHours}:{time.Minutes:D2} h";
     }
 }

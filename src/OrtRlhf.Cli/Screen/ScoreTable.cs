@@ -25,7 +25,8 @@ internal sealed class ScoreTable
 
     /// <summary>Adds a quantity before and after, its change in standard errors, and how often it rose.</summary>
     public void Add(string name, BeforeAfter change) => Row(
-        name, Numbers.Write(change.Before), Numbers.Write(change.After), $"{Numbers.Signed(change.After.Mean - change.Before.Mean)} ({change.StandardErrors:+0.0;-0.0;0} se)",
+        name, Numbers.Write(change.Before), Numbers.Write(change.After),
+            $"{Numbers.Signed(change.After.Mean - change.Before.Mean)} ({change.StandardErrors:+0.0;-0.0;0} se)",
         change.WinRate is { } wins ? Numbers.Percent(wins) : "");
 
     /// <summary>Adds a line of texts.</summary>

@@ -14,8 +14,11 @@ internal static class TrainingFileScreen
         Terminal.Line();
         Terminal.Line($"loss: {notes["ortrlhf.loss"]}");
         Terminal.Line("inputs:");
-        foreach (var input in file.Graph.Inputs.Where(i => !trained.Contains(i.Name) && notes.ContainsKey(i.Name))) Terminal.Line($"  {input.Name}: {notes[input.Name]}");
-        Terminal.Line($"  {trained.Count} trained tensors, {file.Parameters.Sum(p => p.Initial.Count)} numbers: {file.Parameters[0].Name} {file.Parameters[0].Initial}, ...");
-        Terminal.Line($"outputs: {string.Join(", ", file.Metrics.Prepend("loss"))}, and {file.Parameters[0].Name}{TrainingGraph.GradientSuffix}, ...");
+        foreach (var input in file.Graph.Inputs.Where(i =>
+            !trained.Contains(i.Name) && notes.ContainsKey(i.Name))) Terminal.Line($"  {input.Name}: {notes[input.Name]}");
+        Terminal.Line($"  {trained.Count} trained tensors, {file.Parameters.Sum(p => p.Initial.Count)} numbers: "
+            + $"{file.Parameters[0].Name} {file.Parameters[0].Initial}, ...");
+        Terminal.Line($"outputs: {string.Join(", ", file.Metrics.Prepend("loss"))}, and "
+            + $"{file.Parameters[0].Name}{TrainingGraph.GradientSuffix}, ...");
     }
 }

@@ -23,9 +23,11 @@ internal sealed class TuneProgress
     public bool Take(TuningProgress progress)
     {
         var begins = _now.Stage == TuningStage.Loading && progress.Stage != TuningStage.Loading;
-        if (progress.Stage == TuningStage.Loading) _evaluationBegan = Seconds; // the first batch of the evaluation is told of when it is done
+        // the first batch of the evaluation is told of when it is done
+        if (progress.Stage == TuningStage.Loading) _evaluationBegan = Seconds;
         // Where people have chosen, nothing is sampled: epochs begin with their updates.
-        if (progress.Stage is TuningStage.Sampling or TuningStage.Updating && double.IsNaN(_trainingBegan)) (_trainingBegan, _firstEpoch) = (Seconds, progress.Epoch - 1);
+        if (progress.Stage is TuningStage.Sampling or TuningStage.Updating && double.IsNaN(_trainingBegan)) (_trainingBegan,
+            _firstEpoch) = (Seconds, progress.Epoch - 1);
         _now = progress;
         return begins;
     }

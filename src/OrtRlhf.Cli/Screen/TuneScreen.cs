@@ -32,7 +32,8 @@ internal static class TuneScreen
             progress =>
             {
                 if (state.Take(progress)) Terminal.Line($"run     {folder}");
-                if (progress.Stage == stage || progress.Stage is not (TuningStage.EvaluatingBase or TuningStage.Evaluating or TuningStage.Writing)) return;
+                if (progress.Stage == stage
+                    || progress.Stage is not (TuningStage.EvaluatingBase or TuningStage.Evaluating or TuningStage.Writing)) return;
                 stage = progress.Stage;
                 Terminal.Line(state.Doing());
             },
@@ -52,7 +53,8 @@ internal static class TuneScreen
     {
         var state = new TuneProgress();
         return Terminal.Out.Progress().AutoClear(true).HideCompleted(false)
-            .Columns(new SpinnerColumn(Spinner.Known.Dots), new ProgressBarColumn { Width = Bar }, new TaskDescriptionColumn { Alignment = Justify.Left })
+            .Columns(new SpinnerColumn(Spinner.Known.Dots), new ProgressBarColumn { Width = Bar },
+                new TaskDescriptionColumn { Alignment = Justify.Left })
             .Start(context =>
             {
                 var task = context.AddTask("loading the model", maxValue: 1);
@@ -80,7 +82,8 @@ internal static class TuneScreen
             });
     }
 
-    private static TuningEnvironment Environment(Action<TuningProgress> progress, Action<EvaluationResult> evaluated, Action<EpochMetrics> epoch) => new()
+    private static TuningEnvironment Environment(Action<TuningProgress> progress, Action<EvaluationResult> evaluated,
+        Action<EpochMetrics> epoch) => new()
     {
         OpenModel = (folder, reading) => ImageModel.Open(ModelFolder.Find(folder), reading),
         Progress = progress,
@@ -96,7 +99,8 @@ internal static class TuneScreen
         if (summary.GenEval is { } tasks) foreach (var (task, change) in tasks) table.Add($"GenEval {task} ({change.Before.N})", change);
         Terminal.Line();
         table.Write();
-        var facts = new List<string> { $"{summary.Images} images in {Clock.Write(summary.Seconds)}", $"peak memory {summary.PeakMemoryBytes / 1e6:F0} MB" };
+        var facts = new List<string> { $"{summary.Images} images in {Clock.Write(summary.Seconds)}",
+            $"peak memory {summary.PeakMemoryBytes / 1e6:F0} MB" };
         if (summary.Kl is { } kl) facts.Add($"KL to the base model {Numbers.Write(kl)} nats");
         if (summary.Ratio is { } ratio) facts.Add($"first ratio within {ratio.FirstMaxDeviation:0e0} of 1");
         Terminal.Line(string.Join(", ", facts));
@@ -105,6 +109,7 @@ internal static class TuneScreen
         Terminal.Line($"report  {folder.Report}");
         Terminal.Line($"adapter {adapter}");
         var prompt = JsonFile.Read<PromptPool>(folder.Prompts).HeldOut is [""] ? "" : " --prompt \"...\"";
-        Terminal.Line($"try     ortrlhf sample {(summary.Model == ModelFolder.Default ? "" : summary.Model + " ")}--adapter {adapter}{prompt}");
+        Terminal.Line($"try     ortrlhf sample {(summary.Model == ModelFolder.Default ? "" : summary.Model + " ")}--adapter "
+            + $"{adapter}{prompt}");
     }
 }

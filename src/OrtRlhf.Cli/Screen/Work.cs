@@ -13,7 +13,8 @@ internal static class Work
     {
         if (!Terminal.IsLive) return work(_ => { });
         return Terminal.Out.Progress().AutoClear(true)
-            .Columns(new SpinnerColumn(Spinner.Known.Dots), new ProgressBarColumn { Width = 24 }, new TaskDescriptionColumn { Alignment = Justify.Left }, new RemainingTimeColumn())
+            .Columns(new SpinnerColumn(Spinner.Known.Dots), new ProgressBarColumn { Width = 24 },
+                new TaskDescriptionColumn { Alignment = Justify.Left }, new RemainingTimeColumn())
             .Start(context =>
             {
                 var task = context.AddTask(what, maxValue: total);

@@ -20,8 +20,10 @@ public sealed record AdapterLayer(string Module, Tensor A, Tensor B)
 
 /// <summary>
 /// A low-rank adapter as a file: <c>.onnx_adapter</c> for ONNX Runtime's own API, <c>.safetensors</c> in the names of PEFT and diffusers
-/// (<c>unet.MODULE.lora_A.weight</c>, of a transformer <c>transformer.MODULE...</c>), or in kohya's. Files written here have the factor alpha/r multiplied into B: they mean the same to
-/// readers that know no alpha, and fit every exported model. ONNX Runtime takes an adapter for one model: the layers of text encoders lie in files beside it,
+/// (<c>unet.MODULE.lora_A.weight</c>, of a transformer <c>transformer.MODULE...</c>), or in kohya's. Files written here have the factor
+/// alpha/r multiplied into B: they mean the same to
+/// readers that know no alpha, and fit every exported model. ONNX Runtime takes an adapter for one model: the layers of text encoders lie
+/// in files beside it,
 /// <c>NAME.text_encoder.onnx_adapter</c>.
 /// </summary>
 /// <param name="Path">The file, for messages.</param>
@@ -52,14 +54,17 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
 
     /// <summary>Reads a file.</summary>
     /// <param name="path">Ends with <c>.onnx_adapter</c> or <c>.safetensors</c>.</param>
-    /// <exception cref="UserError">It is missing, damaged or of another kind, half a layer is missing, or a tensor is not one of the denoiser's adapters.</exception>
+    /// <exception cref="UserError">It is missing, damaged or of another kind, half a layer is missing, or a tensor is not one of the
+    /// denoiser's adapters.</exception>
     public static AdapterFile Open(string path)
     {
-        if (Directory.Exists(path)) throw new UserError($"adapter '{path}': expected a file, got a folder; a run has it as adapter/adapter.onnx_adapter");
+        if (Directory.Exists(path)) throw new UserError(
+            $"adapter '{path}': expected a file, got a folder; a run has it as adapter/adapter.onnx_adapter");
         if (!File.Exists(path)) throw new UserError($"adapter '{path}': there is no such file");
         switch (System.IO.Path.GetExtension(path).ToLowerInvariant())
         {
-            case ".onnx_adapter": return Of(path, [.. TextEncoders.Select(c => Beside(path, c)).Where(File.Exists).Prepend(path).SelectMany(file => OnnxAdapter.Read(file).Parameters)], null);
+            case ".onnx_adapter": return Of(path, [.. TextEncoders.Select(c => Beside(path, c)).Where(File.Exists).Prepend(path)
+                .SelectMany(file => OnnxAdapter.Read(file).Parameters)], null);
             case ".safetensors":
                 var content = AdapterMetadata.Read(path);
                 return Of(path, content.Tensors, content.Scale) with { HasKohyaNames = content.IsKohya };
@@ -79,8 +84,10 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
     public static AdapterFile Of(Policy policy, string path)
     {
         var (tensors, prefix) = (policy.Adapters.ToTensors(), policy.Lora.Prefix);
-        var modules = policy.Adapters.Names.Where(n => n.EndsWith(SuffixA, StringComparison.Ordinal)).Select(n => n[prefix.Length..^SuffixA.Length]);
-        return new AdapterFile(path, [.. modules.Select(m => new AdapterLayer(m, tensors[prefix + m + SuffixA], Scaled(tensors[prefix + m + SuffixB], policy.Lora.Scale)) { Component = prefix[..^1] })])
+        var modules = policy.Adapters.Names.Where(n => n.EndsWith(SuffixA, StringComparison.Ordinal)).Select(n =>
+            n[prefix.Length..^SuffixA.Length]);
+        return new AdapterFile(path, [.. modules.Select(m => new AdapterLayer(m, tensors[prefix + m + SuffixA],
+            Scaled(tensors[prefix + m + SuffixB], policy.Lora.Scale)) { Component = prefix[..^1] })])
         {
             TextLayers = policy.TextLayers,
         };
@@ -103,21 +110,26 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
                 break;
             case ".safetensors":
                 AdapterLayer[] all = [.. Layers, .. TextLayers];
-                AtomicFile.Write(Path, stream => SafetensorsFile.Write(stream, all.SelectMany(Tensors).Select(t => KeyValuePair.Create(t.Name, t.Data)), AdapterMetadata.Write(all)));
+                AtomicFile.Write(Path, stream => SafetensorsFile.Write(stream,
+                    all.SelectMany(Tensors).Select(t => KeyValuePair.Create(t.Name, t.Data)), AdapterMetadata.Write(all)));
                 break;
             default: throw Ending(Path);
         }
 
-        static (string Name, Tensor Data)[] Tensors(AdapterLayer layer) => [($"{layer.Component}.{layer.Module}{SuffixA}", layer.A), ($"{layer.Component}.{layer.Module}{SuffixB}", layer.B)];
+        static (string Name, Tensor Data)[] Tensors(AdapterLayer layer) =>
+            [($"{layer.Component}.{layer.Module}{SuffixA}", layer.A), ($"{layer.Component}.{layer.Module}{SuffixB}", layer.B)];
     }
 
     /// <summary>Writes the file at its path, which ends with <c>.safetensors</c>, in kohya's names, whole or not at all.</summary>
     /// <exception cref="UserError">Another ending, or the place cannot be written.</exception>
     public void WriteKohya()
     {
-        if (Layers.Any(l => l.Component != "unet")) throw new UserError($"adapter '{Path}': kohya's names are of U-Nets, got layers of a transformer; write it in diffusers' names");
-        if (!Path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase)) throw new UserError($"adapter '{Path}': expected .safetensors for kohya's names, got '{System.IO.Path.GetExtension(Path)}'");
-        AtomicFile.Write(Path, stream => SafetensorsFile.Write(stream, AdapterMetadata.Kohya([.. Layers, .. TextLayers]), new Dictionary<string, string> { ["format"] = "pt", ["ss_network_module"] = "networks.lora" }));
+        if (Layers.Any(l => l.Component != "unet")) throw new UserError(
+            $"adapter '{Path}': kohya's names are of U-Nets, got layers of a transformer; write it in diffusers' names");
+        if (!Path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase)) throw new UserError(
+            $"adapter '{Path}': expected .safetensors for kohya's names, got '{System.IO.Path.GetExtension(Path)}'");
+        AtomicFile.Write(Path, stream => SafetensorsFile.Write(stream, AdapterMetadata.Kohya([.. Layers, .. TextLayers]),
+            new Dictionary<string, string> { ["format"] = "pt", ["ss_network_module"] = "networks.lora" }));
     }
 
     private static AdapterFile Of(string path, IReadOnlyList<(string Name, Tensor Data)> tensors, Func<AdapterLayer, double>? scale)
@@ -136,9 +148,11 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
         {
             var component = Components.FirstOrDefault(c => name.StartsWith(c + ".", StringComparison.Ordinal));
             if (component is null || !name.EndsWith(SuffixA, StringComparison.Ordinal) || name.Contains('*'))
-                throw new UserError($"adapter '{path}': expected tensors named COMPONENT.MODULE{SuffixA} and {SuffixB}, layers of {string.Join(", ", Components)}, got '{name}'");
+                throw new UserError($"adapter '{path}': expected tensors named COMPONENT.MODULE{SuffixA} and {SuffixB}, layers of "
+                    + $"{string.Join(", ", Components)}, got '{name}'");
             var module = name[(component.Length + 1)..^SuffixA.Length];
-            var layer = new AdapterLayer(module, byName[name].As(ElementType.Float), byName[name[..^SuffixA.Length] + SuffixB].As(ElementType.Float)) { Component = component };
+            var layer = new AdapterLayer(module, byName[name].As(ElementType.Float),
+                byName[name[..^SuffixA.Length] + SuffixB].As(ElementType.Float)) { Component = component };
             if (layer.Rank < 1) throw new UserError($"adapter '{path}': '{name}': expected a rank of at least 1, got {layer.A}");
             layers.Add(scale is null ? layer : layer with { B = Scaled(layer.B, scale(layer)) });
         }
@@ -148,7 +162,8 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
         static bool IsText(AdapterLayer layer) => TextEncoders.Contains(layer.Component);
     }
 
-    private static string Beside(string path, string component) => $"{path[..^System.IO.Path.GetExtension(path).Length]}.{component}{System.IO.Path.GetExtension(path)}";
+    private static string Beside(string path, string component) =>
+        $"{path[..^System.IO.Path.GetExtension(path).Length]}.{component}{System.IO.Path.GetExtension(path)}";
 
     private static Tensor Scaled(Tensor tensor, double scale)
     {
@@ -158,5 +173,6 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
         return Tensor.Of(values, tensor.Dims);
     }
 
-    private static UserError Ending(string path) => new($"adapter '{path}': expected .onnx_adapter or .safetensors, got '{System.IO.Path.GetExtension(path)}'");
+    private static UserError Ending(string path) =>
+        new($"adapter '{path}': expected .onnx_adapter or .safetensors, got '{System.IO.Path.GetExtension(path)}'");
 }

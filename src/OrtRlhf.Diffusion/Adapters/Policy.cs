@@ -12,7 +12,8 @@ namespace OrtRlhf.Diffusion.Adapters;
 /// </summary>
 public sealed class Policy : IDisposable
 {
-    private Policy(ImageModel model, LoraOptions lora, ParameterBuffer adapters) => (Model, Base, Lora, Adapters) = (model, model, lora, adapters);
+    private Policy(ImageModel model, LoraOptions lora, ParameterBuffer adapters) =>
+        (Model, Base, Lora, Adapters) = (model, model, lora, adapters);
 
     /// <summary>The model; its text encoders have the layers of <see cref="TextLayers"/> in their weights.</summary>
     public ImageModel Model { get; }
@@ -57,24 +58,30 @@ public sealed class Policy : IDisposable
     /// <summary>A policy with the adapters of a file, of any ranks.</summary>
     /// <param name="model">The model.</param>
     /// <param name="file">The adapters.</param>
-    /// <param name="trainable">Whether training goes on from them: each layer keeps its rank. Else the ranks are open, as runtimes take them.</param>
+    /// <param name="trainable">Whether training goes on from them: each layer keeps its rank. Else the ranks are open, as runtimes take
+    /// them.</param>
     /// <exception cref="UserError">A layer of the file is not one of this model, or of another size.</exception>
     public static Policy WithAdapter(ImageModel model, AdapterFile file, bool trainable = false)
     {
         file = KohyaNames.Named(file, model);
-        if (trainable && file.Layers.Count == 0) throw new UserError($"adapter '{file.Path}': has layers of text encoders only, and training goes on with those of the denoiser; merge it into the model first");
+        if (trainable && file.Layers.Count == 0) throw new UserError($"adapter '{file.Path}': has layers of text encoders only, and "
+            + $"training goes on with those of the denoiser; merge it into the model first");
         var ranks = trainable ? file.Layers.ToDictionary(l => l.Module, l => l.Rank, StringComparer.Ordinal) : null;
-        var lora = new LoraOptions { Type = ElementType.Float, AnyRank = !trainable, Ranks = ranks, Prefix = model.AdapterPrefix, Targets = [.. file.Layers.Select(l => l.Module)] };
+        var lora = new LoraOptions { Type = ElementType.Float, AnyRank = !trainable, Ranks = ranks, Prefix = model.AdapterPrefix,
+            Targets = [.. file.Layers.Select(l => l.Module)] };
         var layers = file.Layers.ToDictionary(l => l.Module, StringComparer.Ordinal);
         var tensors = new List<(string Name, Tensor Data)>();
         foreach (var layer in Fitting())
         {
             if (!layers.TryGetValue(layer.Path, out var given))
-                throw new UserError($"adapter '{file.Path}': names no layer '{layer.Path}', but one of its names is the end of that; expected whole module paths");
+                throw new UserError($"adapter '{file.Path}': names no layer '{layer.Path}', but one of its names is the end of that; "
+                    + $"expected whole module paths");
             // Linear layers and 1x1 convolutions stand for each other.
-            var (a, b) = (Fit(given.A, [given.Rank, layer.In, .. layer.Kernel]), Fit(given.B, layer.Kernel.Count > 0 ? [layer.Out, given.Rank, 1, 1] : [layer.Out, given.Rank]));
+            var (a, b) = (Fit(given.A, [given.Rank, layer.In, .. layer.Kernel]),
+                Fit(given.B, layer.Kernel.Count > 0 ? [layer.Out, given.Rank, 1, 1] : [layer.Out, given.Rank]));
             if (a is null || b is null)
-                throw new UserError($"adapter '{file.Path}': '{layer.Path}' of model '{model.Name}' takes {layer.In} and gives {layer.Out}, got A {given.A} and B {given.B}; it belongs to another model");
+                throw new UserError($"adapter '{file.Path}': '{layer.Path}' of model '{model.Name}' takes {layer.In} and gives "
+                    + $"{layer.Out}, got A {given.A} and B {given.B}; it belongs to another model");
             tensors.AddRange([(layer.A.Name, a), (layer.B.Name, b)]);
         }
         var adapters = new ParameterBuffer([.. tensors.Select(t => (t.Name, t.Data.Dims))]);
@@ -82,7 +89,8 @@ public sealed class Policy : IDisposable
         adapters.Load((name, _) => byName[name]);
         return new Policy(TextAdapters.Merged(model, file), lora, adapters) { Base = model, TextLayers = file.TextLayers };
 
-        static Tensor? Fit(Tensor tensor, long[] dims) => tensor.Dims.AsSpan().TrimEnd(1L).SequenceEqual(dims.AsSpan().TrimEnd(1L)) ? tensor.Reshaped(dims) : null;
+        static Tensor? Fit(Tensor tensor, long[] dims) =>
+            tensor.Dims.AsSpan().TrimEnd(1L).SequenceEqual(dims.AsSpan().TrimEnd(1L)) ? tensor.Reshaped(dims) : null;
 
         IReadOnlyList<LoraLayer> Fitting()
         {
@@ -99,8 +107,10 @@ public sealed class Policy : IDisposable
 
     /// <summary>The denoiser's graph with the adapters as parameters.</summary>
     /// <param name="batch">Rows; a number for training.</param>
-    /// <param name="withReference">Whether the output without adapters is a second one, computed beside the first from the same weights.</param>
-    /// <param name="guided">Whether batches are those of classifier-free guidance, their second halves the first ones' latents and times with another text.</param>
+    /// <param name="withReference">Whether the output without adapters is a second one, computed beside the first from the same
+    /// weights.</param>
+    /// <param name="guided">Whether batches are those of classifier-free guidance, their second halves the first ones' latents and times
+    /// with another text.</param>
     public (OnnxGraph Graph, IReadOnlyList<LoraLayer> Layers) Denoiser(Dim batch, bool withReference = false, bool guided = false)
     {
         var graph = Model.Denoiser(batch);
@@ -111,7 +121,9 @@ public sealed class Policy : IDisposable
         return (graph, layers);
     }
 
-    /// <summary>Runs something as the base model: the adapters are zero while it runs, and pipelines take the text encoders without theirs.</summary>
+    /// <summary>
+    /// Runs something as the base model: the adapters are zero while it runs, and pipelines take the text encoders without theirs.
+    /// </summary>
     public void AsBase(Action action)
     {
         using var kept = Adapters.Keep();

@@ -6,7 +6,10 @@ using OrtRlhf.Graph.Passes;
 
 namespace OrtRlhf.Diffusion.Adapters;
 
-/// <summary>Low-rank adapters of text encoders: they are not trained, but merged into the encoders' weights when these are loaded, <c>W' = W + B A</c>.</summary>
+/// <summary>
+/// Low-rank adapters of text encoders: they are not trained, but merged into the encoders' weights when these are loaded, <c>W' = W + B
+/// A</c>.
+/// </summary>
 internal static partial class TextAdapters
 {
     /// <summary>A model whose text encoders have the layers in their weights.</summary>
@@ -16,10 +19,14 @@ internal static partial class TextAdapters
     public static ImageModel Merged(ImageModel model, AdapterFile file)
     {
         if (file.TextLayers.Count == 0) return model;
-        var byEncoder = file.TextLayers.GroupBy(l => l.Component).ToDictionary(g => g.Key, g => g.ToDictionary(l => l.Module, l => (l.A, l.B), StringComparer.Ordinal), StringComparer.Ordinal);
+        var byEncoder = file.TextLayers.GroupBy(l => l.Component).ToDictionary(g => g.Key, g =>
+            g.ToDictionary(l => l.Module, l => (l.A, l.B), StringComparer.Ordinal), StringComparer.Ordinal);
         if (byEncoder.Keys.FirstOrDefault(name => !model.TextEncoders.Any(e => e.Name == name)) is { } other)
-            throw new UserError($"adapter '{file.Path}': has layers of {other}, but model '{model.Name}' has {(model.IsConditional ? string.Join(" and ", model.TextEncoders.Select(e => e.Name)) : "no text encoder")}; it belongs to another model");
-        return model with { TextEncoders = [.. model.TextEncoders.Select(e => byEncoder.TryGetValue(e.Name, out var layers) ? With(e, layers) : e)] };
+            throw new UserError($"adapter '{file.Path}': has layers of {other}, but model '{model.Name}' has "
+                + $"{(model.IsConditional ? string.Join(" and ", model.TextEncoders.Select(e => e.Name)) : "no text encoder")}; it "
+                + $"belongs to another model");
+        return model with { TextEncoders = [.. model.TextEncoders.Select(e =>
+            byEncoder.TryGetValue(e.Name, out var layers) ? With(e, layers) : e)] };
 
         TextEncoder With(TextEncoder encoder, IReadOnlyDictionary<string, (Tensor A, Tensor B)> layers)
         {
@@ -37,20 +44,23 @@ internal static partial class TextAdapters
                 }
                 catch (UserError fault)
                 {
-                    throw new UserError($"adapter '{file.Path}' does not fit {encoder.Name} of model '{model.Name}': {fault.Message}", fault);
+                    throw new UserError(
+                        $"adapter '{file.Path}' does not fit {encoder.Name} of model '{model.Name}': {fault.Message}", fault);
                 }
             }
         }
     }
 
     // The last layers may have been left out (clip-skip): then adapters of theirs have nothing to act on.
-    private static Dictionary<string, (Tensor A, Tensor B)> Present(OnnxGraph graph, IReadOnlyDictionary<string, (Tensor A, Tensor B)> layers)
+    private static Dictionary<string, (Tensor A, Tensor B)> Present(OnnxGraph graph,
+        IReadOnlyDictionary<string, (Tensor A, Tensor B)> layers)
     {
         var count = InjectLora.Layers(graph).Select(Number).DefaultIfEmpty(-1).Max() + 1;
         return layers.Where(l => Number(l.Key) is var n && (n < 0 || n < count)).ToDictionary(StringComparer.Ordinal);
     }
 
-    private static int Number(string module) => Layer().Match(module) is { Success: true } match ? int.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : -1;
+    private static int Number(string module) =>
+        Layer().Match(module) is { Success: true } match ? int.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : -1;
 
     [GeneratedRegex(@"\.layers\.(\d{1,4})\.", RegexOptions.CultureInvariant)]
     private static partial Regex Layer();

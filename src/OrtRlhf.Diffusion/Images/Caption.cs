@@ -23,7 +23,8 @@ internal static partial class Caption
     static Caption()
     {
         const string setting = "FONTCONFIG_FILE";
-        if (!OperatingSystem.IsWindows() && Environment.GetEnvironmentVariable(setting) is null) SetEnvironment(setting, Beside("fonts.conf"), 1);
+        if (!OperatingSystem.IsWindows() && Environment.GetEnvironmentVariable(setting) is null) SetEnvironment(setting,
+            Beside("fonts.conf"), 1);
     }
 
     /// <summary>How much of a text fits: the whole, or its beginning and "…".</summary>
@@ -33,7 +34,8 @@ internal static partial class Caption
     /// <exception cref="UserError">The font is missing.</exception>
     public static string Fit(string text, int width, int maxLines)
     {
-        text = string.Concat(text.EnumerateRunes().Select(rune => Visible(rune) ? rune.ToString() : Rune.IsWhiteSpace(rune) ? " " : "")).Trim();
+        text = string.Concat(text.EnumerateRunes().Select(rune => Visible(rune) ? rune.ToString() : Rune.IsWhiteSpace(rune) ? " " : ""))
+            .Trim();
         if (Lines(text, width) <= maxLines) return text;
         var ends = StringInfo.ParseCombiningCharacters(text);
         var (fits, tooMuch) = (0, ends.Length);
@@ -54,17 +56,21 @@ internal static partial class Caption
         return ink is null ? 0 : (ink.Yoffset + ink.Height + LineHeight - 1) / LineHeight;
     }
 
-    /// <summary>How much ink each pixel takes, 0 to 255, one channel; null when there is nothing to see. Its offsets say where it lies.</summary>
+    /// <summary>
+    /// How much ink each pixel takes, 0 to 255, one channel; null when there is nothing to see. Its offsets say where it lies.
+    /// </summary>
     /// <exception cref="UserError">The font is missing.</exception>
     public static VipsImage? Ink(string text, int width)
     {
         VipsImages.Require();
-        if (!File.Exists(FontFile)) throw new UserError($"{FontFile}: no such file: captions need the font; build again, so that it lies beside the program.");
+        if (!File.Exists(FontFile)) throw new UserError(
+            $"{FontFile}: no such file: captions need the font; build again, so that it lies beside the program.");
         if (text.Length == 0) return null;
         try
         {
             // libvips reads Pango's markup.
-            return VipsImage.Text(WebUtility.HtmlEncode(text), "OrtRlhf Sans 8", width, dpi: 96, fontfile: FontFile, wrap: Enums.TextWrap.WordChar);
+            return VipsImage.Text(WebUtility.HtmlEncode(text), "OrtRlhf Sans 8", width, dpi: 96, fontfile: FontFile,
+                wrap: Enums.TextWrap.WordChar);
         }
         catch (VipsException fault) when (fault.Message.Contains("no text to render", StringComparison.Ordinal))
         {

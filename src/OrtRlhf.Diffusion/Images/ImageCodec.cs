@@ -61,11 +61,13 @@ public static class ImageCodec
         if (file.IsEmpty) throw new UserError($"{where}: expected an image file (JPEG, PNG, WebP), got 0 bytes.");
         VipsImages.Require();
         // libvips also reads SVG, PDF and more; what comes from outside is not handed to those.
-        if (VipsImage.FindLoadBuffer(file) is not ("VipsForeignLoadJpegBuffer" or "VipsForeignLoadPngBuffer" or "VipsForeignLoadWebpBuffer"))
+        if (VipsImage.FindLoadBuffer(file) is not (
+            "VipsForeignLoadJpegBuffer" or "VipsForeignLoadPngBuffer" or "VipsForeignLoadWebpBuffer"))
         {
             var start = Convert.ToHexString(file[..Math.Min(8, file.Length)]);
             // Making a VipsException takes libvips's message, which would else stand before the next one.
-            throw new UserError($"{where}: expected a JPEG, PNG or WebP image, got {file.Length} bytes that begin with {start}.", new VipsException("no loader"));
+            throw new UserError($"{where}: expected a JPEG, PNG or WebP image, got {file.Length} bytes that begin with {start}.",
+                new VipsException("no loader"));
         }
         try
         {

@@ -2,7 +2,10 @@ using OrtRlhf.Models;
 
 namespace OrtRlhf.Diffusion.Images;
 
-/// <summary>Images as the input of an image encoder, float [3,H,W], as transformers' image processors make them: see <see cref="ImageProcessorConfig"/>.</summary>
+/// <summary>
+/// Images as the input of an image encoder, float [3,H,W], as transformers' image processors make them: see
+/// <see cref="ImageProcessorConfig"/>.
+/// </summary>
 /// <param name="Config">What to do.</param>
 public sealed record ImagePreprocessor(ImageProcessorConfig Config)
 {
@@ -23,7 +26,8 @@ public sealed record ImagePreprocessor(ImageProcessorConfig Config)
     public void Process(RgbImage image, Span<float> chw)
     {
         var (height, width) = SizeFor(image.Width, image.Height);
-        if (chw.Length != 3 * height * width) throw new ArgumentException($"Expected room for 3x{height}x{width} numbers, got {chw.Length}.", nameof(chw));
+        if (chw.Length != 3 * height
+            * width) throw new ArgumentException($"Expected room for 3x{height}x{width} numbers, got {chw.Length}.", nameof(chw));
         var (w, h) = Resized(image.Width, image.Height);
         var resized = PillowResize.Resize(image, w, h, (ResizeFilter)Config.Resample);
         // The crop's corner in the resized image, rounded down; outside it lies black.

@@ -23,9 +23,12 @@ public enum ResizeFilter
 }
 
 /// <summary>
-/// Resizes as Pillow's <c>Image.resize</c> does, to the same bytes, on which the scores of image encoders depend: separable, first along the rows and then
-/// along the columns, with bytes between. The filter is stretched by the factor of shrinking (antialiasing); its weights, normalised to the sum 1, are
-/// rounded to 22 bits behind the point, and sums are rounded half up and limited to [0,255]. Source: libImaging/Resample.c, described, not copied.
+/// Resizes as Pillow's <c>Image.resize</c> does, to the same bytes, on which the scores of image encoders depend: separable, first along
+/// the rows and then
+/// along the columns, with bytes between. The filter is stretched by the factor of shrinking (antialiasing); its weights, normalised to the
+/// sum 1, are
+/// rounded to 22 bits behind the point, and sums are rounded half up and limited to [0,255]. Source: libImaging/Resample.c, described, not
+/// copied.
 /// libvips's own resize is not that: its cubic filter, from 512x512 to 224x224, gives another value for 21 % of the bytes.
 /// </summary>
 public static class PillowResize
@@ -79,7 +82,8 @@ public static class PillowResize
         var (scaleX, scaleY) = ((double)image.Width / width, (double)image.Height / height);
         for (var y = 0; y < height; y++)
             for (var x = 0; x < width; x++)
-                result[x, y] = image[Math.Min(image.Width - 1, (int)((x + 0.5) * scaleX)), Math.Min(image.Height - 1, (int)((y + 0.5) * scaleY))];
+                result[x, y] = image[Math.Min(image.Width - 1, (int)((x + 0.5) * scaleX)),
+                    Math.Min(image.Height - 1, (int)((y + 0.5) * scaleY))];
         return result;
     }
 

@@ -42,7 +42,8 @@ internal static class VipsImages
     /// <exception cref="UserError">Other channels, over 2 GB, or the file that it is read from is damaged.</exception>
     public static RgbImage Pixels(VipsImage image, string where)
     {
-        if (3L * image.Width * image.Height > Array.MaxLength) throw new UserError($"{where}: the image is too large, {image.Width}x{image.Height}.");
+        if (3L * image.Width
+            * image.Height > Array.MaxLength) throw new UserError($"{where}: the image is too large, {image.Width}x{image.Height}.");
         if (image.Bands != 3) throw new UserError($"{where}: expected three channels, got {image.Bands}.");
         return new RgbImage(image.Width, image.Height, image.WriteToMemory<byte>());
     }

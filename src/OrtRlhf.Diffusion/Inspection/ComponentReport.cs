@@ -13,7 +13,9 @@ public sealed record ValueReport(string Name, string Type, IReadOnlyList<string>
 /// <summary>What a component of a model is.</summary>
 public sealed record ComponentReport
 {
-    /// <summary>Its name in the pipeline, such as <c>unet</c>; <c>vae_decoder</c> and <c>vae_encoder</c> for both halves of an autoencoder.</summary>
+    /// <summary>
+    /// Its name in the pipeline, such as <c>unet</c>; <c>vae_decoder</c> and <c>vae_encoder</c> for both halves of an autoencoder.
+    /// </summary>
     public required string Name { get; init; }
 
     /// <summary>Its class, from its own config.json or the pipeline's index; empty where nothing says it.</summary>
@@ -40,7 +42,9 @@ public sealed record ComponentReport
     /// <summary>Paths of the modules that LoRA targets match.</summary>
     public IReadOnlyList<string> LoraTargets { get; init; } = [];
 
-    /// <summary>Operators behind those modules (all, where there are none) through which no gradient can be taken, and how many nodes have them.</summary>
+    /// <summary>
+    /// Operators behind those modules (all, where there are none) through which no gradient can be taken, and how many nodes have them.
+    /// </summary>
     public IReadOnlyDictionary<string, int> UnsupportedOperators { get; init; } = new Dictionary<string, int>();
 
     /// <summary>Why there is no graph, where there is none.</summary>

@@ -18,7 +18,8 @@ public readonly record struct LatentSize(int Channels, int Height, int Width)
 }
 
 /// <summary>
-/// An image model as its parts: text encoders (none for a model without prompts), denoiser, decoder (none for one that denoises pixels) and a noise schedule.
+/// An image model as its parts: text encoders (none for a model without prompts), denoiser, decoder (none for one that denoises pixels) and
+/// a noise schedule.
 /// Graphs are made anew at each call, so that the caller may change them.
 /// </summary>
 public sealed record ImageModel
@@ -35,14 +36,19 @@ public sealed record ImageModel
     /// <summary>Times of a flow; null of a diffusion model.</summary>
     public FlowSchedule? Flow { get; init; }
 
-    /// <summary>How a flow's sampling times are spaced; default as diffusers' scheduler spaces them, FLUX' pipeline has them even.</summary>
+    /// <summary>
+    /// How a flow's sampling times are spaced; default as diffusers' scheduler spaces them, FLUX' pipeline has them even.
+    /// </summary>
     public FlowSpacing FlowSpacing { get; init; }
 
-    /// <summary>The forward process at a time of a sampler's step (<see cref="GaussianStep.Time"/>): what losses on clean samples are trained with.</summary>
+    /// <summary>
+    /// The forward process at a time of a sampler's step (<see cref="GaussianStep.Time"/>): what losses on clean samples are trained with.
+    /// </summary>
     public Func<double, ForwardStep> Forward()
     {
         if (Flow is { } flow) return time => ForwardStep.Of(flow, time / flow.Config.TrainTimesteps);
-        var schedule = new NoiseSchedule(Scheduler ?? throw new InvalidOperationException("the model has neither a noise schedule nor a flow's"));
+        var schedule = new NoiseSchedule(Scheduler
+            ?? throw new InvalidOperationException("the model has neither a noise schedule nor a flow's"));
         return time => ForwardStep.Of(schedule, (long)time);
     }
 
@@ -55,17 +61,23 @@ public sealed record ImageModel
     /// <summary>Whether it draws prompts.</summary>
     public bool IsConditional => TextEncoders.Count > 0;
 
-    /// <summary>Whether a row without a prompt has zeros for the text (diffusers' <c>force_zeros_for_empty_prompt</c>), and not the states of "".</summary>
+    /// <summary>
+    /// Whether a row without a prompt has zeros for the text (diffusers' <c>force_zeros_for_empty_prompt</c>), and not the states of "".
+    /// </summary>
     public bool ZerosWithoutPrompt { get; init; }
 
-    /// <summary>The denoiser's input for a vector of the whole text: <c>text_embeds</c> of Stable Diffusion XL, <c>pooled_projections</c> of 3 and FLUX; null where it takes none.</summary>
+    /// <summary>
+    /// The denoiser's input for a vector of the whole text: <c>text_embeds</c> of Stable Diffusion XL, <c>pooled_projections</c> of 3 and
+    /// FLUX; null where it takes none.
+    /// </summary>
     public string? PooledInput { get; init; }
 
     /// <summary>Whether the denoiser takes <c>time_ids</c>, as Stable Diffusion XL's does.</summary>
     public bool TakesSizes { get; init; }
 
     /// <summary>
-    /// Whether it is a model whose guidance is not classifier-free, as FLUX is: the scale is a number it was distilled with (or has no effect), and only
+    /// Whether it is a model whose guidance is not classifier-free, as FLUX is: the scale is a number it was distilled with (or has no
+    /// effect), and only
     /// <see cref="SamplingOptions.TrueCfgScale"/> runs it without the prompt, too.
     /// </summary>
     public bool IsDistilled { get; init; }
@@ -80,7 +92,8 @@ public sealed record ImageModel
     public string AdapterPrefix => DenoiserName + ".";
 
     /// <summary>
-    /// Denoiser: <c>sample</c> [B,C,H,W], <c>timestep</c> [B] (int64, of a flow Float: T times its t) and the fields of <see cref="TextEmbeddings"/> to
+    /// Denoiser: <c>sample</c> [B,C,H,W], <c>timestep</c> [B] (int64, of a flow Float: T times its t) and the fields of
+    /// <see cref="TextEmbeddings"/> to
     /// <c>out_sample</c> [B,C,H,W]; all but the timestep Float. The argument is B, a number for training.
     /// </summary>
     public required Func<Dim, OnnxGraph> Denoiser { get; init; }
@@ -89,7 +102,8 @@ public sealed record ImageModel
     public Precision Dtype { get; init; }
 
     /// <summary>
-    /// Image decoder: <c>latent_sample</c> [B,C,H,W] to <c>sample</c> [B,3,8H,8W] or so, nominally in [-1,1]. The argument is B. Null where the latents are the
+    /// Image decoder: <c>latent_sample</c> [B,C,H,W] to <c>sample</c> [B,3,8H,8W] or so, nominally in [-1,1]. The argument is B. Null where
+    /// the latents are the
     /// pixels.
     /// </summary>
     public required Func<Dim, OnnxGraph>? Decoder { get; init; }
@@ -101,7 +115,8 @@ public sealed record ImageModel
     public Pixels ImageSize => new(Latent.Height * PixelsPerCell, Latent.Width * PixelsPerCell);
 
     /// <summary>
-    /// Image encoder: <c>sample</c> [B,3,H,W] in [-1,1] to <c>latent_parameters</c> [B,2C,h,w] (means, then log-variances) or, of an autoencoder without
+    /// Image encoder: <c>sample</c> [B,3,H,W] in [-1,1] to <c>latent_parameters</c> [B,2C,h,w] (means, then log-variances) or, of an
+    /// autoencoder without
     /// variance, <c>latent_sample</c> [B,C,h,w]. The argument is B. Null for a folder of exported graphs.
     /// </summary>
     public Func<Dim, OnnxGraph>? Encoder { get; init; }
@@ -113,12 +128,15 @@ public sealed record ImageModel
     public double ShiftFactor { get; init; }
 
     /// <summary>
-    /// Opens a pipeline folder: model_index.json, scheduler, tokenizers, text encoders, unet or transformer (Stable Diffusion 3, FLUX) and vae in diffusers'
-    /// layout, or graphs in Optimum's (<c>unet/model.onnx</c>, <c>text_encoder/model.onnx</c>, <c>vae_decoder/model.onnx</c>). A UNet2DModel needs no text and
+    /// Opens a pipeline folder: model_index.json, scheduler, tokenizers, text encoders, unet or transformer (Stable Diffusion 3, FLUX) and
+    /// vae in diffusers'
+    /// layout, or graphs in Optimum's (<c>unet/model.onnx</c>, <c>text_encoder/model.onnx</c>, <c>vae_decoder/model.onnx</c>). A
+    /// UNet2DModel needs no text and
     /// no vae. Weights are read when a graph is made.
     /// </summary>
     /// <param name="folder">The folder.</param>
     /// <param name="options">How to read it; null for the defaults.</param>
-    /// <exception cref="UserError">A component is missing, damaged, of a class that is not supported, or does not fit the others.</exception>
+    /// <exception cref="UserError">A component is missing, damaged, of a class that is not supported, or does not fit the
+    /// others.</exception>
     public static ImageModel Open(string folder, ModelOptions? options = null) => ImageModelFolder.Open(folder, options ?? new());
 }

@@ -6,8 +6,10 @@ using OrtRlhf.Models;
 namespace OrtRlhf.Diffusion.Models;
 
 /// <summary>
-/// Opens a pipeline folder as an <see cref="ImageModel"/>. Each of its components is either weights with a config.json (diffusers, transformers) or a
-/// <c>model.onnx</c> (Optimum, where the decoder is <c>vae_decoder</c>); half-precision weights are widened, but for a denoiser's that are asked for in halves.
+/// Opens a pipeline folder as an <see cref="ImageModel"/>. Each of its components is either weights with a config.json (diffusers,
+/// transformers) or a
+/// <c>model.onnx</c> (Optimum, where the decoder is <c>vae_decoder</c>); half-precision weights are widened, but for a denoiser's that are
+/// asked for in halves.
 /// </summary>
 internal static class ImageModelFolder
 {
@@ -17,20 +19,24 @@ internal static class ImageModelFolder
         foreach (var other in (string[])["prior", "vqvae", "image_encoder"])
         {
             if (index.Has(other))
-                throw new UserError($"model '{folder}': {index.Pipeline} has a component {other}; expected a pipeline of tokenizers, text encoders, unet or transformer, vae and scheduler, as Stable Diffusion and FLUX are, or of unet and scheduler");
+                throw new UserError($"model '{folder}': {index.Pipeline} has a component {other}; expected a pipeline of tokenizers, "
+                    + $"text encoders, unet or transformer, vae and scheduler, as Stable Diffusion and FLUX are, or of unet and scheduler");
         }
         if (options.Faults().ToArray() is { Length: > 0 } faults) throw new UserError(string.Join("; ", faults));
         var scheduler = Path.Combine(index.FolderOf("scheduler"), "scheduler_config.json");
         var isFlow = FlowSchedulerConfigJson.IsFlowFile(scheduler);
         var component = index.Component(index.Has("transformer") ? "transformer" : "unet");
         var encoders = TextEncoderFolder.OpenAll(index, component.ClassName, options);
-        var vae = index.Has("vae_decoder") ? index.Component("vae_decoder") : index.Has("vae") || DenoiserFolder.IsConditional(component) ? index.Component("vae") : null;
+        var vae = index.Has("vae_decoder") ? index.Component("vae_decoder") : index.Has("vae") || DenoiserFolder.IsConditional(component)
+            ? index.Component("vae") : null;
         var pixelsPerCell = vae is null ? 1 : LatentScaling.PixelsPerCell(vae.Config);
         var denoiser = DenoiserFolder.Open(component, encoders, isFlow, pixelsPerCell, options);
-        if (component.Name == "transformer" && !isFlow) throw new UserError($"model '{folder}': {component.ClassName} is a flow, but '{scheduler}' is no flow's; expected a FlowMatchEulerDiscreteScheduler");
+        if (component.Name == "transformer" && !isFlow) throw new UserError($"model '{folder}': {component.ClassName} is a flow, but "
+            + $"'{scheduler}' is no flow's; expected a FlowMatchEulerDiscreteScheduler");
         var decoder = vae is null ? null : Autoencoder(vae, denoiser.Latent);
         if (decoder is null && denoiser.Latent.Channels is not (1 or 3))
-            throw new UserError($"{component.Name}: has {denoiser.Latent.Channels} channels and no vae beside it; expected images of 1 or 3 channels, or a vae");
+            throw new UserError($"{component.Name}: has {denoiser.Latent.Channels} channels and no vae beside it; expected images of 1 "
+                + $"or 3 channels, or a vae");
         return new ImageModel
         {
             Name = new DirectoryInfo(folder).Name,
@@ -64,7 +70,8 @@ internal static class ImageModelFolder
         if (folder.IsOnnx)
         {
             return new(b => ExportedGraph.Read(folder, [("latent_sample", ElementType.Float)], "sample",
-                b.IsKnown ? new Dictionary<string, long[]> { ["latent_sample"] = [b.Size, latent.Channels, latent.Height, latent.Width] } : null), null, scaling);
+                b.IsKnown ? new Dictionary<string, long[]> { ["latent_sample"] = [b.Size, latent.Channels, latent.Height, latent.Width] }
+                    : null), null, scaling);
         }
         folder.Expect("AutoencoderKL", "AutoencoderTiny");
         if (folder.ClassName == "AutoencoderKL")
@@ -84,7 +91,8 @@ internal static class ImageModelFolder
 
         void Fits(long channels)
         {
-            if (channels != latent.Channels) throw new UserError($"vae: has {channels} latent channels, but the denoiser has {latent.Channels}; they do not belong together");
+            if (channels != latent.Channels) throw new UserError(
+                $"vae: has {channels} latent channels, but the denoiser has {latent.Channels}; they do not belong together");
         }
     }
 }

@@ -16,7 +16,8 @@ public readonly record struct Pixels(int Y, int X)
         var parts = text.Split('x', 'X', ',');
         return parts.Length <= 2 && Number(parts[0]) is { } y && Number(parts[^1]) is { } x ? new Pixels(y, x) : null;
 
-        static int? Number(string part) => int.TryParse(part.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
+        static int? Number(string part) =>
+            int.TryParse(part.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
     }
 
     /// <inheritdoc/>
@@ -24,7 +25,8 @@ public readonly record struct Pixels(int Y, int X)
 }
 
 /// <summary>
-/// What Stable Diffusion XL is told of the picture beside the prompt: the size of the photograph it would have been cut from, where it was cut, and its own size.
+/// What Stable Diffusion XL is told of the picture beside the prompt: the size of the photograph it would have been cut from, where it was
+/// cut, and its own size.
 /// A small original size asks for blur, a crop away from 0 for things cut off. Source: Podell et al., 2023. Other models take none of it.
 /// </summary>
 public sealed record MicroConditioning
@@ -55,5 +57,6 @@ internal sealed class PixelsJson : JsonConverter<Pixels>
         Pixels.Parse(reader.GetString() ?? "") ?? throw new JsonException($"expected pixels such as 768x1024, got '{reader.GetString()}'");
 
     /// <inheritdoc/>
-    public override void Write(Utf8JsonWriter writer, Pixels value, JsonSerializerOptions options) => writer.WriteStringValue(value.ToString());
+    public override void Write(Utf8JsonWriter writer, Pixels value, JsonSerializerOptions options) =>
+        writer.WriteStringValue(value.ToString());
 }

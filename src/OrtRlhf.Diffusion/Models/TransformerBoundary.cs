@@ -4,7 +4,8 @@ using OrtRlhf.Graph.Expressions;
 namespace OrtRlhf.Diffusion.Models;
 
 /// <summary>
-/// Graphs of flow transformers with the inputs and outputs that all denoisers here have (<see cref="ImageModel.Denoiser"/>), so that samplers and losses need
+/// Graphs of flow transformers with the inputs and outputs that all denoisers here have (<see cref="ImageModel.Denoiser"/>), so that
+/// samplers and losses need
 /// not know them apart.
 /// </summary>
 internal static class TransformerBoundary
@@ -18,7 +19,8 @@ internal static class TransformerBoundary
     }
 
     /// <summary>
-    /// FLUX': latents are packed, 2x2 cells to a token, its time is t in place of T*t, the places of cells (0, row, column) and tokens (0, 0, 0) are constants.
+    /// FLUX': latents are packed, 2x2 cells to a token, its time is t in place of T*t, the places of cells (0, row, column) and tokens (0,
+    /// 0, 0) are constants.
     /// </summary>
     /// <param name="graph">The graph, sizes of image and text fixed or open.</param>
     /// <param name="batch">Rows.</param>

@@ -7,7 +7,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Diffusion.Sampling;
 
 /// <summary>
-/// The denoiser with classifier-free guidance, <c>m = u + g (c - u)</c>: one run of 2B, the first B without a prompt (u), the others with it (c).
+/// The denoiser with classifier-free guidance, <c>m = u + g (c - u)</c>: one run of 2B, the first B without a prompt (u), the others with
+/// it (c).
 /// With g = 1 a run of B. Its adapters are the tensors of a buffer that may change between runs.
 /// </summary>
 public sealed class GuidedDenoiser : IDisposable
@@ -25,7 +26,8 @@ public sealed class GuidedDenoiser : IDisposable
     /// <param name="text">Embeddings of the prompts.</param>
     /// <param name="guidanceScale">g.</param>
     /// <param name="settings">Device and threads.</param>
-    public GuidedDenoiser(OnnxGraph graph, ParameterBuffer? adapters, LatentSize latent, TextEmbeddings text, double guidanceScale, SessionSettings settings)
+    public GuidedDenoiser(OnnxGraph graph, ParameterBuffer? adapters, LatentSize latent, TextEmbeddings text, double guidanceScale,
+        SessionSettings settings)
         : this(new GraphSession(graph, settings), adapters, latent, text, guidanceScale)
     {
     }
@@ -95,7 +97,8 @@ public sealed class GuidedDenoiser : IDisposable
             _fields = [.. text.Fields.Select(field => new float[rows * field.Shape.Aggregate(1L, (a, b) => a * b)])];
             Inputs =
             [
-                ("sample", _x.ToOrt(rows, latent.Channels, latent.Height, latent.Width)), ("timestep", isFlow ? _time.ToOrt(rows) : _index.ToOrt(rows)),
+                ("sample", _x.ToOrt(rows, latent.Channels, latent.Height, latent.Width)),
+                    ("timestep", isFlow ? _time.ToOrt(rows) : _index.ToOrt(rows)),
                 .. text.Fields.Zip(_fields, (field, data) => (field.Input, data.ToOrt([rows, .. field.Shape]))),
             ];
         }

@@ -25,7 +25,10 @@ public sealed class LatentDecoder : IDisposable
         ? [.. GraphSession.Load(decoder("batch"), each, count).Select(session => new LatentDecoder(model, session))]
         : [.. Enumerable.Range(0, count).Select(_ => new LatentDecoder(model, (GraphSession?)null))];
 
-    /// <summary>Decodes latents, all in one run: <c>image = decode(z / scaling_factor + shift_factor)</c>; without a decoder the latents are the pixels.</summary>
+    /// <summary>
+    /// Decodes latents, all in one run: <c>image = decode(z / scaling_factor + shift_factor)</c>; without a decoder the latents are the
+    /// pixels.
+    /// </summary>
     /// <param name="latents">Latents [B][C*H*W].</param>
     public RgbImage[] Decode(IReadOnlyList<ReadOnlyMemory<float>> latents)
     {
@@ -41,7 +44,8 @@ public sealed class LatentDecoder : IDisposable
         var pixels = _session.Run(("latent_sample", input))["sample"];
         var (length, area) = (pixels.Length / latents.Count, pixels.Length / latents.Count / 3);
         var height = (int)Math.Round(Math.Sqrt((double)area * size.Height / size.Width));
-        return [.. Enumerable.Range(0, latents.Count).Select(i => RgbImage.FromFloats(pixels.AsSpan(i * length, length), area / height, height))];
+        return [.. Enumerable.Range(0, latents.Count).Select(i =>
+            RgbImage.FromFloats(pixels.AsSpan(i * length, length), area / height, height))];
     }
 
     /// <inheritdoc/>

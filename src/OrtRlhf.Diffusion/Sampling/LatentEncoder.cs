@@ -21,18 +21,21 @@ public sealed class LatentEncoder : IDisposable
         _model = model;
         _preprocessor = new(ImageProcessorConfig.Plain(model.ImageSize.Y, model.ImageSize.X));
         if (model.Decoder is null) return;
-        var encoder = model.Encoder ?? throw new UserError($"model '{model.Name}': has no image encoder, which turns chosen images into latents; import it with its vae, or use `Method` d3po, which takes trajectories");
+        var encoder = model.Encoder ?? throw new UserError($"model '{model.Name}': has no image encoder, which turns chosen images into "
+            + $"latents; import it with its vae, or use `Method` d3po, which takes trajectories");
         _session = new GraphSession(encoder("batch"), settings);
     }
 
     /// <summary>
-    /// Encodes images: <c>z = (encode(image) - shift_factor) * scaling_factor</c>, of an autoencoder with variance the mean. Images of another size than the model's
+    /// Encodes images: <c>z = (encode(image) - shift_factor) * scaling_factor</c>, of an autoencoder with variance the mean. Images of
+    /// another size than the model's
     /// are resized.
     /// </summary>
     /// <param name="images">The images.</param>
     /// <param name="cancellation">Stops between batches.</param>
     /// <returns>Latents [C*H*W].</returns>
-    public float[][] Encode(IReadOnlyList<RgbImage> images, CancellationToken cancellation = default) => [.. images.Chunk(Batch).SelectMany(part =>
+    public float[][] Encode(IReadOnlyList<RgbImage> images, CancellationToken cancellation = default) =>
+        [.. images.Chunk(Batch).SelectMany(part =>
     {
         cancellation.ThrowIfCancellationRequested();
         return Part(part);
@@ -44,7 +47,8 @@ public sealed class LatentEncoder : IDisposable
         var pixels = new float[images.Length * length];
         for (var i = 0; i < images.Length; i++) Pixels(images[i], pixels.AsSpan(i * length, length));
         // Grey pictures have three equal channels.
-        if (_session is null) return [.. Enumerable.Range(0, images.Length).Select(i => pixels.AsSpan(i * length, _model.Latent.Count).ToArray())];
+        if (_session is null) return [.. Enumerable.Range(0, images.Length).Select(i =>
+            pixels.AsSpan(i * length, _model.Latent.Count).ToArray())];
         using var input = pixels.ToOrt(images.Length, 3, size.Y, size.X);
         var z = _session.Run(("sample", input)).Single().Value;
         var (each, latent) = (z.Length / images.Length, _model.Latent.Count); // log-variances follow the means

@@ -4,7 +4,8 @@ using OrtRlhf.Learning.Schedulers;
 namespace OrtRlhf.Diffusion.Sampling;
 
 /// <summary>
-/// Takes the steps of a solver that looks back (DPM-Solver++(2M), of flows Adams-Bashforth) from noise to latents. The first noise is the one <see cref="Sampler"/> takes for the same request; there is no
+/// Takes the steps of a solver that looks back (DPM-Solver++(2M), of flows Adams-Bashforth) from noise to latents. The first noise is the
+/// one <see cref="Sampler"/> takes for the same request; there is no
 /// other, so that no step has a log-probability.
 /// </summary>
 public static class MultistepSampler
@@ -19,7 +20,8 @@ public static class MultistepSampler
     /// <returns>Trajectories whose log-probabilities are NaN.</returns>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static Trajectory[] Sample(
-        GuidedDenoiser denoiser, DpmSolverTable table, LatentSize latent, IReadOnlyList<SampleRequest> requests, bool keepSteps = true, CancellationToken cancellation = default)
+        GuidedDenoiser denoiser, DpmSolverTable table, LatentSize latent, IReadOnlyList<SampleRequest> requests, bool keepSteps = true,
+            CancellationToken cancellation = default)
     {
         var (length, steps) = (latent.Count, table.Rows.Count);
         var prompts = requests.Select(r => r.Prompt).ToArray();
@@ -45,7 +47,8 @@ public static class MultistepSampler
 
         void Keep(int place)
         {
-            for (var i = 0; i < trajectories.Length; i++) x.AsSpan(i * length, length).CopyTo(trajectories[i].Latents.AsSpan(place * length));
+            for (var i = 0; i < trajectories.Length; i++) x.AsSpan(i * length, length)
+                .CopyTo(trajectories[i].Latents.AsSpan(place * length));
         }
     }
 }

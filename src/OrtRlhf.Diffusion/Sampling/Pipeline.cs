@@ -38,7 +38,8 @@ public sealed class Pipeline : IDisposable
             var (each, count) = settings.Split(graph, options.BatchSize);
             sessions = GraphSession.Load(graph, each, count);
             _workers = new([.. sessions.Zip(LatentDecoder.Load(policy.Model, each, count), (session, decoder) => new Worker(
-                new GuidedDenoiser(session, policy.Adapters, policy.Model.Latent, Text, GuidanceScale) { TextNow = () => TextNow }, decoder))]);
+                new GuidedDenoiser(session, policy.Adapters, policy.Model.Latent, Text, GuidanceScale) { TextNow = () => TextNow },
+                    decoder))]);
         }
         catch
         {
@@ -54,15 +55,19 @@ public sealed class Pipeline : IDisposable
         (Options, Steps) = (options, SamplerSteps.Of(_policy.Model, options));
     }
 
-    /// <summary>The same loaded parts with another sampler or other numbers of it; guidance and sizes stay. Lives as long as this one.</summary>
+    /// <summary>
+    /// The same loaded parts with another sampler or other numbers of it; guidance and sizes stay. Lives as long as this one.
+    /// </summary>
     /// <exception cref="UserError">The model cannot be sampled so.</exception>
     public Pipeline With(SamplingOptions options) => new(this, options);
 
     /// <summary>
-    /// What divergences are measured on: itself, of a flow always Flow-GRPO's noisy steps, all of them, so that runs with other samplers, or with none that has a
+    /// What divergences are measured on: itself, of a flow always Flow-GRPO's noisy steps, all of them, so that runs with other samplers,
+    /// or with none that has a
     /// density, compare. (The last coefficient-preserving steps have next to no noise: divergences would be those steps' alone.)
     /// </summary>
-    public Pipeline Noisy() => _policy.Model.Flow is null ? this : With(Options with { Sampler = SamplerKind.FlowGrpo, NoiseLevel = null, NoiseWindow = null });
+    public Pipeline Noisy() =>
+        _policy.Model.Flow is null ? this : With(Options with { Sampler = SamplerKind.FlowGrpo, NoiseLevel = null, NoiseWindow = null });
 
     /// <summary>How it samples.</summary>
     public SamplingOptions Options { get; }
@@ -74,12 +79,14 @@ public sealed class Pipeline : IDisposable
     public SamplerSteps Steps { get; }
 
     /// <summary>The scale of classifier-free guidance in use: 1 for a model without prompts.</summary>
-    public double GuidanceScale => !_policy.Model.IsConditional ? 1 : _policy.Model.IsDistilled ? Options.TrueCfgScale : Options.GuidanceScale;
+    public double GuidanceScale =>
+        !_policy.Model.IsConditional ? 1 : _policy.Model.IsDistilled ? Options.TrueCfgScale : Options.GuidanceScale;
 
     /// <summary>The sampler's Gaussian steps.</summary>
     /// <exception cref="UserError">The sampler is a solver of several steps, which is no table of Gaussian steps.</exception>
     public SamplerTable Table => Steps.Table ?? throw new UserError(
-        $"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use `Sampler` {(_policy.Model.Flow is null ? "ddim with `Eta` above 0, or ddpm" : "flow-grpo, dance-grpo, cps or noisy-euler")}");
+        $"sampler ({SamplerName}): its steps have no density, and nothing can be trained on them; use `Sampler` "
+            + $"{(_policy.Model.Flow is null ? "ddim with `Eta` above 0, or ddpm" : "flow-grpo, dance-grpo, cps or noisy-euler")}");
 
     /// <summary>The sampler and its settings in a few words.</summary>
     public string SamplerName => Steps.Name;
@@ -96,7 +103,8 @@ public sealed class Pipeline : IDisposable
     /// <param name="cancellation">Stops between steps.</param>
     /// <exception cref="UserError">The model's numbers are not finite.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
-    public SampledImage[] Sample(IReadOnlyList<SampleRequest> requests, Action<int>? progress = null, bool keepSteps = true, CancellationToken cancellation = default)
+    public SampledImage[] Sample(IReadOnlyList<SampleRequest> requests, Action<int>? progress = null, bool keepSteps = true,
+        CancellationToken cancellation = default)
     {
         TextNow.Add(requests.Select(r => r.Prompt));
         var batches = requests.Chunk(_workers.Share(requests.Count, Options.BatchSize)).ToArray();
@@ -115,8 +123,10 @@ public sealed class Pipeline : IDisposable
             ? Sampler.Sample(worker.Denoiser, table, _policy.Model.Latent, batch, keepSteps, cancellation)
             : MultistepSampler.Sample(worker.Denoiser, Steps.Solver!, _policy.Model.Latent, batch, keepSteps, cancellation);
         if (Array.Find(trajectories, t => !float.IsFinite(TensorPrimitives.Sum(t.Latent(t.Steps).Span))) is { } broken)
-            throw new UserError($"model '{_policy.Model.Name}': drew numbers that are not finite for \"{broken.Request.Prompt}\", seed {broken.Request.Seed}; its weights or adapters are damaged, or the guidance scale is too large");
-        return [.. trajectories.Zip(worker.Decoder.Decode([.. trajectories.Select(t => t.Latent(t.Steps))]), (t, image) => new SampledImage(t, image))];
+            throw new UserError($"model '{_policy.Model.Name}': drew numbers that are not finite for \"{broken.Request.Prompt}\", seed "
+                + $"{broken.Request.Seed}; its weights or adapters are damaged, or the guidance scale is too large");
+        return [.. trajectories.Zip(worker.Decoder.Decode([.. trajectories.Select(t => t.Latent(t.Steps))]), (t, image) =>
+            new SampledImage(t, image))];
     }
 
     /// <summary>
@@ -154,7 +164,8 @@ public sealed class Pipeline : IDisposable
             float[][][] Outputs()
             {
                 var outputs = new float[group.Length][][];
-                _workers.Run(group.Length, (worker, b) => outputs[b] = [.. Table.StepsWithDensity.Select(s => Output(worker, [.. group[b].Select(t => new NoisyLatent(t.Request.Prompt, t.Latent(s), Table.Steps[s].Time))], cancellation))]);
+                _workers.Run(group.Length, (worker, b) => outputs[b] = [.. Table.StepsWithDensity.Select(s => Output(worker,
+                    [.. group[b].Select(t => new NoisyLatent(t.Request.Prompt, t.Latent(s), Table.Steps[s].Time))], cancellation))]);
                 return outputs;
             }
         }

@@ -19,11 +19,13 @@ public static class Sampler
     /// <param name="cancellation">Stops between steps.</param>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static Trajectory[] Sample(
-        GuidedDenoiser denoiser, SamplerTable table, LatentSize latent, IReadOnlyList<SampleRequest> requests, bool keepSteps = true, CancellationToken cancellation = default)
+        GuidedDenoiser denoiser, SamplerTable table, LatentSize latent, IReadOnlyList<SampleRequest> requests, bool keepSteps = true,
+            CancellationToken cancellation = default)
     {
         var (count, length, steps) = (requests.Count, latent.Count, table.Steps.Count);
         var prompts = requests.Select(r => r.Prompt).ToArray();
-        var trajectories = requests.Select(r => Trajectory.Begin(r, length, keepSteps ? steps : 0) with { Table = keepSteps ? table : null }).ToArray();
+        var trajectories = requests.Select(r =>
+            Trajectory.Begin(r, length, keepSteps ? steps : 0) with { Table = keepSteps ? table : null }).ToArray();
         var (x, m, z, timesteps) = (new float[count * length], new float[count * length], new float[length], new double[count]);
         for (var i = 0; i < count; i++)
         {
@@ -53,7 +55,8 @@ public static class Sampler
     }
 
     /// <summary>The random numbers that a request begins from.</summary>
-    internal static Philox InitialNoise(SampleRequest request) => Noise(request with { Sample = request.InitialNoise ?? request.Sample }, RandomStep.InitialLatent);
+    internal static Philox InitialNoise(SampleRequest request) =>
+        Noise(request with { Sample = request.InitialNoise ?? request.Sample }, RandomStep.InitialLatent);
 
     /// <summary>The random numbers of a step of a request.</summary>
     internal static Philox Noise(SampleRequest request, uint step) => new(request.Seed, request.Epoch, request.Sample, step);

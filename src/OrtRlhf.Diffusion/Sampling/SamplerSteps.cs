@@ -23,21 +23,25 @@ public sealed record SamplerSteps(SamplerTable? Table, DpmSolverTable? Solver)
     public static SamplerSteps Of(ImageModel model, SamplingOptions options)
     {
         if (model.Flow is { } flow) return OfFlow(model, flow, options);
-        if (options.NoiseLevel is not null) throw new UserError($"`NoiseLevel`: model '{model.Name}' is no flow; its sampler's noise is `Eta`");
-        if (options.NoiseWindow is not null && options.Sampler is not (SamplerKind.Auto or SamplerKind.Ddim)) throw new UserError("`NoiseWindow`: expected `Sampler` ddim or a noisy one of flows");
+        if (options.NoiseLevel is not null) throw new UserError(
+            $"`NoiseLevel`: model '{model.Name}' is no flow; its sampler's noise is `Eta`");
+        if (options.NoiseWindow is not null && options.Sampler is not (SamplerKind.Auto or SamplerKind.Ddim)) throw new UserError(
+            "`NoiseWindow`: expected `Sampler` ddim or a noisy one of flows");
         var scheduler = options.ClipSample is { } clips ? model.Scheduler! with { ClipSample = clips } : model.Scheduler!;
         return options.Sampler switch
         {
             SamplerKind.Auto or SamplerKind.Ddim => new(DdimTable.Build(scheduler, options.Steps, options.Eta, options.NoiseWindow), null),
             SamplerKind.Ddpm => new(DdpmTable.Build(scheduler, options.Steps), null),
             SamplerKind.DpmSolver => new(null, DpmSolverTable.Build(scheduler, options.Steps)),
-            var other => throw new UserError($"`Sampler`: model '{model.Name}' is a diffusion model; expected ddim, ddpm or dpm-solver++, got {JsonNamingPolicy.KebabCaseLower.ConvertName(other.ToString())}, which is of flows"),
+            var other => throw new UserError($"`Sampler`: model '{model.Name}' is a diffusion model; expected ddim, ddpm or "
+                + $"dpm-solver++, got {JsonNamingPolicy.KebabCaseLower.ConvertName(other.ToString())}, which is of flows"),
         };
     }
 
     private static SamplerSteps OfFlow(ImageModel model, FlowSchedule flow, SamplingOptions options)
     {
-        if (options.Sampler == SamplerKind.AdamsBashforth) return new(null, DpmSolverTable.AdamsBashforth(flow, options.Steps, model.FlowSpacing));
+        if (options.Sampler == SamplerKind.AdamsBashforth) return new(null,
+            DpmSolverTable.AdamsBashforth(flow, options.Steps, model.FlowSpacing));
         var noise = options.Sampler switch
         {
             SamplerKind.Auto or SamplerKind.Euler => FlowNoise.None,
@@ -45,8 +49,11 @@ public sealed record SamplerSteps(SamplerTable? Table, DpmSolverTable? Solver)
             SamplerKind.DanceGrpo => FlowNoise.DanceGrpo,
             SamplerKind.Cps => FlowNoise.Cps,
             SamplerKind.NoisyEuler => FlowNoise.Assumed,
-            var other => throw new UserError($"`Sampler`: model '{model.Name}' is a flow; expected flow-grpo, dance-grpo, cps, noisy-euler, euler or adams-bashforth, got {(other == SamplerKind.DpmSolver ? "dpm-solver++" : other.ToString().ToLowerInvariant())}, which is of diffusion models"),
+            var other => throw new UserError($"`Sampler`: model '{model.Name}' is a flow; expected flow-grpo, dance-grpo, cps, "
+                + $"noisy-euler, euler or adams-bashforth, got "
+                + $"{(other == SamplerKind.DpmSolver ? "dpm-solver++" : other.ToString().ToLowerInvariant())}, which is of diffusion models"),
         };
-        return new(FlowTable.Build(flow, new() { Steps = options.Steps, Noise = noise, Level = options.NoiseLevel, Window = options.NoiseWindow, Spacing = model.FlowSpacing }), null);
+        return new(FlowTable.Build(flow, new() { Steps = options.Steps, Noise = noise, Level = options.NoiseLevel,
+            Window = options.NoiseWindow, Spacing = model.FlowSpacing }), null);
     }
 }

@@ -16,7 +16,10 @@ public sealed record SamplingOptions
     /// <summary>Noise of DDIM's steps, 0 (deterministic) to 1 (ancestral, as DDPO); default 1.</summary>
     public double Eta { get; init; } = 1;
 
-    /// <summary>How noisy a flow's noisy steps are, &gt; 0; null, the default, for that of the sampler (<see cref="FlowTableOptions.EffectiveLevel"/>).</summary>
+    /// <summary>
+    /// How noisy a flow's noisy steps are, &gt; 0; null, the default, for that of the sampler
+    /// (<see cref="FlowTableOptions.EffectiveLevel"/>).
+    /// </summary>
     public double? NoiseLevel { get; init; }
 
     /// <summary>The noisy steps of DDIM or of a flow's noisy sampler; null, the default, for all (of a flow, but the last).</summary>
@@ -32,7 +35,8 @@ public sealed record SamplingOptions
     public double TrueCfgScale { get; init; } = 1;
 
     /// <summary>
-    /// Whether the predicted image is clamped at each step (diffusers' <c>clip_sample</c>). Null, the default, as the model's scheduler says; but policy gradients,
+    /// Whether the predicted image is clamped at each step (diffusers' <c>clip_sample</c>). Null, the default, as the model's scheduler
+    /// says; but policy gradients,
     /// whose means are linear in the model's output, sample without.
     /// </summary>
     public bool? ClipSample { get; init; }
@@ -49,9 +53,11 @@ public sealed record SamplingOptions
         if (Steps is < 1 or > 1000) yield return $"`Steps`: expected 1 to 1000, got {Steps}";
         if (!(Eta is >= 0 and <= 1)) yield return string.Create(CultureInfo.InvariantCulture, $"`Eta`: expected 0 to 1, got {Eta}");
         if (!(GuidanceScale >= 0 && double.IsFinite(GuidanceScale)))
-            yield return string.Create(CultureInfo.InvariantCulture, $"`GuidanceScale`: expected a number of at least 0, got {GuidanceScale}");
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"`GuidanceScale`: expected a number of at least 0, got {GuidanceScale}");
         if (!(TrueCfgScale >= 0 && double.IsFinite(TrueCfgScale)))
-            yield return string.Create(CultureInfo.InvariantCulture, $"`TrueCfgScale`: expected a number of at least 0, got {TrueCfgScale}");
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"`TrueCfgScale`: expected a number of at least 0, got {TrueCfgScale}");
         if (!(NoiseLevel is null or > 0 and < double.PositiveInfinity))
             yield return string.Create(CultureInfo.InvariantCulture, $"`NoiseLevel`: expected a number > 0, got {NoiseLevel}");
         if (BatchSize is < 1 or > 4096) yield return $"`BatchSize`: expected 1 to 4096, got {BatchSize}";

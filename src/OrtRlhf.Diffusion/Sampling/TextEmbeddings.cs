@@ -5,9 +5,12 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Diffusion.Sampling;
 
 /// <summary>
-/// What a denoiser takes beside latents and timesteps, by prompt: the text encoders' states (<c>encoder_hidden_states</c> [S,D]), side by side or one behind the
-/// other, and where it takes them a vector of the whole text (<see cref="ImageModel.PooledInput"/> [E]), sizes (<c>time_ids</c> [6]) and <c>guidance</c>;
-/// nothing for a model without text. Each prompt is encoded once and alone: a batch would round differently with the prompts that share it, and a resumed
+/// What a denoiser takes beside latents and timesteps, by prompt: the text encoders' states (<c>encoder_hidden_states</c> [S,D]), side by
+/// side or one behind the
+/// other, and where it takes them a vector of the whole text (<see cref="ImageModel.PooledInput"/> [E]), sizes (<c>time_ids</c> [6]) and
+/// <c>guidance</c>;
+/// nothing for a model without text. Each prompt is encoded once and alone: a batch would round differently with the prompts that share it,
+/// and a resumed
 /// run meets them in another order.
 /// </summary>
 public sealed class TextEmbeddings : IDisposable
@@ -33,7 +36,8 @@ public sealed class TextEmbeddings : IDisposable
         _sessions = new GraphSession?[model.TextEncoders.Count];
         try
         {
-            foreach (var (i, encoder) in model.TextEncoders.Index()) _sessions[i] = encoder.Graph is null ? null : new GraphSession(Needed(encoder, encoder.Graph), settings);
+            foreach (var (i, encoder) in model.TextEncoders.Index()) _sessions[i] = encoder.Graph is null ? null
+                : new GraphSession(Needed(encoder, encoder.Graph), settings);
             if (!model.IsConditional)
             {
                 (Fields, Without) = ([], []);
@@ -43,7 +47,8 @@ public sealed class TextEmbeddings : IDisposable
             (Length, Width) = (none.States.Count, none.States.Width);
             _cache[""] = Row(none);
             // The empty prompt as no prompt at all, where the pipeline says so.
-            Without = model.ZerosWithoutPrompt ? Row((new(new float[none.States.Values.Length], Length), new float[none.Pooled.Length])) : _cache[""];
+            Without = model.ZerosWithoutPrompt ? Row((new(new float[none.States.Values.Length], Length), new float[none.Pooled.Length]))
+                : _cache[""];
             Fields =
             [
                 ("encoder_hidden_states", [Length, Width]),
@@ -67,7 +72,9 @@ public sealed class TextEmbeddings : IDisposable
     /// <summary>Names of the denoiser's inputs and the shapes of their rows.</summary>
     public IReadOnlyList<(string Input, long[] Shape)> Fields { get; }
 
-    /// <summary>The fields of a row without a prompt, for guidance: those of "" or zeros (diffusers' <c>force_zeros_for_empty_prompt</c>).</summary>
+    /// <summary>
+    /// The fields of a row without a prompt, for guidance: those of "" or zeros (diffusers' <c>force_zeros_for_empty_prompt</c>).
+    /// </summary>
     public float[][] Without { get; }
 
     /// <summary>The model they belong to.</summary>
@@ -116,7 +123,8 @@ public sealed class TextEmbeddings : IDisposable
             var states = new TokenStates(outputs[name], ids.Length);
             if (parts.Count == 0 || encoder.IsBehind) parts.Add(states);
             else if (parts[^1].Count == states.Count) parts[^1] = parts[^1].Beside(states);
-            else throw new UserError($"model '{Model.Name}': {encoder.Name} reads {states.Count} tokens, but {Model.TextEncoders[0].Name} {parts[^1].Count}; they do not belong together");
+            else throw new UserError($"model '{Model.Name}': {encoder.Name} reads {states.Count} tokens, but "
+                + $"{Model.TextEncoders[0].Name} {parts[^1].Count}; they do not belong together");
         }
         var width = parts.Max(part => part.Width);
         return (new([.. parts.SelectMany(part => part.Widened(width).Values)], parts.Sum(part => part.Count)), [.. pooled]);
@@ -142,7 +150,8 @@ public sealed class TextEmbeddings : IDisposable
         public TokenStates Beside(TokenStates other)
         {
             var result = Widened(Width + other.Width);
-            for (var row = 0; row < Count; row++) other.Values.AsSpan(row * other.Width, other.Width).CopyTo(result.Values.AsSpan((row * result.Width) + Width));
+            for (var row = 0; row < Count; row++) other.Values.AsSpan(row * other.Width, other.Width)
+                .CopyTo(result.Values.AsSpan((row * result.Width) + Width));
             return result;
         }
 

@@ -21,7 +21,8 @@ public sealed record Trajectory(SampleRequest Request, float[] Latents, double[]
     public SamplerTable? Table { get; init; }
 
     /// <summary>Room for N steps; with 0 for the result alone.</summary>
-    internal static Trajectory Begin(SampleRequest request, int length, int steps) => new(request, new float[(steps + 1) * length], new double[steps]);
+    internal static Trajectory Begin(SampleRequest request, int length, int steps) =>
+        new(request, new float[(steps + 1) * length], new double[steps]);
 
     /// <summary>Number of steps N; 0 where only the result was kept.</summary>
     public int Steps => LogProbs.Length;

@@ -7,7 +7,8 @@ using OrtRlhf.Graph.Passes;
 namespace OrtRlhf.Diffusion.Sessions;
 
 /// <summary>
-/// A graph loaded into ONNX Runtime, run with tensors by name; parameters are bound once from buffers. It may run on several threads at a time; those that bind
+/// A graph loaded into ONNX Runtime, run with tensors by name; parameters are bound once from buffers. It may run on several threads at a
+/// time; those that bind
 /// different buffers take a session each that shares what is loaded (<see cref="Share"/>).
 /// </summary>
 public sealed class GraphSession : IDisposable
@@ -20,7 +21,8 @@ public sealed class GraphSession : IDisposable
     private readonly Dictionary<string, (ParameterBuffer Buffer, string Name)> _targets = new(StringComparer.Ordinal);
 
     /// <summary>
-    /// Loads a graph. With little memory its weights go through a temporary file, which the runtime maps, rather than through copies; so do those of a model
+    /// Loads a graph. With little memory its weights go through a temporary file, which the runtime maps, rather than through copies; so do
+    /// those of a model
     /// above 2 GB, which ONNX Runtime does not take from memory. The graph stays as it is.
     /// </summary>
     /// <exception cref="UserError">ONNX Runtime refuses it, the temporary folder is full, or the device does not work.</exception>
@@ -42,7 +44,8 @@ public sealed class GraphSession : IDisposable
     }
 
     /// <summary>
-    /// Sessions to run side by side. Those of a large model that have one thread each, their caller's, share one in ONNX Runtime, so that the weights lie in memory once;
+    /// Sessions to run side by side. Those of a large model that have one thread each, their caller's, share one in ONNX Runtime, so that
+    /// the weights lie in memory once;
     /// others have their own, and with it memory that stays in the cache of one core.
     /// </summary>
     /// <param name="graph">The graph.</param>
@@ -54,7 +57,8 @@ public sealed class GraphSession : IDisposable
         var sessions = new List<GraphSession> { new(graph, each) };
         try
         {
-            while (sessions.Count < count) sessions.Add(each.Threads == 1 && sessions[0]._loaded.IsLarge ? sessions[0].Share() : new(graph, each));
+            while (sessions.Count < count) sessions.Add(each.Threads == 1 && sessions[0]._loaded.IsLarge ? sessions[0].Share()
+                : new(graph, each));
             return sessions;
         }
         catch
@@ -64,7 +68,10 @@ public sealed class GraphSession : IDisposable
         }
     }
 
-    /// <summary>Another session of what this one has loaded, which lives on by itself. It takes the parameters that are bound so far; outputs it binds itself.</summary>
+    /// <summary>
+    /// Another session of what this one has loaded, which lives on by itself. It takes the parameters that are bound so far; outputs it
+    /// binds itself.
+    /// </summary>
     public GraphSession Share() => new(this);
 
     /// <summary>Sessions of ONNX Runtime that graphs are loaded in and nobody has disposed.</summary>
@@ -176,12 +183,14 @@ public sealed class GraphSession : IDisposable
             if (WeightsInHalves.Keep(graph))
             {
                 options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "CommonSubexpressionElimination");
-                options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_EXTENDED; // layouts of convolutions are made of constants; 1.29.0 stops the process at others
+                // layouts of convolutions are made of constants; 1.29.0 stops the process at others
+                options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_EXTENDED;
             }
             var bytes = graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0);
             try
             {
-                return settings.LowMemory || bytes > LargestInMemory ? Mapped(graph, options, bytes) : new(new InferenceSession(OnnxFile.ToBytes(graph), options), null, bytes);
+                return settings.LowMemory || bytes > LargestInMemory ? Mapped(graph, options, bytes)
+                    : new(new InferenceSession(OnnxFile.ToBytes(graph), options), null, bytes);
             }
             catch (OnnxRuntimeException fault)
             {

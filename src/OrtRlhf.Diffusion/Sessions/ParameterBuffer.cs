@@ -62,7 +62,8 @@ public sealed class ParameterBuffer : IDisposable
         foreach (var (name, shape) in Layout)
         {
             var tensor = source(name, shape);
-            if (!tensor.Dims.AsSpan().SequenceEqual(shape)) throw new UserError($"parameter '{name}': expected shape [{string.Join(",", shape)}], got {tensor}");
+            if (!tensor.Dims.AsSpan()
+                .SequenceEqual(shape)) throw new UserError($"parameter '{name}': expected shape [{string.Join(",", shape)}], got {tensor}");
             tensor.ToFloats().CopyTo(this[name]);
         }
     }
@@ -75,7 +76,8 @@ public sealed class ParameterBuffer : IDisposable
 
     private (int Offset, long[] Shape, OrtValue Value) Entry(string name) => _entries.TryGetValue(name, out var entry)
         ? entry
-        : throw new UserError($"no parameter named '{name}'; the buffer has {_entries.Count}, the first is '{Layout.FirstOrDefault().Name}'");
+        : throw new UserError(
+            $"no parameter named '{name}'; the buffer has {_entries.Count}, the first is '{Layout.FirstOrDefault().Name}'");
 
     private static int Count(long[] shape) => checked((int)shape.Aggregate(1L, (a, b) => a * b));
 

@@ -17,19 +17,23 @@ public sealed record SessionSettings
     public int Threads { get; init; }
 
     /// <summary>
-    /// Parts of a batch that are worked on side by side, each with its share of the threads; of one thread each they share the weights of a large model. 0 takes one per
-    /// thread on the CPU, without <see cref="LowMemory"/>, where a batch has as many rows or the weights are small (64 MiB or less); else one. Default 0.
+    /// Parts of a batch that are worked on side by side, each with its share of the threads; of one thread each they share the weights of a
+    /// large model. 0 takes one per
+    /// thread on the CPU, without <see cref="LowMemory"/>, where a batch has as many rows or the weights are small (64 MiB or less); else
+    /// one. Default 0.
     /// </summary>
     public int Workers { get; init; }
 
     /// <summary>
-    /// Trades speed for memory: the weights stay in one mapped file, with no packed or flipped copy and no layout change of convolutions. Default false.
+    /// Trades speed for memory: the weights stay in one mapped file, with no packed or flipped copy and no layout change of convolutions.
+    /// Default false.
     /// </summary>
     public bool LowMemory { get; init; }
 
     /// <summary>How training graphs for such a session are differentiated.</summary>
     [JsonIgnore]
-    public GradientOptions Gradients => new() { SharedWeights = LowMemory, RecomputeScores = LowMemory, SplitLayers = Device == "cpu" && !LowMemory };
+    public GradientOptions Gradients =>
+        new() { SharedWeights = LowMemory, RecomputeScores = LowMemory, SplitLayers = Device == "cpu" && !LowMemory };
 
     /// <summary>Refuse a graph that the device cannot run whole, rather than run parts of it on the CPU. Default false.</summary>
     public bool NoFallback { get; init; }
@@ -40,7 +44,8 @@ public sealed record SessionSettings
     public (SessionSettings Each, int Count) Split(OnnxGraph graph, int rows)
     {
         var threads = Threads > 0 ? Threads : Environment.ProcessorCount;
-        var many = Device == "cpu" && !LowMemory && (rows >= threads || graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0) <= SmallModel);
+        var many = Device == "cpu" && !LowMemory
+            && (rows >= threads || graph.Values.Values.Sum(v => v.Data?.ByteLength ?? 0) <= SmallModel);
         var count = Math.Min(Workers > 0 ? Workers : many ? threads : 1, rows);
         return (count == 1 ? this : this with { Threads = Math.Max(1, threads / count), Workers = 1 }, count);
     }

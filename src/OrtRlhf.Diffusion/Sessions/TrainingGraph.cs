@@ -1,6 +1,3 @@
-using OrtRlhf.Diffusion.Adapters;
-using OrtRlhf.Diffusion.Models;
-using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Graph.Gradients;
@@ -24,28 +21,7 @@ public static class TrainingGraph
     /// <summary>Input by which loss and gradients are multiplied where the model computes in halves.</summary>
     internal const string LossScale = "loss_scale";
 
-    /// <summary>
-    /// The training graph of one micro-batch of B rows: denoiser with guidance on a batch of 2B exactly as <see cref="GuidedDenoiser"/> runs it, loss, and the
-    /// gradients of all adapters. Outputs: <c>loss</c>, the loss's metrics, <c>NAME_grad</c> for each adapter; loss and gradients are times <c>loss_scale</c>, an
-    /// input, where the model computes in halves.
-    /// </summary>
-    /// <param name="policy">Model and adapters.</param>
-    /// <param name="batch">B.</param>
-    /// <param name="guidanceScale">g.</param>
-    /// <param name="withReference">Whether the loss compares with the model without adapters, which a second forward pass on the same weights computes.</param>
-    /// <param name="loss">Writes the loss.</param>
-    /// <param name="gradients">How it is differentiated.</param>
-    internal static OnnxGraph Build(Policy policy, int batch, double guidanceScale, bool withReference, Func<GuidedOutput, TrainingLoss> loss, GradientOptions gradients)
-    {
-        var guided = guidanceScale != 1;
-        var (graph, layers) = policy.Denoiser(guided ? 2 * batch : batch, withReference, guided);
-        var x = graph["sample"];
-        return Build(
-            new(graph.Outputs[0], guided ? x.Slice(0, 0, batch) : x, withReference ? graph.Outputs[1] : null), guidanceScale, loss,
-            [.. layers.SelectMany(l => new[] { l.A, l.B })], gradients, isScaled: policy.Model.Dtype == Precision.Fp16);
-    }
-
-    /// <summary>The same of a denoiser's graph.</summary>
+    /// <summary>Guidance, loss and the gradients of all parameters, as outputs of a denoiser's graph.</summary>
     /// <param name="unguided">Its values; the outputs have 2B rows where there is guidance, the first B without a prompt.</param>
     /// <param name="guidanceScale">g.</param>
     /// <param name="loss">Writes the loss.</param>
@@ -53,10 +29,12 @@ public static class TrainingGraph
     /// <param name="gradients">How it is differentiated.</param>
     /// <param name="isScaled">Whether there is a <c>loss_scale</c>.</param>
     internal static OnnxGraph Build(
-        GuidedOutput unguided, double guidanceScale, Func<GuidedOutput, TrainingLoss> loss, IReadOnlyList<Value> parameters, GradientOptions gradients, bool isScaled = false)
+        GuidedOutput unguided, double guidanceScale, Func<GuidedOutput, TrainingLoss> loss, IReadOnlyList<Value> parameters,
+            GradientOptions gradients, bool isScaled = false)
     {
         var batch = unguided.X.Shape!.Dims[0].Size;
-        var written = loss(unguided with { Output = Guided(unguided.Output), Reference = unguided.Reference is { } reference ? Guided(reference) : null });
+        var written = loss(unguided with { Output = Guided(unguided.Output), Reference = unguided.Reference is { } reference
+            ? Guided(reference) : null });
         var scaled = isScaled ? written.Loss * unguided.X.Graph.Input(LossScale, ElementType.Float) : written.Loss;
         return Finish(scaled, parameters, gradients, [.. written.Metrics.Select(p => (p.Key, p.Value))]);
 
@@ -76,7 +54,8 @@ public static class TrainingGraph
         Finish(loss, parameters, new GradientOptions(), metrics);
 
     /// <inheritdoc cref="Finish(Value, IReadOnlyList{Value}, IReadOnlyList{ValueTuple{string, Value}})"/>
-    public static OnnxGraph Finish(Value loss, IReadOnlyList<Value> parameters, GradientOptions options, params IReadOnlyList<(string Name, Value Value)> metrics)
+    public static OnnxGraph Finish(Value loss, IReadOnlyList<Value> parameters, GradientOptions options,
+        params IReadOnlyList<(string Name, Value Value)> metrics)
     {
         var graph = loss.Graph;
         graph.Outputs.Clear();

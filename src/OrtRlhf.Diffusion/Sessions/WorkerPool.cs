@@ -3,7 +3,8 @@ using System.Runtime.ExceptionServices;
 namespace OrtRlhf.Diffusion.Sessions;
 
 /// <summary>
-/// Workers that do numbered jobs side by side, each on a thread of its own. A small model gains more from this than from threads within its operators, most
+/// Workers that do numbered jobs side by side, each on a thread of its own. A small model gains more from this than from threads within its
+/// operators, most
 /// of which are too short to be shared.
 /// </summary>
 /// <param name="workers">At least one.</param>
@@ -12,7 +13,9 @@ internal sealed class WorkerPool<T>(IReadOnlyList<T> workers) : IDisposable wher
     /// <summary>Number of workers.</summary>
     public int Count => workers.Count;
 
-    /// <summary>How many of <paramref name="total"/> a worker takes at a time, when all of them together take at most <paramref name="most"/>.</summary>
+    /// <summary>
+    /// How many of <paramref name="total"/> a worker takes at a time, when all of them together take at most <paramref name="most"/>.
+    /// </summary>
     public int Share(int total, int most) => Math.Max(1, (Math.Min(total, most) + Count - 1) / Count);
 
     /// <summary>Does any number of jobs; which worker does which is not told in advance. The first fault stops all and is thrown.</summary>
@@ -31,7 +34,8 @@ internal sealed class WorkerPool<T>(IReadOnlyList<T> workers) : IDisposable wher
     private void SideBySide(int count, Action<T, int, Func<bool>> work)
     {
         ExceptionDispatchInfo? fault = null;
-        var others = Enumerable.Range(1, Math.Max(0, count - 1)).Select(i => Task.Factory.StartNew(() => Guarded(i), TaskCreationOptions.LongRunning)).ToArray();
+        var others = Enumerable.Range(1, Math.Max(0, count - 1)).Select(i =>
+            Task.Factory.StartNew(() => Guarded(i), TaskCreationOptions.LongRunning)).ToArray();
         if (count > 0) Guarded(0);
         Task.WaitAll(others);
         fault?.Throw();

@@ -9,7 +9,8 @@ using OrtRlhf.Models;
 namespace OrtRlhf.Diffusion.Shipping;
 
 /// <summary>
-/// A model with an adapter merged into the weights of its denoiser and text encoders, <c>W' = W + B A</c>, as a folder of the same layout: weights stay weights, a graph stays a graph,
+/// A model with an adapter merged into the weights of its denoiser and text encoders, <c>W' = W + B A</c>, as a folder of the same layout:
+/// weights stay weights, a graph stays a graph,
 /// in their own precision. Everything else is copied. Weights are streamed: one tensor at a time is in memory.
 /// </summary>
 public static class MergedModel
@@ -23,7 +24,8 @@ public static class MergedModel
     /// <exception cref="UserError">The adapter does not fit, or the place is the model's own or cannot be written.</exception>
     public static void Write(ImageModel model, AdapterFile file, string folder)
     {
-        if (Path.GetFullPath(folder).TrimEnd('/') == Path.GetFullPath(model.Folder).TrimEnd('/')) throw new UserError($"merged model '{folder}': is the model's own folder; give another one");
+        if (Path.GetFullPath(folder).TrimEnd('/') == Path.GetFullPath(model.Folder)
+            .TrimEnd('/')) throw new UserError($"merged model '{folder}': is the model's own folder; give another one");
         using var policy = Policy.WithAdapter(model, file);
         var adapter = AdapterFile.Of(policy, file.Path);
         var components = adapter.Layers.Concat(adapter.TextLayers).GroupBy(l => l.Component)
@@ -48,16 +50,20 @@ public static class MergedModel
         // As transformers and diffusers name the files of theirs.
         var name = AdapterFile.TextEncoders.Contains(component.Name) ? "model.safetensors" : "diffusion_pytorch_model.safetensors";
         AtomicFile.Write(Path.Combine(target, name), stream => SafetensorsFile.Write(
-            stream, weights.Select(w => KeyValuePair.Create(w.Key, Merged(w.Key, w.Value))), new Dictionary<string, string> { ["format"] = "pt" }));
+            stream, weights.Select(w => KeyValuePair.Create(w.Key, Merged(w.Key, w.Value))),
+                new Dictionary<string, string> { ["format"] = "pt" }));
 
         Tensor Merged(string weight, Tensor data) =>
-            weight.EndsWith(".weight", StringComparison.Ordinal) && layers.TryGetValue(weight[..^".weight".Length], out var layer) ? MergeLora.Add(data, layer.A, layer.B) : data;
+            weight.EndsWith(".weight", StringComparison.Ordinal) && layers.TryGetValue(weight[..^".weight".Length], out var layer)
+                ? MergeLora.Add(data, layer.A, layer.B) : data;
     }
 
-    // The index and the components' files, but not the weights that others take the place of, nor whole models in one file that some folders have beside them.
+    // The index and the components' files, but not the weights that others take the place of, nor whole models in one file that some
+    // folders have beside them.
     private static void Copy(string from, string to, Func<string, bool> isMerged)
     {
-        foreach (var (source, name) in Files(from, "").Concat(Directory.EnumerateDirectories(from).Where(d => !Path.GetFileName(d).StartsWith('.')).SelectMany(d => Files(d, Path.GetFileName(d)))))
+        foreach (var (source, name) in Files(from, "").Concat(Directory.EnumerateDirectories(from).Where(d =>
+            !Path.GetFileName(d).StartsWith('.')).SelectMany(d => Files(d, Path.GetFileName(d)))))
         {
             PlainFile.CheckLink(source, Path.GetDirectoryName(source)!, $"model '{from}'");
             var target = Path.Combine(to, name);
@@ -66,8 +72,10 @@ public static class MergedModel
         }
 
         IEnumerable<(string Source, string Name)> Files(string folder, string component) => Directory.EnumerateFiles(folder)
-            .Where(file => Copied.Contains(Path.GetExtension(file)) && (component.Length > 0 || Path.GetFileName(file) == "model_index.json")
-                && (!isMerged(component) || Path.GetExtension(file) is ".json" or ".txt" && !Path.GetFileName(file).Contains(".index.", StringComparison.Ordinal)))
+            .Where(file => Copied.Contains(Path.GetExtension(file))
+                && (component.Length > 0 || Path.GetFileName(file) == "model_index.json")
+                && (!isMerged(component) || Path.GetExtension(file) is ".json" or ".txt"
+                    && !Path.GetFileName(file).Contains(".index.", StringComparison.Ordinal)))
             .Select(file => (file, Path.Combine(component, Path.GetFileName(file))));
     }
 }

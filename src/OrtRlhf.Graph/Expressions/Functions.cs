@@ -128,7 +128,8 @@ public static class Functions
         x.Graph.Op("GroupNorm", OnnxGraph.CompositeDomain, 2, [x, scale, bias], ("num_groups", groups), ("epsilon", (float)epsilon))[0];
 
     /// <summary>
-    /// Attention softmax(scale q k^T + mask) v over the last two axes: q [..., S, d], k [..., T, d], v [..., T, e], mask broadcast to [..., S, T];
+    /// Attention softmax(scale q k^T + mask) v over the last two axes: q [..., S, d], k [..., T, d], v [..., T, e], mask broadcast to [...,
+    /// S, T];
     /// gives [..., S, e]. Source: Vaswani et al., 2017.
     /// </summary>
     public static Value Attention(Value q, Value k, Value v, double scale, Value? mask = null) =>

@@ -39,7 +39,8 @@ public static class Layout
     public static Value Slice(this Value x, long[] axes, long[] starts, long[] ends, long[] steps)
     {
         var g = x.Graph;
-        return g.Op("Slice", [x, g.Constant(Tensor.Vector(starts)), g.Constant(Tensor.Vector(ends)), g.Constant(Tensor.Vector(axes)), g.Constant(Tensor.Vector(steps))]);
+        return g.Op("Slice", [x, g.Constant(Tensor.Vector(starts)), g.Constant(Tensor.Vector(ends)), g.Constant(Tensor.Vector(axes)),
+            g.Constant(Tensor.Vector(steps))]);
     }
 
     /// <summary>Equal or given parts of an axis.</summary>
@@ -52,7 +53,8 @@ public static class Layout
         : x.Graph.Op("Pad", [x, x.Graph.Constant(Tensor.Vector([.. before, .. after]))], ("mode", "constant"));
 
     /// <summary>Values joined along an axis.</summary>
-    public static Value Concat(long axis, params Value[] parts) => parts.Length == 1 ? parts[0] : parts[0].Graph.Op("Concat", parts, ("axis", axis));
+    public static Value Concat(long axis, params Value[] parts) =>
+        parts.Length == 1 ? parts[0] : parts[0].Graph.Op("Concat", parts, ("axis", axis));
 
     /// <summary>Rows of an axis by index.</summary>
     public static Value Gather(this Value x, Value indices, long axis = 0) => x.Graph.Op("Gather", [x, indices], ("axis", axis));
@@ -61,5 +63,6 @@ public static class Layout
     public static Value Expand(this Value x, params long[] shape) => x.Graph.Op("Expand", [x, x.Graph.Constant(Tensor.Vector(shape))]);
 
     /// <summary>A value [B] as [B, 1, 1, ...] of the given rank, to weigh samples.</summary>
-    public static Value PerSample(this Value x, int rank) => rank <= 1 ? x : x.Unsqueeze([.. Enumerable.Range(1, rank - 1).Select(i => (long)i)]);
+    public static Value PerSample(this Value x, int rank) =>
+        rank <= 1 ? x : x.Unsqueeze([.. Enumerable.Range(1, rank - 1).Select(i => (long)i)]);
 }

@@ -32,7 +32,8 @@ public sealed class JsonLines<T> : IDisposable
             }
             if (last != afterEpoch)
             {
-                throw new UserError($"{path}: expected a line for each epoch up to {afterEpoch}, the checkpoint's, got {last}. Restore the file, or start a new run.");
+                throw new UserError($"{path}: expected a line for each epoch up to {afterEpoch}, the checkpoint's, got {last}. Restore "
+                    + $"the file, or start a new run.");
             }
         }
         return DiskFault.Guard(path, () =>
@@ -79,7 +80,8 @@ public sealed class JsonLines<T> : IDisposable
             }
             catch (JsonException fault)
             {
-                throw new UserError($"{path}, line {lines.Count + 1}: not the JSON expected: {fault.Message.ReplaceLineEndings(" ")}", fault);
+                throw new UserError(
+                    $"{path}, line {lines.Count + 1}: not the JSON expected: {fault.Message.ReplaceLineEndings(" ")}", fault);
             }
             start += length + 1;
         }

@@ -28,15 +28,18 @@ public static class PlainFile
         if (file.LinkTarget is null) return;
         var target = file.ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? "";
         if (Inside(target, Path.GetFullPath(folder)) || (Blobs(folder) is { } blobs && Inside(target, blobs))) return;
-        throw new UserError($"{owner}: '{SafetensorsHeader.Short(Path.GetFileName(path))}' is a link out of its folder; put the file itself there, as cp -rL does");
+        throw new UserError($"{owner}: '{SafetensorsHeader.Short(Path.GetFileName(path))}' is a link out of its folder; put the file "
+            + $"itself there, as cp -rL does");
     }
 
-    private static bool Inside(string path, string folder) => path.StartsWith(folder.TrimEnd(Path.DirectorySeparatorChar) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
+    private static bool Inside(string path, string folder) =>
+        path.StartsWith(folder.TrimEnd(Path.DirectorySeparatorChar) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
 
     private static string? Blobs(string folder)
     {
         for (var at = new DirectoryInfo(folder); at?.Parent is { } parent; at = parent)
-            if (parent.Name == "snapshots" && parent.Parent is { } model && model.Name.StartsWith("models--", StringComparison.Ordinal)) return Path.Combine(model.FullName, "blobs");
+            if (parent.Name == "snapshots" && parent.Parent is { } model
+                && model.Name.StartsWith("models--", StringComparison.Ordinal)) return Path.Combine(model.FullName, "blobs");
         return null;
     }
 }

@@ -18,14 +18,17 @@ public sealed class StagedFolder : IDisposable
     /// <summary>Begins a folder.</summary>
     /// <param name="target">Its name when it is whole.</param>
     /// <param name="isOurs">Whether a file of this name in an earlier folder may be replaced.</param>
-    /// <exception cref="UserError">There is such a folder with other files, another process writes it, or the place cannot be written.</exception>
+    /// <exception cref="UserError">There is such a folder with other files, another process writes it, or the place cannot be
+    /// written.</exception>
     public static StagedFolder Begin(string target, Func<string, bool> isOurs)
     {
         target = Path.TrimEndingDirectorySeparator(Path.GetFullPath(target));
         return DiskFault.Guard(target, () =>
         {
-            if (Directory.Exists(target) && Directory.EnumerateFiles(target, "*", SearchOption.AllDirectories).FirstOrDefault(f => !isOurs(Path.GetFileName(f))) is { } other)
-                throw new UserError($"'{target}' holds other files, such as '{Path.GetRelativePath(target, other)}'; give a new folder, or empty this one");
+            if (Directory.Exists(target) && Directory.EnumerateFiles(target, "*", SearchOption.AllDirectories).FirstOrDefault(f =>
+                !isOurs(Path.GetFileName(f))) is { } other)
+                throw new UserError(
+                    $"'{target}' holds other files, such as '{Path.GetRelativePath(target, other)}'; give a new folder, or empty this one");
             var path = target + Partial;
             Directory.CreateDirectory(path);
             var held = Hold(path);
@@ -49,7 +52,8 @@ public sealed class StagedFolder : IDisposable
             using var handle = File.OpenHandle(file, access: OperatingSystem.IsWindows() ? FileAccess.Write : FileAccess.Read);
             RandomAccess.FlushToDisk(handle);
         }
-        foreach (var folder in Directory.EnumerateDirectories(FullPath, "*", SearchOption.AllDirectories).Prepend(FullPath)) AtomicFile.FlushFolder(folder);
+        foreach (var folder in Directory.EnumerateDirectories(FullPath, "*", SearchOption.AllDirectories)
+            .Prepend(FullPath)) AtomicFile.FlushFolder(folder);
         var former = _target + Former;
         if (Directory.Exists(former)) Directory.Delete(former, recursive: true);
         if (Directory.Exists(_target)) Directory.Move(_target, former);
@@ -59,7 +63,8 @@ public sealed class StagedFolder : IDisposable
     });
 
     /// <summary>Whether a name is one that a folder has while it is filled or replaced, and a killed process leaves behind.</summary>
-    public static bool IsLeftover(string name) => name.EndsWith(Partial, StringComparison.Ordinal) || name.EndsWith(Former, StringComparison.Ordinal);
+    public static bool IsLeftover(string name) =>
+        name.EndsWith(Partial, StringComparison.Ordinal) || name.EndsWith(Former, StringComparison.Ordinal);
 
     /// <summary>Takes the files away unless the folder was finished.</summary>
     public void Dispose()

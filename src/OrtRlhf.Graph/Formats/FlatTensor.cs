@@ -64,7 +64,8 @@ internal sealed record FlatTensor(int Name, int Dims, int Type, int Data)
     }
 
     /// <summary>A 32-bit number of a table; 0 where it is left out.</summary>
-    public static int Number(Table table, int field) => table.__offset(Slot(field)) is var at and not 0 ? table.bb.GetInt(table.bb_pos + at) : 0;
+    public static int Number(Table table, int field) =>
+        table.__offset(Slot(field)) is var at and not 0 ? table.bb.GetInt(table.bb_pos + at) : 0;
 
     /// <summary>The tables of a vector; none where it is left out.</summary>
     public static IEnumerable<Table> Tables(Table table, int field)

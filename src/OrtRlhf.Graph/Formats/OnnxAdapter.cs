@@ -4,8 +4,10 @@ using OrtRlhf.Graph.Files;
 namespace OrtRlhf.Graph.Formats;
 
 /// <summary>
-/// ONNX Runtime's adapter file (<c>.onnx_adapter</c>): LoRA tensors by the names of a model's parameters, which <c>OrtLoraAdapter</c> loads. A FlatBuffer
-/// with the identifier TORT: table Adapter { format_version, adapter_version, model_version: int32; parameters: [Parameter] }, table Parameter
+/// ONNX Runtime's adapter file (<c>.onnx_adapter</c>): LoRA tensors by the names of a model's parameters, which <c>OrtLoraAdapter</c>
+/// loads. A FlatBuffer
+/// with the identifier TORT: table Adapter { format_version, adapter_version, model_version: int32; parameters: [Parameter] }, table
+/// Parameter
 /// { name: string; dims: [int64]; data_type: int32; raw_data: [uint8], aligned }. Source: ONNX Runtime, lora/adapter_format.
 /// </summary>
 /// <param name="Parameters">Tensors by name, in the file's order.</param>
@@ -32,7 +34,8 @@ public sealed record OnnxAdapter(IReadOnlyList<(string Name, Tensor Data)> Param
             var isA = name.EndsWith(SuffixA, StringComparison.Ordinal);
             if (!isA && !name.EndsWith(SuffixB, StringComparison.Ordinal)) continue;
             var partner = name[..^SuffixA.Length] + (isA ? SuffixB : SuffixA);
-            if (!tensors.TryGetValue(partner, out var other)) throw new UserError($"adapter: '{name}' is there without '{partner}'; half an adapter has no effect");
+            if (!tensors.TryGetValue(partner,
+                out var other)) throw new UserError($"adapter: '{name}' is there without '{partner}'; half an adapter has no effect");
             var (a, b) = isA ? (data, other) : (other, data);
             if (a.Dims.Length < 2 || b.Dims.Length < 2 || a.Dims[0] != b.Dims[1])
                 throw new UserError($"adapter: '{name}' and '{partner}': expected [r,in,...] and [out,r,...], got {a} and {b}");
@@ -81,7 +84,8 @@ public sealed record OnnxAdapter(IReadOnlyList<(string Name, Tensor Data)> Param
     public static OnnxAdapter Read(byte[] bytes, string name = "adapter")
     {
         var buffer = new ByteBuffer(bytes);
-        if (bytes.Length < 8 || !Table.__has_identifier(buffer, Identifier)) throw new UserError($"adapter '{name}': not an .onnx_adapter file");
+        if (bytes.Length < 8
+            || !Table.__has_identifier(buffer, Identifier)) throw new UserError($"adapter '{name}': not an .onnx_adapter file");
         try
         {
             var root = new Table(buffer.GetInt(0), buffer);
@@ -93,8 +97,10 @@ public sealed record OnnxAdapter(IReadOnlyList<(string Name, Tensor Data)> Param
             {
                 var (text, number, dims, data) = Parameter.Read(table, ref room);
                 var type = (ElementType)number;
-                if (!Enum.IsDefined(type) || type is ElementType.Undefined or ElementType.String) throw new UserError($"adapter '{name}': '{text}' has element type {number}; expected a number type");
-                if (dims.Any(d => d < 0)) throw new UserError($"adapter '{name}': '{text}' has impossible sizes [{string.Join(",", dims)}]");
+                if (!Enum.IsDefined(type) || type is ElementType.Undefined or ElementType.String) throw new UserError(
+                    $"adapter '{name}': '{text}' has element type {number}; expected a number type");
+                if (dims.Any(d => d < 0)) throw new UserError(
+                    $"adapter '{name}': '{text}' has impossible sizes [{string.Join(",", dims)}]");
                 parameters.Add((text, new Tensor(type, dims, data)));
             }
             var adapter = new OnnxAdapter(parameters, FlatTensor.Number(root, 1), FlatTensor.Number(root, 2));

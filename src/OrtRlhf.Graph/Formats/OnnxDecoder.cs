@@ -13,10 +13,13 @@ internal static class OnnxDecoder
 
     public static OnnxGraph Decode(ModelProto model, string name, ExternalFiles? files)
     {
-        if (model.Graph is not { } proto || (proto.Node.Count == 0 && proto.Output.Count == 0)) throw new UserError($"model '{name}': not an ONNX model, it holds no graph");
-        if (model.Functions.Count > 0) throw new UserError($"model '{name}': functions in the model are not supported; export it with its functions inlined");
+        if (model.Graph is not { } proto || (proto.Node.Count == 0
+            && proto.Output.Count == 0)) throw new UserError($"model '{name}': not an ONNX model, it holds no graph");
+        if (model.Functions.Count > 0) throw new UserError(
+            $"model '{name}': functions in the model are not supported; export it with its functions inlined");
         if (proto.SparseInitializer.Count > 0) throw new UserError($"model '{name}': sparse weights are not supported; save them dense");
-        if (model.OpsetImport.Count == 0) throw new UserError($"model '{name}': names no operator set; the file is truncated or not an ONNX model");
+        if (model.OpsetImport.Count == 0) throw new UserError(
+            $"model '{name}': names no operator set; the file is truncated or not an ONNX model");
         var graph = new OnnxGraph(proto.Name);
         foreach (var set in model.OpsetImport)
         {
@@ -25,7 +28,8 @@ internal static class OnnxDecoder
         }
         foreach (var entry in model.MetadataProps) graph.Metadata[entry.Key] = entry.Value;
 
-        foreach (var tensor in proto.Initializer) graph.Constant(Tensor(tensor, $"model '{name}': weight '{tensor.Name}'", files), tensor.Name);
+        foreach (var tensor in proto.Initializer) graph.Constant(Tensor(tensor, $"model '{name}': weight '{tensor.Name}'", files),
+            tensor.Name);
         foreach (var input in proto.Input)
         {
             var (type, shape) = TypeOf(input, name);
@@ -49,7 +53,8 @@ internal static class OnnxDecoder
             (value.Type, value.Shape) = TypeOf(info, name);
         }
         foreach (var output in proto.Output)
-            graph.Outputs.Add(graph.Values.TryGetValue(output.Name, out var value) ? value : throw new UserError($"model '{name}': the output '{output.Name}' is made by no node"));
+            graph.Outputs.Add(graph.Values.TryGetValue(output.Name, out var value) ? value
+                : throw new UserError($"model '{name}': the output '{output.Name}' is made by no node"));
         graph.Sort();
         InferShapes.Apply(graph, keepKnown: true);
         return graph;
@@ -61,20 +66,23 @@ internal static class OnnxDecoder
         foreach (var item in proto.Node)
         {
             // A constant needs no node.
-            if (item.OpType == "Constant" && Domain(item.Domain).Length == 0 && item.Output.Count == 1 && ConstantOf(item, name, files) is { } data)
+            if (item.OpType == "Constant" && Domain(item.Domain).Length == 0 && item.Output.Count == 1
+                && ConstantOf(item, name, files) is { } data)
             {
                 graph.Constant(data, item.Output[0]);
                 continue;
             }
             var node = graph.AddRaw(item.OpType, Domain(item.Domain), NameOf(item));
-            foreach (var attribute in item.Attribute) node.Attributes[attribute.Name] = AttributeOf(attribute, $"model '{name}': {node}", files);
+            foreach (var attribute in item.Attribute) node.Attributes[attribute.Name] = AttributeOf(attribute,
+                $"model '{name}': {node}", files);
             foreach (var output in item.Output) node.Outputs.Add(output.Length == 0 ? null : graph.NewValue(output, node));
             nodes.Add((node, item));
         }
         foreach (var (node, item) in nodes)
         {
             foreach (var input in item.Input) node.Inputs.Add(input.Length == 0 ? null : Find(node, input));
-            foreach (var outer in item.Attribute.SelectMany(Subgraphs.Of).SelectMany(Subgraphs.Outer)) node.Captured[outer] = Find(node, outer);
+            foreach (var outer in item.Attribute.SelectMany(Subgraphs.Of).SelectMany(Subgraphs.Outer)) node.Captured[outer] =
+                Find(node, outer);
         }
 
         Value Find(Node node, string input) => graph.Values.TryGetValue(input, out var value)
@@ -87,7 +95,8 @@ internal static class OnnxDecoder
     /// </summary>
     private static string NameOf(NodeProto node)
     {
-        if (node.MetadataProps.FirstOrDefault(m => m.Key == "pkg.torch.onnx.name_scopes")?.Value.Split('\'') is not { Length: >= 5 } parts) return node.Name;
+        if (node.MetadataProps.FirstOrDefault(m =>
+            m.Key == "pkg.torch.onnx.name_scopes")?.Value.Split('\'') is not { Length: >= 5 } parts) return node.Name;
         var module = parts[^4];
         return module.Length == 0 || node.Name.StartsWith('/') ? node.Name : $"/{module}/{node.Name}";
     }
@@ -96,7 +105,8 @@ internal static class OnnxDecoder
 
     private static Tensor? ConstantOf(NodeProto node, string model, ExternalFiles? files) => node.Attribute is [var a] ? a.Name switch
     {
-        "value" when a.T is not null && a.T.DataType != (int)ElementType.String => Tensor(a.T, $"model '{model}': constant '{node.Output[0]}'", files),
+        "value" when a.T is not null && a.T.DataType != (int)ElementType.String =>
+            Tensor(a.T, $"model '{model}': constant '{node.Output[0]}'", files),
         "value_float" => Graph.Tensor.Scalar(a.F),
         "value_int" => Graph.Tensor.Scalar(a.I),
         "value_floats" => Graph.Tensor.Of([.. a.Floats], a.Floats.Count),
@@ -112,14 +122,16 @@ internal static class OnnxDecoder
         AttributeType.Floats => a.Floats.ToArray(),
         AttributeType.Ints => a.Ints.ToArray(),
         AttributeType.Strings => a.Strings.Select(s => s.ToStringUtf8()).ToArray(),
-        AttributeType.Tensor when a.T is not null && a.T.DataType != (int)ElementType.String => Tensor(a.T, $"{owner}, attribute {a.Name}", files),
+        AttributeType.Tensor when a.T is not null && a.T.DataType != (int)ElementType.String =>
+            Tensor(a.T, $"{owner}, attribute {a.Name}", files),
         _ => a,
     };
 
     private static (ElementType Type, Shape? Shape) TypeOf(ValueInfoProto info, string name)
     {
         if (info.Type is null) return (ElementType.Undefined, null);
-        if (info.Type.TensorType is not { } type) throw new UserError($"model '{name}': value '{info.Name}' is a sequence, a map or optional; expected a tensor");
+        if (info.Type.TensorType is not { } type) throw new UserError(
+            $"model '{name}': value '{info.Name}' is a sequence, a map or optional; expected a tensor");
         return ((ElementType)type.ElemType, type.Shape is null ? null : new Shape(type.Shape.Dim.Select((d, i) =>
             d.ValueCase == TensorShapeProto.Types.Dimension.ValueOneofCase.DimValue && d.DimValue >= 0 ? (Dim)d.DimValue
             : d.DimParam.Length > 0 ? d.DimParam : $"{info.Name}_{i}")));
@@ -129,7 +141,8 @@ internal static class OnnxDecoder
     {
         var type = (ElementType)t.DataType;
         long[] dims = [.. t.Dims];
-        if (!Enum.IsDefined(type) || type is ElementType.Undefined or ElementType.String) throw new UserError($"{owner}: element type {t.DataType} is not supported; expected a number type");
+        if (!Enum.IsDefined(type) || type is ElementType.Undefined or ElementType.String) throw new UserError(
+            $"{owner}: element type {t.DataType} is not supported; expected a number type");
         long count;
         try
         {
@@ -149,12 +162,14 @@ internal static class OnnxDecoder
             return files.Tensor(owner, type, dims, bytes, place);
         }
         var data = t.RawData.Length > 0 ? Bytes(t.RawData) : Typed(t, type);
-        if (data.LongLength != bytes) throw new UserError($"{owner}: expected {bytes} bytes for {type} [{string.Join(",", dims)}], got {data.Length}");
+        if (data.LongLength != bytes) throw new UserError(
+            $"{owner}: expected {bytes} bytes for {type} [{string.Join(",", dims)}], got {data.Length}");
         return new Tensor(type, dims, data);
     }
 
     /// <summary>The array behind a string of bytes where it is just that, else a copy.</summary>
-    private static byte[] Bytes(ByteString bytes) => MemoryMarshal.TryGetArray(bytes.Memory, out var segment) && segment.Offset == 0 && segment.Array!.Length == segment.Count
+    private static byte[] Bytes(ByteString bytes) =>
+        MemoryMarshal.TryGetArray(bytes.Memory, out var segment) && segment.Offset == 0 && segment.Array!.Length == segment.Count
         ? segment.Array : bytes.ToByteArray();
 
     /// <summary>Elements in the fields that small tensors may use instead of raw bytes.</summary>

@@ -18,14 +18,16 @@ public static class OnnxFile
     /// <summary>Reads a model file, its shapes inferred.</summary>
     /// <param name="path">The file; external data lies in its folder.</param>
     /// <exception cref="UserError">
-    /// The file is missing, truncated or no ONNX model, uses features we do not know, or names external data outside its folder or past a file's end.
+    /// The file is missing, truncated or no ONNX model, uses features we do not know, or names external data outside its folder or past a
+    /// file's end.
     /// </exception>
     public static OnnxGraph Read(string path)
     {
         var info = new FileInfo(path);
         if (!info.Exists) throw new UserError($"model '{path}': no such file");
         if (info.Length == 0) throw new UserError($"model '{path}': the file is empty");
-        if (info.Length > LargestMessage) throw new UserError($"model '{path}': {info.Length / 1e9:F1} GB; expected less than 2 GB with the weights in a file beside it");
+        if (info.Length > LargestMessage) throw new UserError(
+            $"model '{path}': {info.Length / 1e9:F1} GB; expected less than 2 GB with the weights in a file beside it");
         try
         {
             return Read(File.ReadAllBytes(path), path, info.DirectoryName);
@@ -65,12 +67,14 @@ public static class OnnxFile
     }
 
     /// <summary>
-    /// Writes a model file, and beside it <c>NAME.data</c> with the weights where these are asked to be outside. Weights are streamed one by one, and
+    /// Writes a model file, and beside it <c>NAME.data</c> with the weights where these are asked to be outside. Weights are streamed one
+    /// by one, and
     /// files already there are replaced when the new ones are whole. Composites are lowered first.
     /// </summary>
     /// <param name="graph">The model.</param>
     /// <param name="path">The file to write; its folder is made if need be.</param>
-    /// <param name="externalData">Whether tensors above 1 KiB go outside; null: only those of a model above 1 GB, whose loading would need twice that much otherwise.</param>
+    /// <param name="externalData">Whether tensors above 1 KiB go outside; null: only those of a model above 1 GB, whose loading would need
+    /// twice that much otherwise.</param>
     /// <param name="written">Is told the bytes of each weight that has been written; null for nobody.</param>
     /// <exception cref="UserError">The disk is full, the place cannot be written, or more than 2 GB should go inside.</exception>
     public static void Write(OnnxGraph graph, string path, bool? externalData = null, Action<long>? written = null)
@@ -83,7 +87,8 @@ public static class OnnxFile
         // The data is in its place before the model that points to it.
         AtomicFile.Write(full, file =>
         {
-            if (outside) AtomicFile.Write(dataPath, data => OnnxEncoder.Encode(graph, (proto, tensor) => StoreOutside(data, Path.GetFileName(dataPath), proto, tensor, written)).WriteTo(file));
+            if (outside) AtomicFile.Write(dataPath, data => OnnxEncoder.Encode(graph, (proto, tensor) =>
+                StoreOutside(data, Path.GetFileName(dataPath), proto, tensor, written)).WriteTo(file));
             else OnnxStream.Write(graph, file, OutsideFrom, written);
         });
     }
@@ -95,7 +100,8 @@ public static class OnnxFile
         var page = tensor.ByteLength >= LargeTensor ? LargePage : Page;
         data.Position = (data.Position + page - 1) / page * page;
         proto.DataLocation = 1;
-        foreach (var (key, value) in new[] { ("location", location), ("offset", data.Position.ToString()), ("length", tensor.ByteLength.ToString()) })
+        foreach (var (key, value) in new[] { ("location", location), ("offset", data.Position.ToString()),
+            ("length", tensor.ByteLength.ToString()) })
             proto.ExternalData.Add(new StringStringEntryProto { Key = key, Value = value });
         data.Write(tensor.Bytes());
         written?.Invoke(tensor.ByteLength);
@@ -105,7 +111,8 @@ public static class OnnxFile
     private static void Fit(OnnxGraph graph)
     {
         var size = WeightBytes(graph);
-        if (size > LargestMessage) throw new UserError($"model '{graph.Name}': {size / 1e9:F1} GB of weights do not fit into one ONNX file; write it with external data");
+        if (size > LargestMessage) throw new UserError(
+            $"model '{graph.Name}': {size / 1e9:F1} GB of weights do not fit into one ONNX file; write it with external data");
     }
 
     private static long WeightBytes(OnnxGraph graph) => graph.Values.Values.Where(v => v.Data is not null).Sum(v => v.Data!.ByteLength);

@@ -4,11 +4,13 @@ using OrtRlhf.Graph.Formats.Onnx;
 namespace OrtRlhf.Graph.Formats;
 
 /// <summary>
-/// Writes a model and its weights as one message, a weight in memory at a time: the lengths that stand in front of nested messages are computed beforehand.
+/// Writes a model and its weights as one message, a weight in memory at a time: the lengths that stand in front of nested messages are
+/// computed beforehand.
 /// </summary>
 internal static class OnnxStream
 {
-    private const int GraphField = ModelProto.GraphFieldNumber, WeightField = GraphProto.InitializerFieldNumber, BytesField = TensorProto.RawDataFieldNumber;
+    private const int GraphField = ModelProto.GraphFieldNumber, WeightField = GraphProto.InitializerFieldNumber,
+        BytesField = TensorProto.RawDataFieldNumber;
 
     /// <summary>Writes the model.</summary>
     /// <param name="graph">The graph, without composites.</param>
@@ -55,5 +57,6 @@ internal static class OnnxStream
     private static long LengthOf(TensorProto proto, Tensor data) => proto.CalculateSize() + Nested(BytesField, data.ByteLength);
 
     /// <summary>Length of a nested message with what stands in front of it.</summary>
-    private static long Nested(int field, long length) => CodedOutputStream.ComputeTagSize(field) + CodedOutputStream.ComputeUInt64Size((ulong)length) + length;
+    private static long Nested(int field, long length) =>
+        CodedOutputStream.ComputeTagSize(field) + CodedOutputStream.ComputeUInt64Size((ulong)length) + length;
 }

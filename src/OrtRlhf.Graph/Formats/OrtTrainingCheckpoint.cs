@@ -1,9 +1,12 @@
 namespace OrtRlhf.Graph.Formats;
 
 /// <summary>
-/// The checkpoint of ONNX Runtime's training API: the parameters that its training, evaluation and optimizer models work on. A FlatBuffer with the
-/// identifier ODTC: table Checkpoint { version: int32 = 2; module_state; optimizer_groups; property_bag }, table ModuleState { requires_grad_params,
-/// frozen_params: [Tensor]; is_nominal_state, has_external_data: bool }, table Tensor { name, doc_string: string; dims: [int64]; data_type: int32;
+/// The checkpoint of ONNX Runtime's training API: the parameters that its training, evaluation and optimizer models work on. A FlatBuffer
+/// with the
+/// identifier ODTC: table Checkpoint { version: int32 = 2; module_state; optimizer_groups; property_bag }, table ModuleState {
+/// requires_grad_params,
+/// frozen_params: [Tensor]; is_nominal_state, has_external_data: bool }, table Tensor { name, doc_string: string; dims: [int64]; data_type:
+/// int32;
 /// raw_data: [uint8] }. Without optimizer groups moments begin at zero. Source: ONNX Runtime, orttraining/training_api/checkpoint.
 /// </summary>
 /// <param name="Parameters">Trained parameters by name, in the order of the models' inputs.</param>

@@ -4,8 +4,10 @@ using OrtRlhf.Graph.Formats.Onnx;
 namespace OrtRlhf.Graph.Formats;
 
 /// <summary>
-/// The optimizer model of ONNX Runtime's training API: inputs <c>learning_rate</c> float [1], <c>step</c> int64 [1] and the sequences of float tensors
-/// <c>params, gradients, first_order_moments, second_order_moments</c>, in this order, into one AdamWOptimizer, which changes them in place and
+/// The optimizer model of ONNX Runtime's training API: inputs <c>learning_rate</c> float [1], <c>step</c> int64 [1] and the sequences of
+/// float tensors
+/// <c>params, gradients, first_order_moments, second_order_moments</c>, in this order, into one AdamWOptimizer, which changes them in place
+/// and
 /// gives <c>updated_flag</c> bool [1]. Its mode 0 is PyTorch's AdamW. Source: ONNX Runtime, orttraining, contrib operators.
 /// </summary>
 /// <param name="Beta1">Decay of the first moment.</param>
@@ -33,7 +35,8 @@ public sealed record OrtTrainingOptimizer(double Beta1, double Beta2, double Eps
         graph.Input.Add(Info("learning_rate", One(ElementType.Float)));
         graph.Input.Add(Info("step", One(ElementType.Int64)));
         foreach (var name in Sequences)
-            graph.Input.Add(Info(name, new TypeProto { SequenceType = new TypeProto.Types.Sequence { ElemType = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = (int)ElementType.Float } } } }));
+            graph.Input.Add(Info(name,
+                new TypeProto { SequenceType = new TypeProto.Types.Sequence { ElemType = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = (int)ElementType.Float } } } }));
         graph.Output.Add(Info("updated_flag", One(ElementType.Bool)));
         graph.Node.Add(node);
         var model = new ModelProto { IrVersion = IrVersion, ProducerName = "OrtRlhf", Graph = graph };

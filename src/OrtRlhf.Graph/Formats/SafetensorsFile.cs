@@ -10,7 +10,8 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
 {
     /// <summary>A tensor by name.</summary>
     /// <exception cref="UserError">There is none.</exception>
-    public Tensor this[string name] => Tensors.TryGetValue(name, out var tensor) ? tensor : throw new UserError($"safetensors: no tensor '{name}' among {Tensors.Count}");
+    public Tensor this[string name] =>
+        Tensors.TryGetValue(name, out var tensor) ? tensor : throw new UserError($"safetensors: no tensor '{name}' among {Tensors.Count}");
 
     /// <summary>
     /// Opens a <c>.safetensors</c> file, or the <c>.safetensors.index.json</c> of one that is split over several files of the same folder.
@@ -26,7 +27,8 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UserError($"safetensors '{path}': {(e is FileNotFoundException or DirectoryNotFoundException ? "no such file" : $"cannot be read ({e.Message.ReplaceLineEndings(" ")})")}", e);
+            throw new UserError(
+                $"safetensors '{path}': {(e is FileNotFoundException or DirectoryNotFoundException ? "no such file" : $"cannot be read ({e.Message.ReplaceLineEndings(" ")})")}", e);
         }
     }
 
@@ -35,9 +37,11 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
     /// <param name="tensors">Tensors in the order of the file.</param>
     /// <param name="metadata">Free text of the header.</param>
     /// <exception cref="UserError">The file cannot be written, or a tensor's type has no name in the format.</exception>
-    public static void Write(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    public static void Write(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors,
+        IReadOnlyDictionary<string, string>? metadata = null)
     {
-        if (!Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path)))) throw new UserError($"safetensors '{path}': cannot be written (there is no such folder)");
+        if (!Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path)))) throw new UserError(
+            $"safetensors '{path}': cannot be written (there is no such folder)");
         AtomicFile.Write(path, stream => Write(stream, tensors, metadata, path));
     }
 
@@ -47,7 +51,8 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
     /// <param name="metadata">Free text of the header.</param>
     /// <param name="name">What errors call it.</param>
     /// <exception cref="UserError">A tensor's type has no name in the format.</exception>
-    public static void Write(Stream stream, IEnumerable<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata = null, string name = "stream")
+    public static void Write(Stream stream, IEnumerable<KeyValuePair<string, Tensor>> tensors,
+        IReadOnlyDictionary<string, string>? metadata = null, string name = "stream")
     {
         var list = tensors.ToList();
         var header = SafetensorsHeader.Write(name, list, metadata);
@@ -59,18 +64,21 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
     private static SafetensorsFile OpenSingle(string path)
     {
         // A pipe or a device has no length, and to open it may take forever.
-        if (new FileInfo(path) is { Exists: true, Length: < 8 } file) throw new UserError($"safetensors '{path}': expected at least 8 bytes, got {file.Length}; the file is truncated");
+        if (new FileInfo(path) is { Exists: true, Length: < 8 } file) throw new UserError(
+            $"safetensors '{path}': expected at least 8 bytes, got {file.Length}; the file is truncated");
         using var handle = OpenHandle(path);
         var (size, written) = (RandomAccess.GetLength(handle), File.GetLastWriteTimeUtc(handle));
         var length = BitConverter.ToInt64(Read(path, handle, 0, 8));
         if (length is < 2 or > SafetensorsHeader.Limit || length > size - 8)
-            throw new UserError($"safetensors '{path}': expected a header of 2 to {Math.Min(SafetensorsHeader.Limit, size - 8)} bytes, got {(ulong)length}; the file is truncated or not safetensors");
+            throw new UserError($"safetensors '{path}': expected a header of 2 to {Math.Min(SafetensorsHeader.Limit, size - 8)} bytes, "
+                + $"got {(ulong)length}; the file is truncated or not safetensors");
         var start = 8 + length;
         var parsed = SafetensorsHeader.Parse(path, Read(path, handle, 8, length), size - start);
         var place = Path.GetFullPath(path);
         var tensors = parsed.Entries.ToDictionary(
             e => e.Key,
-            e => new Tensor(e.Value.Type, e.Value.Dims, () => ReadAgain(place, size, written, start + e.Value.Begin, e.Value.End - e.Value.Begin)),
+            e => new Tensor(e.Value.Type, e.Value.Dims, () =>
+                ReadAgain(place, size, written, start + e.Value.Begin, e.Value.End - e.Value.Begin)),
             StringComparer.Ordinal);
         return new SafetensorsFile(tensors, parsed.Metadata);
     }
@@ -81,12 +89,14 @@ public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors
         {
             using var handle = OpenHandle(path);
             if (RandomAccess.GetLength(handle) != size || File.GetLastWriteTimeUtc(handle) != written)
-                throw new UserError($"safetensors '{path}': the file has changed since it was opened; expected it to stay as it is while its tensors are in use");
+                throw new UserError($"safetensors '{path}': the file has changed since it was opened; expected it to stay as it is while "
+                    + $"its tensors are in use");
             return Read(path, handle, offset, count);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UserError($"safetensors '{path}': cannot be read any more ({e.Message.ReplaceLineEndings(" ")}); expected it to stay while its tensors are in use", e);
+            throw new UserError($"safetensors '{path}': cannot be read any more ({e.Message.ReplaceLineEndings(" ")}); expected it to "
+                + $"stay while its tensors are in use", e);
         }
     }
 

@@ -3,7 +3,8 @@ using System.Text.Json;
 namespace OrtRlhf.Graph.Formats;
 
 /// <summary>
-/// The header of a safetensors file: JSON that gives each tensor's type, shape and place. It may come from anywhere, so that nothing in it is believed:
+/// The header of a safetensors file: JSON that gives each tensor's type, shape and place. It may come from anywhere, so that nothing in it
+/// is believed:
 /// its size and depth are limited, and every tensor must lie inside the file and apart from the others.
 /// </summary>
 internal static class SafetensorsHeader
@@ -64,14 +65,16 @@ internal static class SafetensorsHeader
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            throw new UserError($"safetensors '{path}': the header is not valid JSON of tensors ({(e as JsonException is { } j ? $"at byte {j.BytePositionInLine}" : "text that is not UTF-8")})", e);
+            throw new UserError($"safetensors '{path}': the header is not valid JSON of tensors "
+                + $"({(e as JsonException is { } j ? $"at byte {j.BytePositionInLine}" : "text that is not UTF-8")})", e);
         }
         CheckApart(path, entries);
         return (entries, metadata);
     }
 
     /// <summary>The bytes of a header, filled up with spaces so that tensors start at a multiple of 8.</summary>
-    public static byte[] Write(string path, IReadOnlyList<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata)
+    public static byte[] Write(string path, IReadOnlyList<KeyValuePair<string, Tensor>> tensors,
+        IReadOnlyDictionary<string, string>? metadata)
     {
         using var stream = new MemoryStream();
         using (var writer = new Utf8JsonWriter(stream))
@@ -86,7 +89,8 @@ internal static class SafetensorsHeader
             long offset = 0;
             foreach (var (name, tensor) in tensors)
             {
-                var type = Types.FirstOrDefault(t => t.Value == tensor.Type).Key ?? throw new UserError($"safetensors '{path}': tensor '{name}' of type {tensor.Type} has no name in this format");
+                var type = Types.FirstOrDefault(t => t.Value == tensor.Type).Key
+                    ?? throw new UserError($"safetensors '{path}': tensor '{name}' of type {tensor.Type} has no name in this format");
                 writer.WriteStartObject(name);
                 writer.WriteString("dtype", type);
                 writer.WriteStartArray("shape");
@@ -121,18 +125,23 @@ internal static class SafetensorsHeader
                 default: reader.Skip(); break;
             }
         }
-        if (dtype is null || shape is null || offsets is not [var begin, var end]) throw Fault(path, name, "dtype, shape and two data_offsets", "an entry without them");
+        if (dtype is null || shape is null || offsets is not [var begin, var end]) throw Fault(path, name,
+            "dtype, shape and two data_offsets", "an entry without them");
         if (!Types.TryGetValue(dtype, out var type)) throw Fault(path, name, $"dtype {string.Join(", ", Types.Keys)}", Short(dtype));
-        if (begin > end || end > available) throw Fault(path, name, $"a place within the {available} bytes of data", $"{begin} to {end}; the file is truncated or not valid");
+        if (begin > end || end > available) throw Fault(path, name, $"a place within the {available} bytes of data",
+            $"{begin} to {end}; the file is truncated or not valid");
         long bytes = type.SizeOf();
         foreach (var dim in shape.Order())
         {
             // The smallest first, so that a zero makes the tensor empty; a product beyond the file is refused before it can overflow.
-            if (dim > 0 && bytes > available / dim) throw Fault(path, name, $"{end - begin} bytes", $"shape [{string.Join(",", shape)}] of {dtype}");
+            if (dim > 0 && bytes > available / dim) throw Fault(path, name, $"{end - begin} bytes",
+                $"shape [{string.Join(",", shape)}] of {dtype}");
             bytes *= dim;
         }
-        if (bytes == 0 && shape.Any(d => d > int.MaxValue)) throw Fault(path, name, "sizes of a tensor that can be", $"shape [{string.Join(",", shape)}]");
-        if (bytes != end - begin) throw Fault(path, name, $"{bytes} bytes for shape [{string.Join(",", shape)}] of {dtype}", $"{end - begin}");
+        if (bytes == 0 && shape.Any(d => d > int.MaxValue)) throw Fault(path, name, "sizes of a tensor that can be",
+            $"shape [{string.Join(",", shape)}]");
+        if (bytes != end - begin) throw Fault(path, name, $"{bytes} bytes for shape [{string.Join(",", shape)}] of {dtype}",
+            $"{end - begin}");
         return new Entry(type, shape, begin, end);
     }
 
@@ -154,17 +163,20 @@ internal static class SafetensorsHeader
         KeyValuePair<string, Entry>? last = null;
         foreach (var entry in entries.Where(e => e.Value.End > e.Value.Begin).OrderBy(e => e.Value.Begin))
         {
-            if (last is { } l && entry.Value.Begin < l.Value.End) throw new UserError($"safetensors '{path}': tensors '{Short(l.Key)}' and '{Short(entry.Key)}' overlap");
+            if (last is { } l && entry.Value.Begin < l.Value.End) throw new UserError(
+                $"safetensors '{path}': tensors '{Short(l.Key)}' and '{Short(entry.Key)}' overlap");
             last = entry;
         }
     }
 
     private static void Expect(string path, ref Utf8JsonReader reader, JsonTokenType type)
     {
-        if (!reader.Read() || reader.TokenType != type) throw new UserError($"safetensors '{path}': the header is not a list of tensors; expected {type} at byte {reader.TokenStartIndex}, got {reader.TokenType}");
+        if (!reader.Read() || reader.TokenType != type) throw new UserError($"safetensors '{path}': the header is not a list of tensors; "
+            + $"expected {type} at byte {reader.TokenStartIndex}, got {reader.TokenType}");
     }
 
-    private static UserError Fault(string path, string name, string expected, string got) => new($"safetensors '{path}': tensor '{Short(name)}': expected {expected}, got {got}");
+    private static UserError Fault(string path, string name, string expected, string got) =>
+        new($"safetensors '{path}': tensor '{Short(name)}': expected {expected}, got {got}");
 
     /// <summary>A name from the file, fit for one line.</summary>
     public static string Short(string text) =>

@@ -10,7 +10,8 @@ internal static class SafetensorsIndex
     {
         var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         var size = new FileInfo(path).Length;
-        if (size > SafetensorsHeader.Limit) throw new UserError($"safetensors index '{path}': expected at most {SafetensorsHeader.Limit} bytes, got {size}");
+        if (size > SafetensorsHeader.Limit) throw new UserError(
+            $"safetensors index '{path}': expected at most {SafetensorsHeader.Limit} bytes, got {size}");
         var places = Places(path);
         var files = new Dictionary<string, SafetensorsFile>(StringComparer.Ordinal);
         var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
@@ -23,7 +24,8 @@ internal static class SafetensorsIndex
             }
             tensors[name] = shard.Tensors.TryGetValue(name, out var tensor)
                 ? tensor
-                : throw new UserError($"safetensors index '{path}': tensor '{SafetensorsHeader.Short(name)}' is not in '{file}' as it says");
+                : throw new UserError(
+                    $"safetensors index '{path}': tensor '{SafetensorsHeader.Short(name)}' is not in '{file}' as it says");
         }
         return new SafetensorsFile(tensors, files.Values.FirstOrDefault()?.Metadata ?? new Dictionary<string, string>());
     }
@@ -34,13 +36,15 @@ internal static class SafetensorsIndex
         {
             using var stream = File.OpenRead(path);
             using var document = JsonDocument.Parse(stream, new JsonDocumentOptions { MaxDepth = 8 });
-            if (document.RootElement.ValueKind != JsonValueKind.Object || !document.RootElement.TryGetProperty("weight_map", out var map) || map.ValueKind != JsonValueKind.Object)
+            if (document.RootElement.ValueKind != JsonValueKind.Object || !document.RootElement.TryGetProperty("weight_map", out var map)
+                || map.ValueKind != JsonValueKind.Object)
                 throw new UserError($"safetensors index '{path}': expected an object with weight_map");
             var places = new Dictionary<string, string>(StringComparer.Ordinal);
             foreach (var entry in map.EnumerateObject())
             {
                 if (entry.Value.ValueKind != JsonValueKind.String || !places.TryAdd(entry.Name, entry.Value.GetString()!))
-                    throw new UserError($"safetensors index '{path}': expected one file name for tensor '{SafetensorsHeader.Short(entry.Name)}'");
+                    throw new UserError(
+                        $"safetensors index '{path}': expected one file name for tensor '{SafetensorsHeader.Short(entry.Name)}'");
             }
             return places;
         }

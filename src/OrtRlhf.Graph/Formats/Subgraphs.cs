@@ -2,19 +2,25 @@ using OrtRlhf.Graph.Formats.Onnx;
 
 namespace OrtRlhf.Graph.Formats;
 
-/// <summary>Bodies of control flow (If, Loop, Scan), which are kept as they were read. Names are unique over a model and all its bodies.</summary>
+/// <summary>
+/// Bodies of control flow (If, Loop, Scan), which are kept as they were read. Names are unique over a model and all its bodies.
+/// </summary>
 internal static class Subgraphs
 {
     /// <summary>The graphs in an attribute.</summary>
-    public static IEnumerable<GraphProto> Of(AttributeProto attribute) => attribute.G is { } graph ? attribute.Graphs.Prepend(graph) : attribute.Graphs;
+    public static IEnumerable<GraphProto> Of(AttributeProto attribute) =>
+        attribute.G is { } graph ? attribute.Graphs.Prepend(graph) : attribute.Graphs;
 
     /// <summary>Names that a body reads from outside.</summary>
     /// <exception cref="UserError">A body's weights lie in another file.</exception>
     public static IEnumerable<string> Outer(GraphProto body)
     {
-        if (body.Initializer.Any(t => t.DataLocation != 0)) throw new UserError($"subgraph '{body.Name}': weights of a subgraph in external data are not supported; save the model with its weights inside");
-        var inner = body.Input.Select(i => i.Name).Concat(body.Initializer.Select(i => i.Name)).Concat(body.Node.SelectMany(n => n.Output)).ToHashSet(StringComparer.Ordinal);
-        var read = body.Node.SelectMany(n => n.Input).Concat(body.Output.Select(o => o.Name)).Concat(body.Node.SelectMany(n => n.Attribute).SelectMany(Of).SelectMany(Outer));
+        if (body.Initializer.Any(t => t.DataLocation != 0)) throw new UserError(
+            $"subgraph '{body.Name}': weights of a subgraph in external data are not supported; save the model with its weights inside");
+        var inner = body.Input.Select(i => i.Name).Concat(body.Initializer.Select(i => i.Name)).Concat(body.Node.SelectMany(n => n.Output))
+            .ToHashSet(StringComparer.Ordinal);
+        var read = body.Node.SelectMany(n => n.Input).Concat(body.Output.Select(o => o.Name))
+            .Concat(body.Node.SelectMany(n => n.Attribute).SelectMany(Of).SelectMany(Outer));
         return read.Where(name => name.Length > 0 && !inner.Contains(name)).Distinct();
     }
 

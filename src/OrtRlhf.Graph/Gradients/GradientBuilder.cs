@@ -34,7 +34,8 @@ public static class GradientBuilder
 
             var g = new NodeGradient(node, upstream, active.Contains, options);
             IReadOnlyList<Value?> results;
-            using (graph.Scope("gradient")) results = node.Domain == OnnxGraph.CompositeDomain ? Composite.Of(node).Gradient(g) : GradientRules.Of(node)(g);
+            using (graph.Scope("gradient")) results = node.Domain == OnnxGraph.CompositeDomain ? Composite.Of(node).Gradient(g)
+                : GradientRules.Of(node)(g);
             for (var n = 0; n < results.Count; n++)
             {
                 if (results[n] is not { } result || node.Input(n) is not { } input || !active.Contains(input)) continue;
@@ -78,7 +79,8 @@ public static class GradientBuilder
         long[] from = gradient.Sizes, to = value.Sizes;
         if (from.AsSpan().SequenceEqual(to)) return gradient;
         var extra = from.Length - to.Length;
-        var axes = Enumerable.Range(0, from.Length).Where(i => i < extra || (to[i - extra] == 1 && from[i] != 1)).Select(i => (long)i).ToArray();
+        var axes = Enumerable.Range(0, from.Length).Where(i => i < extra || (to[i - extra] == 1 && from[i] != 1)).Select(i => (long)i)
+            .ToArray();
         if (extra < 0 || axes.Length == 0)
         {
             // The other way: a rule may give a gradient that still has to be spread.

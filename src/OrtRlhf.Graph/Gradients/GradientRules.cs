@@ -45,7 +45,8 @@ public static class GradientRules
         ["Min"] = Elementwise.Extreme,
         ["Sum"] = g => [.. g.Node.Inputs.Select(_ => g.Dy)],
         ["Mean"] = g => [.. Enumerable.Repeat(g.Dy * (1.0 / g.Node.Inputs.Count), g.Node.Inputs.Count)],
-        ["Where"] = g => [null, g.Needs(1) ? Where(g.In(0), g.Dy, g.Graph.Scalar(g.Dy.Type, 0)) : null, g.Needs(2) ? Where(g.In(0), g.Graph.Scalar(g.Dy.Type, 0), g.Dy) : null],
+        ["Where"] = g => [null, g.Needs(1) ? Where(g.In(0), g.Dy, g.Graph.Scalar(g.Dy.Type, 0)) : null, g.Needs(2)
+            ? Where(g.In(0), g.Graph.Scalar(g.Dy.Type, 0), g.Dy) : null],
 
         // Products.
         ["MatMul"] = Products.MatMul,
@@ -95,8 +96,10 @@ public static class GradientRules
     /// <summary>Operators through which no gradient flows: their result is an integer, a truth value, or piecewise constant.</summary>
     private static readonly HashSet<string> NoGradient = new(StringComparer.Ordinal)
     {
-        "Shape", "Size", "Constant", "ConstantOfShape", "Range", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor",
-        "ArgMax", "ArgMin", "Floor", "Ceil", "Round", "Sign", "OneHot", "IsNaN", "IsInf", "NonZero", "EyeLike", "RandomNormal", "RandomNormalLike", "RandomUniform",
+        "Shape", "Size", "Constant", "ConstantOfShape", "Range", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or",
+            "Not", "Xor",
+        "ArgMax", "ArgMin", "Floor", "Ceil", "Round", "Sign", "OneHot", "IsNaN", "IsInf", "NonZero", "EyeLike", "RandomNormal",
+            "RandomNormalLike", "RandomUniform",
     };
 
     /// <summary>Operators that must not be differentiated, with the reason.</summary>
@@ -116,10 +119,12 @@ public static class GradientRules
     public static IReadOnlyCollection<string> Differentiable => Table.Keys;
 
     /// <summary>Whether an operator can lie on the way from parameters to loss.</summary>
-    public static bool Supports(Node node) => node.Domain == OnnxGraph.CompositeDomain || (node.Domain.Length == 0 && (Table.ContainsKey(node.Op) || NoGradient.Contains(node.Op)));
+    public static bool Supports(Node node) => node.Domain == OnnxGraph.CompositeDomain
+        || (node.Domain.Length == 0 && (Table.ContainsKey(node.Op) || NoGradient.Contains(node.Op)));
 
     /// <summary>Whether no gradient flows through a node.</summary>
-    internal static bool StopsAt(Node node) => node.Domain == OnnxGraph.CompositeDomain ? node.Op == "StopGradient" : NoGradient.Contains(node.Op);
+    internal static bool StopsAt(Node node) =>
+        node.Domain == OnnxGraph.CompositeDomain ? node.Op == "StopGradient" : NoGradient.Contains(node.Op);
 
     /// <summary>The rule of a node's operator.</summary>
     /// <exception cref="UserError">There is none: names the node, its operator set and what to do.</exception>
@@ -128,6 +133,7 @@ public static class GradientRules
         if (node.Domain.Length == 0 && Table.TryGetValue(node.Op, out var rule)) return rule;
         throw node.Domain.Length == 0 && Refused.TryGetValue(node.Op, out var reason)
             ? new UserError($"{node}: {node.Op} must not be differentiated ({reason}); choose LoRA targets behind it")
-            : new UserError($"{node}: no gradient rule for operator {(node.Domain.Length > 0 ? node.Domain + "." : "")}{node.Op} (opset {node.Graph.Opset}); export the model without fused operators, or choose LoRA targets behind it");
+            : new UserError($"{node}: no gradient rule for operator {(node.Domain.Length > 0 ? node.Domain + "." : "")}{node.Op} (opset "
+                + $"{node.Graph.Opset}); export the model without fused operators, or choose LoRA targets behind it");
     }
 }

@@ -42,10 +42,13 @@ internal static class CompositeShapes
     public static long? Heads(Node node)
     {
         var (q, k, v) = (node.Input(0)!, node.Input(1)!, node.Input(2)!);
-        if (q.Shape is not { IsStatic: true, Rank: > 2 } sq || k.Shape is not { IsStatic: true } sk || v.Shape is not { IsStatic: true } sv) return null;
+        if (q.Shape is not { IsStatic: true, Rank: > 2 } sq || k.Shape is not { IsStatic: true } sk
+            || v.Shape is not { IsStatic: true } sv) return null;
         if (!sq.Dims[..^2].SequenceEqual(sk.Dims[..^2]) || !sq.Dims[..^2].SequenceEqual(sv.Dims[..^2])) return null;
-        if (node.Input(3) is { } mask && (mask.Shape is not { IsStatic: true } sm || (sm.Rank > 2 && sm.Sizes[..^2].Any(s => s != 1)))) return null;
-        return node.Attribute("one_by_one", sq[-2].Size * sk[-2].Size >= LargeHead ? 1L : 0L) != 0 ? sq.Count / (sq[-2].Size * sq[-1].Size) : null;
+        if (node.Input(3) is { } mask
+            && (mask.Shape is not { IsStatic: true } sm || (sm.Rank > 2 && sm.Sizes[..^2].Any(s => s != 1)))) return null;
+        return node.Attribute("one_by_one", sq[-2].Size * sk[-2].Size >= LargeHead ? 1L : 0L) != 0
+            ? sq.Count / (sq[-2].Size * sq[-1].Size) : null;
     }
 
     private static void GroupNorm(Node node)

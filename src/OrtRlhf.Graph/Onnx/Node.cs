@@ -17,7 +17,9 @@ public sealed class Node
     /// <summary>Operator, such as <c>Conv</c>.</summary>
     public string Op { get; }
 
-    /// <summary>Operator set: empty for ONNX's own, <see cref="OnnxGraph.CompositeDomain"/> for ours, which are lowered before writing.</summary>
+    /// <summary>
+    /// Operator set: empty for ONNX's own, <see cref="OnnxGraph.CompositeDomain"/> for ours, which are lowered before writing.
+    /// </summary>
     public string Domain { get; }
 
     /// <summary>Its name; the path of the module it came from, such as <c>/mid_block/attentions.0/proj_in/MatMul</c>.</summary>
@@ -29,7 +31,9 @@ public sealed class Node
     /// <summary>Outputs by position; null where an optional one is left out.</summary>
     public List<Value?> Outputs { get; } = [];
 
-    /// <summary>Attributes: long, float, string, long[], float[], string[], <see cref="Tensor"/>, or a raw one kept as it was read.</summary>
+    /// <summary>
+    /// Attributes: long, float, string, long[], float[], string[], <see cref="Tensor"/>, or a raw one kept as it was read.
+    /// </summary>
     public SortedDictionary<string, object> Attributes { get; } = new(StringComparer.Ordinal);
 
     /// <summary>Values that a subgraph in an attribute reads, by the names it knows them by.</summary>

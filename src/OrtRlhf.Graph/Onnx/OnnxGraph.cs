@@ -2,11 +2,15 @@ namespace OrtRlhf.Graph;
 
 /// <summary>
 /// A model as data: nodes in topological order, inputs, outputs, constants and parameters. Nodes are added through
-/// <see cref="Op(string, Value?[], ValueTuple{string, object}[])"/> or the expressions on <see cref="Value"/>; shapes are inferred as they are added.
+/// <see cref="Op(string, Value?[], ValueTuple{string, object}[])"/> or the expressions on <see cref="Value"/>; shapes are inferred as they
+/// are added.
 /// </summary>
 public sealed class OnnxGraph
 {
-    /// <summary>Operator set of composites: operators of ours that have a gradient of their own and are lowered to ONNX operators before a model is written.</summary>
+    /// <summary>
+    /// Operator set of composites: operators of ours that have a gradient of their own and are lowered to ONNX operators before a model is
+    /// written.
+    /// </summary>
     public const string CompositeDomain = "ortrlhf";
 
     private readonly Dictionary<string, Value> _values = new(StringComparer.Ordinal);
@@ -50,7 +54,8 @@ public sealed class OnnxGraph
     /// <exception cref="UserError">There is none of that name.</exception>
     public Value this[string name] => _values.TryGetValue(name, out var value)
         ? value
-        : throw new UserError($"graph '{Name}': no value named '{name}'; inputs are {string.Join(", ", Inputs.Where(i => i.Data is null).Select(i => i.Name))}");
+        : throw new UserError($"graph '{Name}': no value named '{name}'; inputs are "
+            + $"{string.Join(", ", Inputs.Where(i => i.Data is null).Select(i => i.Name))}");
 
     /// <summary>Adds an input.</summary>
     public Value Input(string name, ElementType type, params Dim[] shape)
@@ -86,7 +91,8 @@ public sealed class OnnxGraph
     public void MakeParameter(Value constant)
     {
         if (constant.IsInput) return;
-        if (constant.Data is null) throw new UserError($"graph '{Name}': value '{constant.Name}' is not a constant, so it cannot become a parameter");
+        if (constant.Data is null) throw new UserError(
+            $"graph '{Name}': value '{constant.Name}' is not a constant, so it cannot become a parameter");
         constant.IsInput = true;
         Inputs.Add(constant);
     }
@@ -205,7 +211,8 @@ public sealed class OnnxGraph
     /// <summary>Makes all readers of one value, and the graph's outputs, read another; names of outputs stay.</summary>
     public void Redirect(Value from, Value to, IReadOnlyDictionary<Value, List<Node>>? readers = null)
     {
-        var nodes = readers is not null && readers.TryGetValue(from, out var known) ? known : readers is null ? Nodes.Concat(_target ?? []) : [];
+        var nodes = readers is not null && readers.TryGetValue(from, out var known) ? known : readers is null
+            ? Nodes.Concat(_target ?? []) : [];
         foreach (var node in nodes.ToList()) node.Substitute(value => value == from ? to : value);
         for (var i = 0; i < Outputs.Count; i++)
         {
@@ -243,7 +250,8 @@ public sealed class OnnxGraph
             needed.UnionWith(node.Reads);
         }
         Nodes = [.. Nodes.Where(n => n.Outputs.Any(o => o is not null && needed.Contains(o)))];
-        foreach (var value in _values.Values.Where(v => !needed.Contains(v) && !v.IsInput && (v.Producer is null || !v.Producer.Outputs.Any(o => o is not null && needed.Contains(o)))).ToList())
+        foreach (var value in _values.Values.Where(v => !needed.Contains(v) && !v.IsInput
+            && (v.Producer is null || !v.Producer.Outputs.Any(o => o is not null && needed.Contains(o)))).ToList())
             _values.Remove(value.Name);
         foreach (var stale in _scalars.Where(s => !_values.ContainsKey(s.Value.Name)).Select(s => s.Key).ToList()) _scalars.Remove(stale);
     }
@@ -272,11 +280,14 @@ public sealed class OnnxGraph
             }
         }
         if (order.Count != Nodes.Count)
-            throw new UserError($"graph '{Name}': {Nodes.Count - order.Count} nodes form a cycle, among them {Nodes.First(n => waiting[n] > 0)}");
+            throw new UserError(
+                $"graph '{Name}': {Nodes.Count - order.Count} nodes form a cycle, among them {Nodes.First(n => waiting[n] > 0)}");
         Nodes = order;
     }
 
-    /// <summary>Another graph of the same nodes and values, under the same names, which share their data: passes on one leave the other as it is.</summary>
+    /// <summary>
+    /// Another graph of the same nodes and values, under the same names, which share their data: passes on one leave the other as it is.
+    /// </summary>
     public OnnxGraph Copy()
     {
         var copy = new OnnxGraph(Name) { Opset = Opset };

@@ -2,7 +2,9 @@ using static OrtRlhf.Graph.ShapeRules;
 
 namespace OrtRlhf.Graph;
 
-/// <summary>The table of type and shape inference: one rule per operator. An operator without a rule leaves its outputs' shapes unknown.</summary>
+/// <summary>
+/// The table of type and shape inference: one rule per operator. An operator without a rule leaves its outputs' shapes unknown.
+/// </summary>
 public static class OperatorShapes
 {
     private delegate void Rule(Node node);
@@ -114,10 +116,12 @@ public static class OperatorShapes
     };
 
     /// <summary>Whether a node's operator has a rule.</summary>
-    internal static bool Knows(Node node) => node.Domain == OnnxGraph.CompositeDomain || (node.Domain.Length == 0 && Table.ContainsKey(node.Op));
+    internal static bool Knows(Node node) =>
+        node.Domain == OnnxGraph.CompositeDomain || (node.Domain.Length == 0 && Table.ContainsKey(node.Op));
 
     /// <summary>Infers the types and shapes of a node's outputs from its inputs.</summary>
-    /// <exception cref="UserError">The inputs' shapes do not fit the operator: names the node, the shapes and what was expected.</exception>
+    /// <exception cref="UserError">The inputs' shapes do not fit the operator: names the node, the shapes and what was
+    /// expected.</exception>
     public static void Infer(Node node)
     {
         if (node.Domain == OnnxGraph.CompositeDomain) CompositeShapes.Infer(node);

@@ -28,7 +28,8 @@ internal static partial class ShapeRules
         var zeroCopies = node.Attribute("allowzero", 0L) == 0;
         var dims = new Dim[target.Length];
         for (var i = 0; i < target.Length; i++)
-            dims[i] = target[i] == 0 && zeroCopies ? (x.Shape is { } sx && i < sx.Rank ? sx[i] : (Dim)$"{node.Output.Name}_{i}") : target[i];
+            dims[i] = target[i] == 0 && zeroCopies ? (x.Shape is { } sx && i < sx.Rank ? sx[i] : (Dim)$"{node.Output.Name}_{i}")
+                : target[i];
         var free = Array.IndexOf(target, -1L);
         if (free >= 0)
         {
@@ -43,7 +44,8 @@ internal static partial class ShapeRules
                 if (right.All(d => d.IsKnown))
                 {
                     var symbols = left.Where(d => !d.IsKnown).ToList();
-                    long have = left.Where(d => d.IsKnown).Aggregate(1L, (a, d) => a * d.Size), want = right.Aggregate(1L, (a, d) => a * d.Size);
+                    long have = left.Where(d => d.IsKnown).Aggregate(1L, (a, d) => a * d.Size),
+                        want = right.Aggregate(1L, (a, d) => a * d.Size);
                     if (symbols.Count == 0)
                     {
                         if (want == 0 || have % want != 0) throw Fault(node, $"a count that [{string.Join(",", target)}] divides");
@@ -69,7 +71,8 @@ internal static partial class ShapeRules
         Set(node, 0, x.Type, null);
         if (x.Shape is not { IsStatic: true } s) return;
         var axis = s.Axis(node.Attribute("axis", 1L));
-        Set(node, 0, x.Type, Shape.Of(s.Sizes.Take(axis).Aggregate(1L, (a, b) => a * b), s.Sizes.Skip(axis).Aggregate(1L, (a, b) => a * b)));
+        Set(node, 0, x.Type,
+            Shape.Of(s.Sizes.Take(axis).Aggregate(1L, (a, b) => a * b), s.Sizes.Skip(axis).Aggregate(1L, (a, b) => a * b)));
     }
 
     internal static void Concat(Node node)
@@ -94,7 +97,8 @@ internal static partial class ShapeRules
                 if (dim.IsKnown) dims[i] = dim;
             }
         }
-        dims[axis] = node.Inputs.All(i => i!.Shape![axis].IsKnown) ? node.Inputs.Sum(i => i!.Shape![axis].Size) : (Dim)$"{node.Output.Name}_{axis}";
+        dims[axis] = node.Inputs.All(i => i!.Shape![axis].IsKnown) ? node.Inputs.Sum(i => i!.Shape![axis].Size)
+            : (Dim)$"{node.Output.Name}_{axis}";
         Set(node, 0, type, new Shape(dims));
     }
 
@@ -215,7 +219,8 @@ internal static partial class ShapeRules
         var x = In(node, 0)!;
         Set(node, 0, x.Type, null);
         if (x.Shape is not { } s || Integers(In(node, 1)) is not { } repeats) return;
-        Set(node, 0, x.Type, new Shape(s.Dims.ToArray().Select((d, i) => d.IsKnown ? checked(d.Size * repeats[i]) : repeats[i] == 1 ? d : (Dim)$"{node.Output.Name}_{i}")));
+        Set(node, 0, x.Type, new Shape(s.Dims.ToArray().Select((d, i) =>
+            d.IsKnown ? checked(d.Size * repeats[i]) : repeats[i] == 1 ? d : (Dim)$"{node.Output.Name}_{i}")));
     }
 
     internal static void Pad(Node node)
@@ -234,7 +239,8 @@ internal static partial class ShapeRules
     internal static (long[] Before, long[] After)? Pads(Node node)
     {
         if (In(node, 0)?.Shape is not { } s || AttributeOrInput(node, "pads", 1) is not { } pads) return null;
-        if (In(node, 3) is null) return pads.Length == 2 * s.Rank ? (pads[..s.Rank], pads[s.Rank..]) : throw Fault(node, $"{2 * s.Rank} pads");
+        if (In(node, 3) is null) return pads.Length == 2 * s.Rank ? (pads[..s.Rank], pads[s.Rank..])
+            : throw Fault(node, $"{2 * s.Rank} pads");
         if (Integers(In(node, 3)) is not { } axes) return null;
         var (before, after) = (new long[s.Rank], new long[s.Rank]);
         for (var i = 0; i < axes.Length; i++) (before[s.Axis(axes[i])], after[s.Axis(axes[i])]) = (pads[i], pads[i + axes.Length]);

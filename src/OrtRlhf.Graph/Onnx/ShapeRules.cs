@@ -31,9 +31,11 @@ internal static partial class ShapeRules
 
     private const long LargestRank = 64;
 
-    internal static Shape? Unknown(long rank, Node node) => rank > LargestRank ? null : new Shape(Enumerable.Range(0, (int)rank).Select(i => (Dim)$"{node.Output.Name}_{i}"));
+    internal static Shape? Unknown(long rank, Node node) =>
+        rank > LargestRank ? null : new Shape(Enumerable.Range(0, (int)rank).Select(i => (Dim)$"{node.Output.Name}_{i}"));
 
-    internal static long[]? Integers(Value? value) => value is { IsConstant: true, Data: { } data } && data.Count <= 4096 ? data.ToInt64s() : null;
+    internal static long[]? Integers(Value? value) =>
+        value is { IsConstant: true, Data: { } data } && data.Count <= 4096 ? data.ToInt64s() : null;
 
     /// <summary>Axes, starts and the like: an attribute in older operator sets, a constant input in newer ones.</summary>
     internal static long[]? AttributeOrInput(Node node, string name, int input) =>
@@ -101,7 +103,8 @@ internal static partial class ShapeRules
         Set(node, 0, a.Type, null);
         if (a.Shape is not { Rank: 2 } sa || b.Shape is not { Rank: 2 } sb) return;
         bool ta = node.Attribute("transA", 0L) != 0, tb = node.Attribute("transB", 0L) != 0;
-        if (sa[ta ? 0 : 1] is { IsKnown: true } ka && sb[tb ? 1 : 0] is { IsKnown: true } kb && ka != kb) throw Fault(node, "inner dimensions that agree");
+        if (sa[ta ? 0 : 1] is { IsKnown: true } ka && sb[tb ? 1 : 0] is { IsKnown: true } kb && ka != kb) throw Fault(node,
+            "inner dimensions that agree");
         Set(node, 0, a.Type, new Shape(sa[ta ? 1 : 0], sb[tb ? 0 : 1]));
     }
 
@@ -141,7 +144,8 @@ internal static partial class ShapeRules
         for (var i = 0; i < spatial; i++)
         {
             var n = i;
-            dims.Add(Spatial(sx[2 + i], size => (window.Strides[n] * (size - 1)) + extra[n] + window.Reach(n) - window.Before[n] - window.After[n], node, 2 + i));
+            dims.Add(Spatial(sx[2 + i], size =>
+                (window.Strides[n] * (size - 1)) + extra[n] + window.Reach(n) - window.Before[n] - window.After[n], node, 2 + i));
         }
         Set(node, 0, x.Type, new Shape(dims));
     }

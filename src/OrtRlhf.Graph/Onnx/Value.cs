@@ -41,7 +41,8 @@ public sealed class Value
     /// <exception cref="UserError">A dimension is symbolic or not inferred.</exception>
     public long[] Sizes => Shape is { IsStatic: true }
         ? Shape.Sizes
-        : throw new UserError($"value '{Name}' of node {Producer?.ToString() ?? "(input)"}: expected a static shape, got {Shape?.ToString() ?? "none"}; freeze the model's dimensions first");
+        : throw new UserError($"value '{Name}' of node {Producer?.ToString() ?? "(input)"}: expected a static shape, got "
+            + $"{Shape?.ToString() ?? "none"}; freeze the model's dimensions first");
 
     /// <summary>Sum, broadcast.</summary>
     public static Value operator +(Value a, Value b) => a.Graph.Op("Add", [a, b]);

@@ -10,7 +10,8 @@ internal sealed record Window(long[] Kernel, long[] Strides, long[] Dilations, l
             throw new UserError($"{node}: auto_pad {node.Attribute("auto_pad", "")} is not supported; expected explicit pads");
         var ones = Enumerable.Repeat(1L, spatial).ToArray();
         var pads = node.Attribute("pads", new long[2 * spatial]);
-        return new Window([.. weight.Dims[2..].ToArray().Select(d => d.Size)], node.Attribute("strides", ones), node.Attribute("dilations", ones), pads[..spatial], pads[spatial..]);
+        return new Window([.. weight.Dims[2..].ToArray().Select(d => d.Size)], node.Attribute("strides", ones),
+            node.Attribute("dilations", ones), pads[..spatial], pads[spatial..]);
     }
 
     /// <summary>Cells from the first to the last one the kernel touches.</summary>

@@ -73,7 +73,8 @@ public static class Advantage
         for (var i = 0; i < rewards.Length; i++)
             if (!float.IsFinite(rewards[i]))
                 throw new UserError(
-                    $"reward {rewardName}: sample {i}: expected a finite number, got {rewards[i]}; correct the reward, or take it out of the sum");
+                    $"reward {rewardName}: sample {i}: expected a finite number, got {rewards[i]}; correct the reward, or take it "
+                        + $"out of the sum");
     }
 
     /// <summary>Mean and standard deviation; the deviation is exactly 0 where all numbers are equal.</summary>

@@ -8,9 +8,11 @@ namespace OrtRlhf.Learning.Losses;
 /// <see cref="Mse"/>, <see cref="Dpo"/>, <see cref="Ipo"/> and <see cref="Kto"/> are made of.
 /// </summary>
 /// <param name="Output">m, the model's output, [B, C, H, W].</param>
-/// <param name="Target">The noise that was added, the velocity (of a flow: noise - x0) or the clean sample, as the model predicts, [B, C, H, W].</param>
+/// <param name="Target">The noise that was added, the velocity (of a flow: noise - x0) or the clean sample, as the model predicts, [B, C,
+/// H, W].</param>
 /// <param name="Reference">The reference model's output for the same inputs, [B, C, H, W]; null where a loss needs none.</param>
-/// <param name="Weight">How much each sample counts in a mean over all, at least 0, [B]; both sides of a pair have the same. Null where all count alike.</param>
+/// <param name="Weight">How much each sample counts in a mean over all, at least 0, [B]; both sides of a pair have the same. Null where all
+/// count alike.</param>
 public sealed record DenoisingErrors(Value Output, Value Target, Value? Reference = null, Value? Weight = null)
 {
     /// <summary>Declares the target as an input <c>target</c>, float [B, C, H, W].</summary>
@@ -34,7 +36,8 @@ public sealed record DenoisingErrors(Value Output, Value Target, Value? Referenc
         : MeanPerSample(Square(Reference - Target));
 
     /// <summary>
-    /// <c>L_ref - L</c>, [B]: how much better the model has become at denoising each sample. Half of beta times it is the implicit reward of
+    /// <c>L_ref - L</c>, [B]: how much better the model has become at denoising each sample. Half of beta times it is the implicit reward
+    /// of
     /// Diffusion-DPO. Small differences of large numbers: beta makes single precision visible.
     /// </summary>
     /// <exception cref="InvalidOperationException">There is no reference.</exception>

@@ -5,7 +5,9 @@ namespace OrtRlhf.Learning.Losses;
 /// <summary>Options of <see cref="FlowGrpo"/>.</summary>
 public sealed record FlowGrpoLossOptions
 {
-    /// <summary>c, half width of the ratio's trust region, (0, 1); default 1e-4, as in the published code: log-probs are means over elements.</summary>
+    /// <summary>
+    /// c, half width of the ratio's trust region, (0, 1); default 1e-4, as in the published code: log-probs are means over elements.
+    /// </summary>
     public double ClipRange { get; init; } = 1e-4;
 
     /// <summary>Advantages are limited to plus or minus this many standard deviations, &gt; 0; default 5.</summary>
@@ -33,11 +35,13 @@ public sealed record FlowGrpoLossOptions
 
 /// <summary>
 /// Flow-GRPO (Liu et al. 2025, equations 3 to 5): the clipped ratio of <see cref="Ddpo"/> on noisy flow steps
-/// (<see cref="Schedulers.FlowTable"/>), with advantages within the group of a prompt (<see cref="Advantages.Advantage.PerGroup"/>) and a KL term:
+/// (<see cref="Schedulers.FlowTable"/>), with advantages within the group of a prompt (<see cref="Advantages.Advantage.PerGroup"/>) and a
+/// KL term:
 /// <c>loss = mean_i max(-A r, -A clip(r, 1-c, 1+c)) + beta*KL</c>, <c>KL = mean_i mean[(mu - muRef)^2]/(2 sigma^2)</c>.
 /// </summary>
 /// <remarks>
-/// A group whose rewards are all equal has A = 0 and moves nothing but the KL term: leave it out. The published code divides the KL by s^2 in place of
+/// A group whose rewards are all equal has A = 0 and moves nothing but the KL term: leave it out. The published code divides the KL by s^2
+/// in place of
 /// <c>sigma^2 = -s^2*dt</c>: its beta weighs the true divergence -dt (about 1/N) times as much as the one here.
 /// </remarks>
 public static class FlowGrpo
@@ -53,6 +57,7 @@ public static class FlowGrpo
         options.Validate();
         if (options.KlWeight > 0 && transition.Reference is null)
             throw new ArgumentException("the KL term of flow-grpo needs the reference's outputs", nameof(transition));
-        return Ddpo.Loss(transition, new() { ClipRange = options.ClipRange, AdvantageClip = options.AdvantageClip, KlWeight = options.KlWeight });
+        return Ddpo.Loss(transition,
+            new() { ClipRange = options.ClipRange, AdvantageClip = options.AdvantageClip, KlWeight = options.KlWeight });
     }
 }

@@ -16,7 +16,8 @@ public sealed record IpoLossOptions
 
 /// <summary>
 /// Identity preference optimization (Azar et al. 2023, equation 17) on the margin of <see cref="Dpo"/>:
-/// <c>loss = mean_pairs (2 beta h - 1)^2</c>, with <c>h = ((L_ref_w - L_w) - (L_ref_l - L_l))/2</c>. Its gradient ends where the margin is 1/(2 beta),
+/// <c>loss = mean_pairs (2 beta h - 1)^2</c>, with <c>h = ((L_ref_w - L_w) - (L_ref_l - L_l))/2</c>. Its gradient ends where the margin is
+/// 1/(2 beta),
 /// while that of DPO pushes on: it does not overfit pairs whose labels are certain.
 /// </summary>
 /// <remarks>Departure: the paper's <c>(h - 1/(2 beta))^2</c> times 4 beta^2, so that the loss begins at 1 whatever beta is.</remarks>

@@ -15,7 +15,8 @@ public sealed record KtoLossOptions
 }
 
 /// <summary>
-/// Diffusion-KTO (Li et al. 2024) with the sigmoid utility of Kahneman-Tversky optimization (Ethayarajh et al. 2024): single samples that are liked
+/// Diffusion-KTO (Li et al. 2024) with the sigmoid utility of Kahneman-Tversky optimization (Ethayarajh et al. 2024): single samples that
+/// are liked
 /// (label 1) or not (label -1), without pairs. <c>r = beta/2 (L_ref - L)</c>, <c>z = max(0, mean r)</c> without a gradient, and
 /// <c>loss = mean_i 1 - sigmoid(label (r - z))</c>. A label of 0 leaves a sample out.
 /// </summary>
@@ -29,7 +30,8 @@ public static class Kto
     /// <param name="errors">Errors of the samples, with a reference.</param>
     /// <param name="label">1 for a sample that is liked, -1 for one that is not, 0 for one that does not count, [B].</param>
     /// <param name="options">Options.</param>
-    /// <returns>The loss, and the metrics <c>mse</c>, <c>reference_mse</c>, <c>implicit_reward</c> [B] (r) and <c>baseline</c> (z).</returns>
+    /// <returns>The loss, and the metrics <c>mse</c>, <c>reference_mse</c>, <c>implicit_reward</c> [B] (r) and <c>baseline</c>
+    /// (z).</returns>
     /// <exception cref="UserError">The options are out of range.</exception>
     public static TrainingLoss Loss(DenoisingErrors errors, Value label, KtoLossOptions options)
     {

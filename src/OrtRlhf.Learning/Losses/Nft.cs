@@ -7,7 +7,9 @@ namespace OrtRlhf.Learning.Losses;
 /// <summary>Options of <see cref="Nft"/>.</summary>
 public sealed record NftLossOptions
 {
-    /// <summary>b, how far the implicit policies lie on either side of the old one, &gt; 0; default 1 (the paper: 0.1 to 1, smaller is stronger).</summary>
+    /// <summary>
+    /// b, how far the implicit policies lie on either side of the old one, &gt; 0; default 1 (the paper: 0.1 to 1, smaller is stronger).
+    /// </summary>
     public double Beta { get; init; } = 1;
 
     /// <summary>Divide each sample's squared error by its mean absolute error; default true.</summary>
@@ -19,7 +21,9 @@ public sealed record NftLossOptions
     /// <summary>Weight of the squared distance to the reference's output, at least 0; default 0.</summary>
     public double KlWeight { get; init; }
 
-    /// <summary>How fast the old policy comes to a rest, per update, at least 0; default 0.001 (<see cref="Nft.OldPolicyDecay"/>).</summary>
+    /// <summary>
+    /// How fast the old policy comes to a rest, per update, at least 0; default 0.001 (<see cref="Nft.OldPolicyDecay"/>).
+    /// </summary>
     public double DecayRate { get; init; } = 0.001;
 
     /// <summary>The most of the old policy that an update keeps, [0, 1); default 0.5.</summary>
@@ -44,12 +48,14 @@ public sealed record NftLossOptions
 /// <param name="Errors">v and its target at <c>x_t = (1-t)*x0 + t*noise</c>, and the reference's output if there is a KL term.</param>
 /// <param name="Old">The old policy's output for the same inputs, [B, C, H, W].</param>
 /// <param name="Reward">r of each sample, 0 to 1 (<see cref="Nft.Rewards"/>), [B].</param>
-/// <param name="Scale">Size of the clean sample's error by the output's, [B]: t of a flow, <c>s/a</c> of a model that predicts noise.</param>
+/// <param name="Scale">Size of the clean sample's error by the output's, [B]: t of a flow, <c>s/a</c> of a model that predicts
+/// noise.</param>
 /// <param name="Weight">How much each sample counts, [B]: 1, or 0 for one that only fills a batch up; null where all count.</param>
 public sealed record NftSamples(DenoisingErrors Errors, Value Old, Value Reward, Value Scale, Value? Weight = null)
 {
     /// <summary>Declares the recorded fields as inputs of the policy's graph.</summary>
-    /// <remarks><c>target</c>, <c>old_output</c> and <c>reference</c>, if asked for, [B, C, H, W]; <c>reward</c>, <c>error_scale</c> [B]; all float.</remarks>
+    /// <remarks><c>target</c>, <c>old_output</c> and <c>reference</c>, if asked for, [B, C, H, W]; <c>reward</c>, <c>error_scale</c> [B];
+    /// all float.</remarks>
     /// <param name="output">v, with a static shape.</param>
     /// <param name="withReference">Whether the reference's output is an input too.</param>
     public static NftSamples Inputs(Value output, bool withReference)
@@ -64,12 +70,14 @@ public sealed record NftSamples(DenoisingErrors Errors, Value Old, Value Reward,
 }
 
 /// <summary>
-/// DiffusionNFT, negative-aware fine-tuning on the forward process (Zheng et al. 2025, equation 5): the old policy's samples are noised again, and the
+/// DiffusionNFT, negative-aware fine-tuning on the forward process (Zheng et al. 2025, equation 5): the old policy's samples are noised
+/// again, and the
 /// policy v is trained by two implicit ones, <c>v+ = (1-b)*vOld + b*v</c> and <c>v- = (1+b)*vOld - b*v</c>:
 /// <c>loss = mean_i r*e(v+) + (1-r)*e(v-)</c>. No log-probs, no trajectories, any sampler, no guidance.
 /// </summary>
 /// <remarks>
-/// e is the squared error of the clean sample, <c>mean[d^2]</c> with <c>d = scale*(v - target)</c>, divided by <c>mean|d|</c>, at least 1e-5, without a
+/// e is the squared error of the clean sample, <c>mean[d^2]</c> with <c>d = scale*(v - target)</c>, divided by <c>mean|d|</c>, at least
+/// 1e-5, without a
 /// gradient (the paper's self-normalised weight); or <c>mean[(v - target)^2]</c> without that weight. At v = vOld its gradient is
 /// <c>(2r - 1)*b</c> times that of supervised training: good samples attract, bad ones repel, and r = 1/2 does neither.
 /// The published code multiplies all but the KL term by <c>AdvantageClip/b</c>, which Adam does not see.
@@ -82,7 +90,8 @@ public static class Nft
     /// <param name="samples">The samples, with a reference if the KL term has a weight.</param>
     /// <param name="options">Options.</param>
     /// <returns>
-    /// The loss, and the metrics <c>mse</c>, <c>positive_error</c>, <c>negative_error</c> (means of e), <c>old_deviation</c> (mean (v - vOld)^2) and, with
+    /// The loss, and the metrics <c>mse</c>, <c>positive_error</c>, <c>negative_error</c> (means of e), <c>old_deviation</c> (mean (v -
+    /// vOld)^2) and, with
     /// a reference, <c>kl</c> (mean (v - vRef)^2).
     /// </returns>
     /// <exception cref="UserError">The options are out of range.</exception>
@@ -136,7 +145,8 @@ public static class Nft
     }
 
     /// <summary>
-    /// d of the update <c>old = d*old + (1-d)*policy</c> that follows each round of samples: <c>min(rate*update, maximum)</c>. It begins on-policy
+    /// d of the update <c>old = d*old + (1-d)*policy</c> that follows each round of samples: <c>min(rate*update, maximum)</c>. It begins
+    /// on-policy
     /// (d = 0) and slows down.
     /// </summary>
     /// <param name="update">The update's number, from 0.</param>

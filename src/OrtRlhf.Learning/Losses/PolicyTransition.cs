@@ -17,9 +17,11 @@ namespace OrtRlhf.Learning.Losses;
 /// <param name="OldLogProb">log p(x'|x) of the policy that drew x', nats as a mean over elements, [B].</param>
 /// <param name="Advantage">Advantage of the trajectory, clipped, [B].</param>
 /// <param name="Reference">The reference policy's output at x, guided, [B, C, H, W]; null when there is no KL term.</param>
-/// <param name="Weight">How much each transition counts in the KL term, [B]: 1, or 0 for one that only fills a batch up; null where all count.</param>
+/// <param name="Weight">How much each transition counts in the KL term, [B]: 1, or 0 for one that only fills a batch up; null where all
+/// count.</param>
 public sealed record PolicyTransition(
-    Value Output, Value X, Value Next, Value CX, Value CM, Value Sigma, Value OldLogProb, Value Advantage, Value? Reference = null, Value? Weight = null)
+    Value Output, Value X, Value Next, Value CX, Value CM, Value Sigma, Value OldLogProb, Value Advantage, Value? Reference = null,
+        Value? Weight = null)
 {
     /// <summary>Declares the recorded fields as inputs of the policy's graph, under the names below.</summary>
     /// <remarks>

@@ -5,7 +5,8 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Learning.Losses;
 
 /// <summary>
-/// Pairs of a preferred and a rejected sample in a batch of B: the first half of the batch are the preferred ones, the second half, in the same order, the
+/// Pairs of a preferred and a rejected sample in a batch of B: the first half of the batch are the preferred ones, the second half, in the
+/// same order, the
 /// rejected ones. Both sides of a pair of denoising errors have the same timestep and noise.
 /// </summary>
 internal static class PreferencePairs
@@ -29,7 +30,8 @@ internal static class PreferencePairs
     public static Value Margin(DenoisingErrors errors, string method) => Difference(errors.Gain(), method) * 0.5;
 
     /// <summary>The mean loss of pairs, each times its weight.</summary>
-    public static Value MeanLoss(DenoisingErrors errors, Value perPair) => Mean(errors.Weight is { } weight ? Preferred(weight) * perPair : perPair);
+    public static Value MeanLoss(DenoisingErrors errors, Value perPair) =>
+        Mean(errors.Weight is { } weight ? Preferred(weight) * perPair : perPair);
 
     /// <summary>The metrics <c>mse</c>, <c>reference_mse</c>, <c>margin</c> (mean h), <c>accuracy</c> (share of h &gt; 0).</summary>
     public static Dictionary<string, Value> Metrics(DenoisingErrors errors, Value margin)

@@ -29,7 +29,8 @@ public sealed record ReinforceLossOptions
 /// <c>loss = -mean_i A log p_theta(x'|x)</c>, whose gradient is that of the expected reward as long as the samples are the
 /// policy's own. Take one optimizer step per batch of samples: nothing corrects for older ones.
 /// </summary>
-/// <remarks>Log p is a mean over the latent's elements, as in <see cref="Ddpo"/>. Departure: an optional KL term to the reference.</remarks>
+/// <remarks>Log p is a mean over the latent's elements, as in <see cref="Ddpo"/>. Departure: an optional KL term to the
+/// reference.</remarks>
 public static class Reinforce
 {
     /// <summary>Writes the loss into the graph of the policy's output.</summary>

@@ -92,7 +92,9 @@ public sealed class EvolutionStrategies(EvolutionStrategiesOptions options, ulon
         }
     }
 
-    /// <summary>Ranks from -1/2 (lowest) to 1/2 (highest); equal rewards share the mean of their ranks, so that no difference is no signal.</summary>
+    /// <summary>
+    /// Ranks from -1/2 (lowest) to 1/2 (highest); equal rewards share the mean of their ranks, so that no difference is no signal.
+    /// </summary>
     /// <exception cref="UserError">A reward is NaN or infinite.</exception>
     public static double[] CentredRanks(ReadOnlySpan<float> rewards)
     {

@@ -37,7 +37,8 @@ public sealed class Gradients(int length)
     {
         var norm = Norm(gradient);
         if (!double.IsFinite(norm))
-            throw new UserError($"gradient: expected a finite norm, got {norm}; lower the learning rate, or look for a reward or model output that overflows");
+            throw new UserError($"gradient: expected a finite norm, got {norm}; lower the learning rate, or look for a reward or model "
+                + $"output that overflows");
         var scale = maxNorm / (norm + 1e-6);
         if (scale < 1)
             TensorPrimitives.Multiply(gradient, (float)scale, gradient);

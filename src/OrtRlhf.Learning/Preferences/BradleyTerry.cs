@@ -3,8 +3,10 @@ using System.Numerics.Tensors;
 namespace OrtRlhf.Learning.Preferences;
 
 /// <summary>
-/// A linear Bradley-Terry model of preferences (Bradley and Terry 1952): <c>P(a over b) = sigmoid(w (f_a - f_b))</c>, fitted by maximum likelihood with a ridge,
-/// <c>min_w sum_i -c_i ln sigmoid(w d_i)/sum_i c_i + ridge/2 |w|^2</c>. The loss is convex: Newton's method, each step solved by conjugate gradients as far as it is
+/// A linear Bradley-Terry model of preferences (Bradley and Terry 1952): <c>P(a over b) = sigmoid(w (f_a - f_b))</c>, fitted by maximum
+/// likelihood with a ridge,
+/// <c>min_w sum_i -c_i ln sigmoid(w d_i)/sum_i c_i + ridge/2 |w|^2</c>. The loss is convex: Newton's method, each step solved by conjugate
+/// gradients as far as it is
 /// worth (Dembo et al. 1982), finds the one minimum from any start, in memory that grows with the features only.
 /// </summary>
 public static class BradleyTerry
@@ -21,7 +23,8 @@ public static class BradleyTerry
     /// <exception cref="ArgumentException">No differences, or a ridge that is not above 0.</exception>
     public static double[] Fit(IReadOnlyList<double[]> differences, IReadOnlyList<double> weights, double ridge, double[]? start = null)
     {
-        if (differences.Count == 0 || weights.Count != differences.Count) throw new ArgumentException("expected at least one difference, and a weight for each", nameof(differences));
+        if (differences.Count == 0 || weights.Count != differences.Count) throw new ArgumentException(
+            "expected at least one difference, and a weight for each", nameof(differences));
         if (!(ridge > 0)) throw new ArgumentException($"expected a ridge > 0, got {ridge}", nameof(ridge));
         var (w, total) = (start ?? new double[differences[0].Length], weights.Sum());
         for (var step = 0; step < MostSteps; step++)
@@ -52,7 +55,8 @@ public static class BradleyTerry
         double[] Curved(double[] v, double[] curvature)
         {
             var result = Array.ConvertAll(v, x => ridge * x);
-            for (var i = 0; i < curvature.Length; i++) TensorPrimitives.MultiplyAdd(differences[i], curvature[i] * Dot(v, differences[i]), result, result);
+            for (var i = 0; i < curvature.Length; i++) TensorPrimitives.MultiplyAdd(differences[i], curvature[i] * Dot(v, differences[i]),
+                result, result);
             return result;
         }
 
@@ -67,7 +71,8 @@ public static class BradleyTerry
     /// <summary><c>sigmoid(x)</c>: the probability that the one is preferred whose score is larger by x.</summary>
     public static double Probability(double x) => x >= 0 ? 1 / (1 + Math.Exp(-x)) : Math.Exp(x) / (1 + Math.Exp(x));
 
-    // Conjugate gradients (Hestenes and Stiefel 1952) for a positive definite matrix that is known by its products, until the residual is a thousandth.
+    // Conjugate gradients (Hestenes and Stiefel 1952) for a positive definite matrix that is known by its products, until the residual is a
+    // thousandth.
     private static double[] Solve(Func<double[], double[]> product, double[] right)
     {
         var (x, r, p) = (new double[right.Length], right.ToArray(), right.ToArray());

@@ -9,7 +9,8 @@ namespace OrtRlhf.Learning.Preferences;
 public sealed record CalibrationBin(double From, double To, double Confidence, double Accuracy, int N);
 
 /// <summary>
-/// Whether probabilities of preferences mean what they say (Guo et al. 2017): each prediction is for the side that it finds more probable, with a confidence of 0.5 to 1;
+/// Whether probabilities of preferences mean what they say (Guo et al. 2017): each prediction is for the side that it finds more probable,
+/// with a confidence of 0.5 to 1;
 /// of those in a bin as many should come true as they are confident. <c>ECE = sum_bins n/N |accuracy - confidence|</c>.
 /// </summary>
 /// <param name="Error">The expected calibration error, 0 (perfect) to 0.5 or more.</param>
@@ -26,7 +27,8 @@ public sealed record Calibration(double Error, IReadOnlyList<CalibrationBin> Bin
         CalibrationBin[] filled = [.. Enumerable.Range(0, bins).Select(i =>
         {
             var (from, to, group) = (0.5 + (i * 0.5 / bins), 0.5 + ((i + 1) * 0.5 / bins), groups[i].ToArray());
-            return group.Length == 0 ? new CalibrationBin(from, to, 0, 0, 0) : new(from, to, group.Average(p => p.Confidence), group.Average(p => p.Right), group.Length);
+            return group.Length == 0 ? new CalibrationBin(from, to, 0, 0, 0)
+                : new(from, to, group.Average(p => p.Confidence), group.Average(p => p.Right), group.Length);
         })];
         return new(filled.Sum(bin => (double)bin.N / probabilities.Count * Math.Abs(bin.Accuracy - bin.Confidence)), filled);
     }

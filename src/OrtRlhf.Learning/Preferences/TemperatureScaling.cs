@@ -1,8 +1,10 @@
 namespace OrtRlhf.Learning.Preferences;
 
 /// <summary>
-/// The temperature that makes a model's probabilities of preferences mean what they say (Guo et al. 2017): the T that makes choices which the model was not fitted to
-/// most likely, <c>max_T sum_i c_i ln sigmoid(z_i / T)</c>. Dividing all scores by it changes no order. Two more choices, one right and one wrong by the mean |z|, stand for
+/// The temperature that makes a model's probabilities of preferences mean what they say (Guo et al. 2017): the T that makes choices which
+/// the model was not fitted to
+/// most likely, <c>max_T sum_i c_i ln sigmoid(z_i / T)</c>. Dividing all scores by it changes no order. Two more choices, one right and one
+/// wrong by the mean |z|, stand for
 /// those that might have been seen (Laplace's rule of succession): a model without a mistake is not taken for certain.
 /// </summary>
 public static class TemperatureScaling

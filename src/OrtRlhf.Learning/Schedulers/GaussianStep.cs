@@ -5,7 +5,8 @@ namespace OrtRlhf.Learning.Schedulers;
 /// <c>x' ~ N(cX*x + cM*m, sigma^2 I)</c>. A sampler is a table of such rows (<see cref="SamplerTable"/>).
 /// </summary>
 /// <param name="Time">
-/// Where the model is evaluated: the training timestep's index, 0 to T-1, of diffusion models; <c>T*t</c>, with t in (0, 1], of flow models,
+/// Where the model is evaluated: the training timestep's index, 0 to T-1, of diffusion models; <c>T*t</c>, with t in (0, 1], of flow
+/// models,
 /// in general no whole number.
 /// </param>
 /// <param name="CX">Weight of the current latent x in the mean.</param>

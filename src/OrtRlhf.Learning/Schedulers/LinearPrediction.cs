@@ -15,7 +15,8 @@ internal readonly record struct LinearPrediction(double X0X, double X0M, double 
         var (a, s) = (Math.Sqrt(alphaBar), Math.Sqrt(1 - alphaBar));
         if (prediction == PredictionType.Epsilon && alphaBar == 0)
             throw new UserError(
-                "scheduler: rescale_betas_zero_snr with prediction_type epsilon leaves x0 undefined at the first step; use v_prediction or sample");
+                "scheduler: rescale_betas_zero_snr with prediction_type epsilon leaves x0 undefined at the first step; use "
+                    + "v_prediction or sample");
         return prediction switch
         {
             PredictionType.Epsilon => new(1 / a, -s / a, 0, 1),

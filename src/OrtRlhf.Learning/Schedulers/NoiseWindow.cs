@@ -1,6 +1,8 @@
 namespace OrtRlhf.Learning.Schedulers;
 
-/// <summary>The noisy steps among deterministic ones (MixGRPO, Li et al. 2025): only they are trained on, all others can be fewer or solved better.</summary>
+/// <summary>
+/// The noisy steps among deterministic ones (MixGRPO, Li et al. 2025): only they are trained on, all others can be fewer or solved better.
+/// </summary>
 /// <param name="First">Index of the first noisy step, from 0.</param>
 /// <param name="Count">How many steps are noisy, 1 or more.</param>
 public readonly record struct NoiseWindow(int First, int Count)
@@ -9,7 +11,8 @@ public readonly record struct NoiseWindow(int First, int Count)
     public bool Contains(int step) => step >= First && step < First + Count;
 
     /// <summary>
-    /// MixGRPO's sliding window: it begins at the first step, moves on by a stride now and then, from noise to image, and begins again when it
+    /// MixGRPO's sliding window: it begins at the first step, moves on by a stride now and then, from noise to image, and begins again when
+    /// it
     /// has met the end.
     /// </summary>
     /// <param name="iteration">Training iteration, from 0.</param>

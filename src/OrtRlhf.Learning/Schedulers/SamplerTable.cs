@@ -20,10 +20,12 @@ public sealed record SamplerTable(string Name, IReadOnlyList<GaussianStep> Steps
     {
         if (StepsWithDensity.Count == 0)
             throw new UserError(
-                $"sampler ({Name}): policy gradients need steps with a density, expected sigma > 0, got sigma = 0 in all {Steps.Count} steps; use eta > 0 (DDPO uses 1), or for a flow two or more steps with noise");
+                $"sampler ({Name}): policy gradients need steps with a density, expected sigma > 0, got sigma = 0 in all {Steps.Count} "
+                    + $"steps; use eta > 0 (DDPO uses 1), or for a flow two or more steps with noise");
         if (Clips is not null)
             throw new UserError(
-                $"sampler ({Name}): policy gradients need a mean linear in the model's output, expected clip_sample false, got true; set clip_sample to false in scheduler_config.json");
+                $"sampler ({Name}): policy gradients need a mean linear in the model's output, expected clip_sample false, got true; set "
+                    + $"clip_sample to false in scheduler_config.json");
         return StepsWithDensity;
     }
 }

@@ -4,17 +4,20 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// The autoencoder of Stable Diffusion (diffusers' AutoencoderKL): images in [-1, 1] to a Gaussian over latents, and back. Latents are neither scaled
+/// The autoencoder of Stable Diffusion (diffusers' AutoencoderKL): images in [-1, 1] to a Gaussian over latents, and back. Latents are
+/// neither scaled
 /// nor shifted here. Source: Rombach et al., 2022. Parameters have diffusers' names.
 /// </summary>
 public static class AutoencoderKl
 {
     /// <summary>
-    /// A graph of the encoder with Optimum's names: sample [B,3,H,W] to latent_parameters [B,2C,h,w], the means and then the log-variances (diffusers
+    /// A graph of the encoder with Optimum's names: sample [B,3,H,W] to latent_parameters [B,2C,h,w], the means and then the log-variances
+    /// (diffusers
     /// clamps these to [-30, 20] before it draws a latent).
     /// </summary>
     /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
-    public static OnnxGraph BuildEncoder(AutoencoderKlConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null)
+    public static OnnxGraph BuildEncoder(AutoencoderKlConfig config, Weights weights, Dim? batch = null, Dim? height = null,
+        Dim? width = null)
     {
         var graph = new OnnxGraph("vae_encoder");
         var sample = graph.Input("sample", weights.Type, batch ?? "batch", config.InChannels, height ?? "height", width ?? "width");
@@ -24,10 +27,12 @@ public static class AutoencoderKl
 
     /// <summary>A graph of the decoder with Optimum's names: latent_sample [B,C,h,w] to sample [B,3,H,W].</summary>
     /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
-    public static OnnxGraph BuildDecoder(AutoencoderKlConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null)
+    public static OnnxGraph BuildDecoder(AutoencoderKlConfig config, Weights weights, Dim? batch = null, Dim? height = null,
+        Dim? width = null)
     {
         var graph = new OnnxGraph("vae_decoder");
-        var latent = graph.Input("latent_sample", weights.Type, batch ?? "batch", config.LatentChannels, height ?? "latent_height", width ?? "latent_width");
+        var latent = graph.Input("latent_sample", weights.Type, batch ?? "batch", config.LatentChannels, height ?? "latent_height", width
+            ?? "latent_width");
         graph.Output(Decode(new Module(graph, weights), config, latent), "sample");
         return graph;
     }
@@ -44,7 +49,8 @@ public static class AutoencoderKl
         for (var stage = 0; stage < channels.Length; stage++)
         {
             var block = encoder["down_blocks"][stage];
-            for (var i = 0; i < config.LayersPerBlock; i++) x = Blocks.Resnet(block["resnets"][i], x, channels[stage], null, Resnet(config));
+            for (var i = 0; i < config.LayersPerBlock; i++) x = Blocks.Resnet(block["resnets"][i], x, channels[stage], null,
+                Resnet(config));
             if (stage < channels.Length - 1) x = Blocks.Downsample(block["downsamplers"][0], x, channels[stage], padding: 0);
         }
         x = Middle(encoder["mid_block"], config, x);
@@ -81,7 +87,8 @@ public static class AutoencoderKl
     {
         var channels = config.BlockOutChannels[^1];
         x = Blocks.Resnet(m["resnets"][0], x, channels, null, Resnet(config));
-        if (config.MidBlockAddAttention) x = Blocks.ImageAttention(m["attentions"][0], x, headWidth: channels, config.NormNumGroups, Epsilon);
+        if (config.MidBlockAddAttention) x = Blocks.ImageAttention(m["attentions"][0], x, headWidth: channels, config.NormNumGroups,
+            Epsilon);
         return Blocks.Resnet(m["resnets"][1], x, channels, null, Resnet(config));
     }
 

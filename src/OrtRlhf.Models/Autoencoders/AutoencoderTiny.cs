@@ -11,7 +11,8 @@ public static class AutoencoderTiny
 {
     /// <summary>A graph of the encoder with Optimum's names: sample [B,3,H,W] to latent_sample [B,C,h,w] (it has no variance).</summary>
     /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
-    public static OnnxGraph BuildEncoder(AutoencoderTinyConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null)
+    public static OnnxGraph BuildEncoder(AutoencoderTinyConfig config, Weights weights, Dim? batch = null, Dim? height = null,
+        Dim? width = null)
     {
         var graph = new OnnxGraph("vae_encoder");
         var sample = graph.Input("sample", weights.Type, batch ?? "batch", config.InChannels, height ?? "height", width ?? "width");
@@ -21,10 +22,12 @@ public static class AutoencoderTiny
 
     /// <summary>A graph of the decoder with Optimum's names: latent_sample [B,C,h,w] to sample [B,3,H,W].</summary>
     /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
-    public static OnnxGraph BuildDecoder(AutoencoderTinyConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null)
+    public static OnnxGraph BuildDecoder(AutoencoderTinyConfig config, Weights weights, Dim? batch = null, Dim? height = null,
+        Dim? width = null)
     {
         var graph = new OnnxGraph("vae_decoder");
-        var latent = graph.Input("latent_sample", weights.Type, batch ?? "batch", config.LatentChannels, height ?? "latent_height", width ?? "latent_width");
+        var latent = graph.Input("latent_sample", weights.Type, batch ?? "batch", config.LatentChannels, height ?? "latent_height", width
+            ?? "latent_width");
         graph.Output(Decode(new Module(graph, weights), config, latent), "sample");
         return graph;
     }

@@ -5,7 +5,9 @@ using OrtRlhf.Graph.Files;
 
 namespace OrtRlhf.Models;
 
-/// <summary>Text files of a checkpoint. They may come from anywhere: size and depth are limited, and links out of the folder are refused.</summary>
+/// <summary>
+/// Text files of a checkpoint. They may come from anywhere: size and depth are limited, and links out of the folder are refused.
+/// </summary>
 internal static class CheckpointFile
 {
     /// <summary>Largest config.json and the like, in bytes.</summary>
@@ -15,7 +17,8 @@ internal static class CheckpointFile
     public const long LargeLimit = 16 << 20;
 
     /// <summary>The text of a file, or null where there is none.</summary>
-    public static string? Find(string folder, string name, long limit = SmallLimit) => File.Exists(Path.Combine(folder, name)) ? Read(folder, name, limit) : null;
+    public static string? Find(string folder, string name, long limit = SmallLimit) =>
+        File.Exists(Path.Combine(folder, name)) ? Read(folder, name, limit) : null;
 
     /// <summary>The text of a file that must be there.</summary>
     public static string Read(string folder, string name, long limit = SmallLimit)
@@ -50,7 +53,8 @@ internal static class CheckpointFile
         var length = (file.ResolveLinkTarget(returnFinalTarget: true) as FileInfo ?? file).Length;
         // A pipe or a device has no length, and to open it may take forever.
         if (length == 0) throw new UserError($"checkpoint: '{path}' is empty; fetch the file again");
-        if (length > limit) throw new UserError($"checkpoint: '{path}' has {length} bytes, expected at most {limit}; it is not a file of this kind");
+        if (length > limit) throw new UserError(
+            $"checkpoint: '{path}' has {length} bytes, expected at most {limit}; it is not a file of this kind");
     }
 
     /// <summary>A JSON object.</summary>

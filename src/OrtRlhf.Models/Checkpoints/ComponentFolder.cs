@@ -6,7 +6,8 @@ using OrtRlhf.Graph.Formats;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// A component of a pipeline: a folder with <c>config.json</c> and safetensors, as diffusers and transformers write it, or with <c>model.onnx</c>, as
+/// A component of a pipeline: a folder with <c>config.json</c> and safetensors, as diffusers and transformers write it, or with
+/// <c>model.onnx</c>, as
 /// Optimum does.
 /// </summary>
 public sealed class ComponentFolder
@@ -15,9 +16,11 @@ public sealed class ComponentFolder
 
     // Full precision first: it is what the reference computes with. An index names the files of weights that are split.
     private static readonly string[] WeightNames =
-        [.. from variant in (string[])["", ".fp16", ".bf16"] from stem in (string[])["diffusion_pytorch_model", "model"] from end in (string[])["{0}{1}.safetensors", "{0}.safetensors.index{1}.json"] select string.Format(null, end, stem, variant)];
+        [.. from variant in (string[])["", ".fp16", ".bf16"] from stem in (string[])["diffusion_pytorch_model", "model"] from end in (
+            string[])["{0}{1}.safetensors", "{0}.safetensors.index{1}.json"] select string.Format(null, end, stem, variant)];
 
-    private ComponentFolder(string path, string name, string className, string config) => (Path, Name, ClassName, Config) = (path, name, className, config);
+    private ComponentFolder(string path, string name, string className, string config) =>
+        (Path, Name, ClassName, Config) = (path, name, className, config);
 
     /// <summary>The folder.</summary>
     public string Path { get; }
@@ -53,7 +56,8 @@ public sealed class ComponentFolder
     public void Expect(params IReadOnlyList<string> classes)
     {
         if (!classes.Contains(ClassName))
-            throw new UserError($"{Name}: {(classes.Count == 1 ? $"{classes[0]} is" : $"{string.Join(", ", classes.SkipLast(1))} and {classes[^1]} are")} supported, got {(ClassName.Length == 0 ? "no class name" : ClassName)} in '{Path}'");
+            throw new UserError(
+                $"{Name}: {(classes.Count == 1 ? $"{classes[0]} is" : $"{string.Join(", ", classes.SkipLast(1))} and {classes[^1]} are")} supported, got {(ClassName.Length == 0 ? "no class name" : ClassName)} in '{Path}'");
     }
 
     /// <summary>Its weights; of several files the one in the highest precision. Tensors are read when they are asked for.</summary>
@@ -69,7 +73,8 @@ public sealed class ComponentFolder
         if (WeightNames.FirstOrDefault(n => File.Exists(System.IO.Path.Combine(Path, n))) is not { } file)
         {
             var pickle = Directory.EnumerateFiles(Path, "*.bin").Any();
-            throw new UserError($"{Name}: no weights in '{Path}'; expected {string.Join(" or ", WeightNames.Take(4))}{(pickle ? "; .bin files can run code when they are opened: save the model with safe_serialization=True" : "")}");
+            throw new UserError($"{Name}: no weights in '{Path}'; expected "
+                + $"{string.Join(" or ", WeightNames.Take(4))}{(pickle ? "; .bin files can run code when they are opened: save the model with safe_serialization=True" : "")}");
         }
         var path = System.IO.Path.Combine(Path, file);
         PlainFile.CheckLink(path, Path, Name);
@@ -89,7 +94,8 @@ public sealed class ComponentFolder
     private static string? ClassOf(JsonElement config)
     {
         if (config.TryGetProperty("_class_name", out var name) && name.ValueKind == JsonValueKind.String) return name.GetString();
-        return config.TryGetProperty("architectures", out var list) && list.ValueKind == JsonValueKind.Array && list.GetArrayLength() > 0 && list[0].ValueKind == JsonValueKind.String
+        return config.TryGetProperty("architectures", out var list) && list.ValueKind == JsonValueKind.Array && list.GetArrayLength() > 0
+            && list[0].ValueKind == JsonValueKind.String
             ? list[0].GetString() : null;
     }
 }

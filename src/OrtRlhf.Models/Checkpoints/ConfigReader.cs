@@ -3,7 +3,9 @@ using OrtRlhf.Graph;
 
 namespace OrtRlhf.Models;
 
-/// <summary>Reads a config.json: a key that is missing or null takes the library's default; what is not supported is an error that names it.</summary>
+/// <summary>
+/// Reads a config.json: a key that is missing or null takes the library's default; what is not supported is an error that names it.
+/// </summary>
 internal sealed class ConfigReader
 {
     private const long Most = 1 << 24;
@@ -11,7 +13,8 @@ internal sealed class ConfigReader
 
     // What training tools leave beside the architecture: the state of an exponential moving average.
     private static readonly string[] Harmless =
-        ["dropout", "sample_size", "decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup", "collected_params"];
+        ["dropout", "sample_size", "decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup",
+            "collected_params"];
 
     private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
     private readonly JsonElement _root;
@@ -36,7 +39,8 @@ internal sealed class ConfigReader
 
     public long Integer(string name, long otherwise, long least = 1, long most = Most) => OptionalInteger(name, least, most) ?? otherwise;
 
-    public long? OptionalInteger(string name, long least = 1, long most = Most) => Find(name) is not { } e ? null : Integer(name, e, least, most);
+    public long? OptionalInteger(string name, long least = 1, long most = Most) =>
+        Find(name) is not { } e ? null : Integer(name, e, least, most);
 
     public double Number(string name, double otherwise) => Find(name) is not { } e ? otherwise
         : e.ValueKind == JsonValueKind.Number && e.TryGetDouble(out var number) && double.IsFinite(number) ? number
@@ -46,7 +50,8 @@ internal sealed class ConfigReader
         : e.ValueKind is JsonValueKind.True or JsonValueKind.False ? e.GetBoolean()
         : throw Fault(name, e, "true or false");
 
-    public string? Text(string name) => Find(name) is not { } e ? null : e.ValueKind == JsonValueKind.String ? e.GetString() : throw Fault(name, e, "a text");
+    public string? Text(string name) =>
+        Find(name) is not { } e ? null : e.ValueKind == JsonValueKind.String ? e.GetString() : throw Fault(name, e, "a text");
 
     public string Choice(string name, string otherwise, params IEnumerable<string> choices)
     {
@@ -60,17 +65,20 @@ internal sealed class ConfigReader
 
     /// <summary>A list of whole numbers.</summary>
     public long[] Integers(string name, params long[] otherwise) => Find(name) is not { } e ? otherwise
-        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() is > 0 and <= MostEntries ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0))]
+        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() is > 0 and <= MostEntries
+            ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0))]
         : throw Fault(name, e, $"a list of 1 to {MostEntries} whole numbers");
 
     /// <summary>A list of whole numbers below a limit, which may be empty or missing.</summary>
     public long[] Indices(string name, long limit) => Find(name) is not { } e ? []
-        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() <= limit ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0, limit - 1))]
+        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() <= limit
+            ? [.. e.EnumerateArray().Select(i => Integer(name, i, 0, limit - 1))]
         : throw Fault(name, e, $"a list of at most {limit} whole numbers");
 
     /// <summary>A list of that many numbers.</summary>
     public IReadOnlyList<double> Numbers(string name, IReadOnlyList<double> otherwise, int count) => Find(name) is not { } e ? otherwise
-        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() == count && e.EnumerateArray().All(n => n.ValueKind == JsonValueKind.Number && double.IsFinite(n.GetDouble()))
+        : e.ValueKind == JsonValueKind.Array && e.GetArrayLength() == count
+            && e.EnumerateArray().All(n => n.ValueKind == JsonValueKind.Number && double.IsFinite(n.GetDouble()))
             ? [.. e.EnumerateArray().Select(n => n.GetDouble())]
             : throw Fault(name, e, $"a list of {count} numbers");
 
@@ -81,20 +89,23 @@ internal sealed class ConfigReader
     public string[] Choices(string name, string[] otherwise, params string[] choices)
     {
         if (Find(name) is not { } e) return otherwise;
-        if (e.ValueKind != JsonValueKind.Array || e.GetArrayLength() is 0 or > MostEntries) throw Fault(name, e, $"a list of 1 to {MostEntries} texts");
+        if (e.ValueKind != JsonValueKind.Array || e.GetArrayLength() is 0 or > MostEntries) throw Fault(name, e,
+            $"a list of 1 to {MostEntries} texts");
         return [.. e.EnumerateArray().Select(i => i.ValueKind == JsonValueKind.String && choices.Contains(i.GetString())
             ? i.GetString()!
             : throw Unsupported(name, i.GetRawText(), string.Join(", ", choices)))];
     }
 
     /// <summary>One whole number for all blocks, or one for each.</summary>
-    public long[] PerBlock(string name, long otherwise, int blocks, long most = Most) => Find(name) is { ValueKind: JsonValueKind.Array } list
+    public long[] PerBlock(string name, long otherwise, int blocks, long most = Most) =>
+        Find(name) is { ValueKind: JsonValueKind.Array } list
         ? Sized(name, [.. list.EnumerateArray().Take(blocks + 1).Select(e => Integer(name, e, 1, most))], blocks)
         : [.. Enumerable.Repeat(Integer(name, otherwise, 1, most), blocks)];
 
     /// <summary>One truth value for all blocks, or one for each.</summary>
     public bool[] FlagPerBlock(string name, bool otherwise, int blocks) => Find(name) is { ValueKind: JsonValueKind.Array } list
-        ? Sized(name, [.. list.EnumerateArray().Select(e => e.ValueKind is JsonValueKind.True or JsonValueKind.False ? e.GetBoolean() : throw Fault(name, e, "true or false"))], blocks)
+        ? Sized(name, [.. list.EnumerateArray().Select(e =>
+            e.ValueKind is JsonValueKind.True or JsonValueKind.False ? e.GetBoolean() : throw Fault(name, e, "true or false"))], blocks)
         : [.. Enumerable.Repeat(Flag(name, otherwise), blocks)];
 
     /// <summary>Whole numbers for each layer of each block: one for all, one a block, or a list a block.</summary>
@@ -111,7 +122,9 @@ internal sealed class ConfigReader
             : Enumerable.Repeat(Integer(name, e, 1), (int)layers[i]).ToArray())];
     }
 
-    /// <summary>A size that may be given as one number or as height and width: the first (0) or the last (1); 0 where it is missing.</summary>
+    /// <summary>
+    /// A size that may be given as one number or as height and width: the first (0) or the last (1); 0 where it is missing.
+    /// </summary>
     public long Size(string name, int axis = 0) => Find(name) is not { ValueKind: JsonValueKind.Array } ? Integer(name, 0, 0)
         : Integers(name) is { Length: 1 or 2 } sizes ? sizes[Math.Min(axis, sizes.Length - 1)]
         : throw Fault(name, Find(name)!.Value, "a size, or height and width");
@@ -123,7 +136,8 @@ internal sealed class ConfigReader
     public bool Has(string name) => Find(name) is not null;
 
     /// <summary>Whether a key holds a list of lists.</summary>
-    public bool IsNested(string name) => Find(name) is { ValueKind: JsonValueKind.Array } list && list.EnumerateArray().Any(e => e.ValueKind == JsonValueKind.Array);
+    public bool IsNested(string name) =>
+        Find(name) is { ValueKind: JsonValueKind.Array } list && list.EnumerateArray().Any(e => e.ValueKind == JsonValueKind.Array);
 
     /// <summary>Demands that an option we do not build has the value (as JSON) that switches it off, or is missing or null.</summary>
     public void Only(string name, params string[] values)
@@ -140,7 +154,8 @@ internal sealed class ConfigReader
     }
 
     /// <summary>
-    /// Demands that every key has been asked for, is null or false, or does not change what the model computes: an option of a newer library must not be
+    /// Demands that every key has been asked for, is null or false, or does not change what the model computes: an option of a newer
+    /// library must not be
     /// passed over in silence.
     /// </summary>
     /// <param name="harmless">Keys that do not change it, beside those of every model.</param>
@@ -148,8 +163,10 @@ internal sealed class ConfigReader
     {
         foreach (var entry in _root.EnumerateObject())
         {
-            if (entry.Name.StartsWith('_') || entry.Value.ValueKind is JsonValueKind.Null or JsonValueKind.False || _asked.Contains(entry.Name) || Harmless.Contains(entry.Name) || harmless.Contains(entry.Name)) continue;
-            throw new UserError($"{Source(_model)}: {Short(entry.Name)} = {Short(entry.Value.GetRawText())} is not known here; take it out if the model computes the same without it");
+            if (entry.Name.StartsWith('_') || entry.Value.ValueKind is JsonValueKind.Null or JsonValueKind.False
+                || _asked.Contains(entry.Name) || Harmless.Contains(entry.Name) || harmless.Contains(entry.Name)) continue;
+            throw new UserError($"{Source(_model)}: {Short(entry.Name)} = {Short(entry.Value.GetRawText())} is not known here; take it "
+                + $"out if the model computes the same without it");
         }
     }
 
@@ -179,7 +196,9 @@ internal sealed class ConfigReader
     // The model's class, or the name of another file.
     private static string Source(string model) => model.Contains(".json", StringComparison.Ordinal) ? model : $"config.json of {model}";
 
-    private UserError Fault(string name, JsonElement e, string expected) => new($"{Source(_model)}: {name}: expected {expected}, got {Short(e.GetRawText())}");
+    private UserError Fault(string name, JsonElement e, string expected) =>
+        new($"{Source(_model)}: {name}: expected {expected}, got {Short(e.GetRawText())}");
 
-    private static string Short(string text) => text.Length <= 80 ? text.ReplaceLineEndings(" ") : text[..77].ReplaceLineEndings(" ") + "...";
+    private static string Short(string text) =>
+        text.Length <= 80 ? text.ReplaceLineEndings(" ") : text[..77].ReplaceLineEndings(" ") + "...";
 }

@@ -5,8 +5,10 @@ using OrtRlhf.Graph.Formats;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// Names that older diffusers wrote for the attention of autoencoders and unconditional U-Nets, as published Stable Diffusion 1 files still have them:
-/// <c>query, key, value, proj_attn</c> for <c>to_q, to_k, to_v, to_out.0</c>; and T5's table of tokens where only the encoder's name for it was kept.
+/// Names that older diffusers wrote for the attention of autoencoders and unconditional U-Nets, as published Stable Diffusion 1 files still
+/// have them:
+/// <c>query, key, value, proj_attn</c> for <c>to_q, to_k, to_v, to_out.0</c>; and T5's table of tokens where only the encoder's name for it
+/// was kept.
 /// </summary>
 internal static partial class FormerNames
 {
@@ -18,7 +20,8 @@ internal static partial class FormerNames
         return file with { Tensors = tensors };
     }
 
-    private static string Today(string name) => name == "encoder.embed_tokens.weight" ? "shared.weight" : Former().Replace(name, match => match.Groups[1].Value switch
+    private static string Today(string name) =>
+        name == "encoder.embed_tokens.weight" ? "shared.weight" : Former().Replace(name, match => match.Groups[1].Value switch
     {
         "query" => "to_q",
         "key" => "to_k",

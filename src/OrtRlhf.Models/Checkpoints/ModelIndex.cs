@@ -28,9 +28,11 @@ public sealed class ModelIndex
     /// <exception cref="UserError">There is no such folder or no index in it, or it is not valid.</exception>
     public static ModelIndex Open(string folder)
     {
-        if (!Directory.Exists(folder)) throw new UserError($"model '{folder}': no such folder; expected one with {FileName}, as diffusers' save_pretrained writes it");
+        if (!Directory.Exists(folder)) throw new UserError(
+            $"model '{folder}': no such folder; expected one with {FileName}, as diffusers' save_pretrained writes it");
         if (CheckpointFile.Find(folder, FileName) is not { } text)
-            throw new UserError($"model '{folder}': no {FileName}; expected a whole pipeline (scheduler, tokenizer, text_encoder, unet, vae), as diffusers' save_pretrained writes it");
+            throw new UserError($"model '{folder}': no {FileName}; expected a whole pipeline (scheduler, tokenizer, text_encoder, unet, "
+                + $"vae), as diffusers' save_pretrained writes it");
         var classes = new Dictionary<string, string>(StringComparer.Ordinal);
         var flags = new Dictionary<string, bool>(StringComparer.Ordinal);
         var pipeline = "";
@@ -39,7 +41,8 @@ public sealed class ModelIndex
             if (entry.Name == "_class_name" && entry.Value.ValueKind == JsonValueKind.String) pipeline = entry.Value.GetString()!;
             if (entry.Value.ValueKind is JsonValueKind.True or JsonValueKind.False) flags[entry.Name] = entry.Value.GetBoolean();
             // [library, class], both null for a component that was left out.
-            if (entry.Value.ValueKind != JsonValueKind.Array || entry.Value.GetArrayLength() != 2 || entry.Value[1].ValueKind != JsonValueKind.String) continue;
+            if (entry.Value.ValueKind != JsonValueKind.Array || entry.Value.GetArrayLength() != 2
+                || entry.Value[1].ValueKind != JsonValueKind.String) continue;
             PlainFile.Check(folder, entry.Name, $"model '{folder}': {FileName}");
             classes[entry.Name] = entry.Value[1].GetString()!;
         }
@@ -65,5 +68,7 @@ public sealed class ModelIndex
     /// <exception cref="UserError">It is missing.</exception>
     public string FolderOf(string name) => Has(name)
         ? Path.Combine(Folder, name)
-        : throw new UserError($"model '{Folder}': no folder '{name}'; {FileName} names {(_classes.Count == 0 ? "no components" : string.Join(", ", _classes.Keys.Order(StringComparer.Ordinal)))}, fetch the whole pipeline");
+        : throw new UserError($"model '{Folder}': no folder '{name}'; {FileName} names "
+            + $"{(_classes.Count == 0 ? "no components" : string.Join(", ", _classes.Keys.Order(StringComparer.Ordinal)))}, fetch the "
+            + $"whole pipeline");
 }

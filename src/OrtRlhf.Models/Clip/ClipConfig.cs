@@ -47,7 +47,8 @@ public sealed record ClipVisionConfig
             HiddenAct = c.Activation("hidden_act", "quick_gelu"),
             LayerNormEps = c.Number("layer_norm_eps", 1e-5),
         };
-        return config.PatchSize <= config.ImageSize ? config : throw c.Unsupported("patch_size", $"{config.PatchSize}", $"at most the image_size {config.ImageSize}");
+        return config.PatchSize <= config.ImageSize ? config
+            : throw c.Unsupported("patch_size", $"{config.PatchSize}", $"at most the image_size {config.ImageSize}");
     }
 }
 
@@ -63,7 +64,8 @@ public sealed record ClipConfig(ClipTextConfig Text, ClipVisionConfig Vision, lo
     {
         var c = ConfigReader.Parse(json, "CLIPModel");
         var width = c.Integer("projection_dim", 512);
-        return new ClipConfig(ClipTextConfig.Read(Tower("text_config")) with { ProjectionDim = width }, ClipVisionConfig.Read(Tower("vision_config")), width);
+        return new ClipConfig(ClipTextConfig.Read(Tower("text_config")) with { ProjectionDim = width },
+            ClipVisionConfig.Read(Tower("vision_config")), width);
 
         // Old files have a second object, which goes before the first.
         ConfigReader Tower(string name) => c.Child(c.Has(name + "_dict") ? name + "_dict" : name);

@@ -6,7 +6,8 @@ namespace OrtRlhf.Models;
 internal static class ClipEncoder
 {
     /// <summary>Gives the states [B,S,D] behind each layer, the input first.</summary>
-    public static List<Value> Forward(Module m, Value x, long layers, long heads, long intermediate, string activation, double epsilon, Value? mask)
+    public static List<Value> Forward(Module m, Value x, long layers, long heads, long intermediate, string activation, double epsilon,
+        Value? mask)
     {
         using var scope = m.Scope();
         var states = new List<Value> { x };
@@ -25,7 +26,8 @@ internal static class ClipEncoder
     {
         using var scope = m.Scope();
         var width = x.Shape![-1].Size;
-        if (width % heads != 0) throw new UserError($"module '{m.Path}': expected a hidden_size that num_attention_heads divides, got {width} and {heads}; check config.json");
+        if (width % heads != 0) throw new UserError(
+            $"module '{m.Path}': expected a hidden_size that num_attention_heads divides, got {width} and {heads}; check config.json");
         var o = Blocks.MultiHead(m["q_proj"].Linear(x, width), m["k_proj"].Linear(x, width), m["v_proj"].Linear(x, width), heads, mask);
         return m["out_proj"].Linear(o, width);
     }

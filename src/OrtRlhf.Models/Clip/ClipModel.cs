@@ -5,7 +5,8 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Models;
 
 /// <summary>What CLIP's image encoder gives.</summary>
-/// <param name="HiddenStates">States [B,1+N,D] of the image and its N patches, as the first layer takes them and behind each layer; before the last layer normalisation.</param>
+/// <param name="HiddenStates">States [B,1+N,D] of the image and its N patches, as the first layer takes them and behind each layer; before
+/// the last layer normalisation.</param>
 /// <param name="PoolerOutput">The normalised state of the image [B,D].</param>
 /// <param name="Features">The projected image [B,P], of any length.</param>
 public sealed record ClipVisionOutput(IReadOnlyList<Value> HiddenStates, Value PoolerOutput, Value Features)
@@ -15,14 +16,17 @@ public sealed record ClipVisionOutput(IReadOnlyList<Value> HiddenStates, Value P
 }
 
 /// <summary>
-/// CLIP: a text and an image encoder (a vision transformer) whose embeddings are compared by their angle. Source: Radford et al., 2021; Dosovitskiy et al.,
+/// CLIP: a text and an image encoder (a vision transformer) whose embeddings are compared by their angle. Source: Radford et al., 2021;
+/// Dosovitskiy et al.,
 /// 2021. Parameters have transformers' names.
 /// </summary>
 public static class ClipModel
 {
     /// <summary>
-    /// A graph of both towers with Optimum's names: input_ids int64 [T,S] and pixel_values [B,3,H,W] (normalised by CLIP's mean and deviation) to
-    /// logits_per_image [B,T] = e^logit_scale cos(image, text), logits_per_text [T,B], text_embeds [T,P] and image_embeds [B,P], both of length 1.
+    /// A graph of both towers with Optimum's names: input_ids int64 [T,S] and pixel_values [B,3,H,W] (normalised by CLIP's mean and
+    /// deviation) to
+    /// logits_per_image [B,T] = e^logit_scale cos(image, text), logits_per_text [T,B], text_embeds [T,P] and image_embeds [B,P], both of
+    /// length 1.
     /// </summary>
     /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
     public static OnnxGraph Build(ClipConfig config, Weights weights, Dim? texts = null, Dim? images = null, Dim? sequence = null)
@@ -42,7 +46,8 @@ public static class ClipModel
     }
 
     /// <summary>
-    /// A graph of the image encoder: pixel_values [B,3,H,W] to image_embeds [B,P] of length 1, image_features [B,P] of any length, last_hidden_state
+    /// A graph of the image encoder: pixel_values [B,3,H,W] to image_embeds [B,P] of length 1, image_features [B,P] of any length,
+    /// last_hidden_state
     /// [B,1+N,D] and pooler_output [B,D].
     /// </summary>
     /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
@@ -58,7 +63,8 @@ public static class ClipModel
     }
 
     /// <summary>
-    /// A graph of the text encoder: input_ids int64 [B,S] to text_embeds [B,P] of length 1, text_features [B,P] of any length, last_hidden_state [B,S,D] and
+    /// A graph of the text encoder: input_ids int64 [B,S] to text_embeds [B,P] of length 1, text_features [B,P] of any length,
+    /// last_hidden_state [B,S,D] and
     /// pooler_output [B,D].
     /// </summary>
     /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
@@ -66,7 +72,8 @@ public static class ClipModel
     {
         var graph = new OnnxGraph("text_model");
         var m = new Module(graph, weights);
-        var output = ClipTextModel.Forward(m, config.Text, graph.Input("input_ids", ElementType.Int64, batch ?? "batch", sequence ?? config.Text.MaxPositionEmbeddings));
+        var output = ClipTextModel.Forward(m, config.Text,
+            graph.Input("input_ids", ElementType.Int64, batch ?? "batch", sequence ?? config.Text.MaxPositionEmbeddings));
         var features = ClipTextModel.Project(m, config.Text, output);
         graph.Output(Normalised(features), "text_embeds");
         graph.Output(features, "text_features");
@@ -87,12 +94,14 @@ public static class ClipModel
         var embeddings = vision["embeddings"];
         using (embeddings.Scope())
         {
-            var patches = Blocks.Rows(embeddings["patch_embedding"].Conv2d(pixels, o.HiddenSize, o.PatchSize, o.PatchSize, padding: 0, bias: false));
+            var patches = Blocks.Rows(embeddings["patch_embedding"]
+                .Conv2d(pixels, o.HiddenSize, o.PatchSize, o.PatchSize, padding: 0, bias: false));
             var image = (patches.Slice(1, 0, 1) * 0) + embeddings.Parameter("class_embedding", o.HiddenSize);
             x = Layout.Concat(1, image, patches) + embeddings["position_embedding"].Parameter("weight", o.Patches + 1, o.HiddenSize);
         }
         x = vision["pre_layrnorm"].LayerNorm(x, o.LayerNormEps); // spelt so in every file
-        var states = ClipEncoder.Forward(vision["encoder"], x, o.NumHiddenLayers, o.NumAttentionHeads, o.IntermediateSize, o.HiddenAct, o.LayerNormEps, null);
+        var states = ClipEncoder.Forward(vision["encoder"], x, o.NumHiddenLayers, o.NumAttentionHeads, o.IntermediateSize, o.HiddenAct,
+            o.LayerNormEps, null);
         var pooled = vision["post_layernorm"].LayerNorm(states[^1].Slice(1, 0, 1).Squeeze(1), o.LayerNormEps);
         return new ClipVisionOutput(states, pooled, m["visual_projection"].Linear(pooled, config.ProjectionDim, bias: false));
     }

@@ -17,7 +17,8 @@ public sealed record ClipTextOutput(Value LastHiddenState, Value PoolerOutput, I
 public static class ClipTextModel
 {
     /// <summary>
-    /// A graph of the model with Optimum's names: input_ids int64 [B,S] to last_hidden_state [B,S,D] and pooler_output [B,D]; with a projection to
+    /// A graph of the model with Optimum's names: input_ids int64 [B,S] to last_hidden_state [B,S,D] and pooler_output [B,D]; with a
+    /// projection to
     /// text_embeds [B,P] and last_hidden_state. The states of each layer follow as hidden_states.0, hidden_states.1, ... if asked for.
     /// </summary>
     /// <param name="config">Its configuration.</param>
@@ -27,7 +28,8 @@ public static class ClipTextModel
     /// <param name="batch">Texts; open by default.</param>
     /// <param name="sequence">Tokens a text; the longest the model knows by default.</param>
     /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
-    public static OnnxGraph Build(ClipTextConfig config, Weights weights, bool projection = false, bool hiddenStates = false, Dim? batch = null, Dim? sequence = null)
+    public static OnnxGraph Build(ClipTextConfig config, Weights weights, bool projection = false, bool hiddenStates = false,
+        Dim? batch = null, Dim? sequence = null)
     {
         var graph = new OnnxGraph("text_encoder");
         var ids = graph.Input("input_ids", ElementType.Int64, batch ?? "batch", sequence ?? config.MaxPositionEmbeddings);
@@ -65,7 +67,8 @@ public static class ClipTextModel
             x = tokens + First(embeddings["position_embedding"].Parameter("weight", longest, config.HiddenSize), 0);
         }
         var mask = First(First(graph.Constant(CausalMask(longest).As(x.Type)), 0), 1);
-        var states = ClipEncoder.Forward(m["encoder"], x, config.NumHiddenLayers, config.NumAttentionHeads, config.IntermediateSize, config.HiddenAct, config.LayerNormEps, mask);
+        var states = ClipEncoder.Forward(m["encoder"], x, config.NumHiddenLayers, config.NumAttentionHeads, config.IntermediateSize,
+            config.HiddenAct, config.LayerNormEps, mask);
         var last = m["final_layer_norm"].LayerNorm(states[^1], config.LayerNormEps);
         return new ClipTextOutput(last, Pool(last), states);
 
@@ -79,7 +82,8 @@ public static class ClipTextModel
         Value Pool(Value states)
         {
             var ids = Cast(inputIds, ElementType.Float);
-            var marks = config.EosTokenId == 2 ? ids : Cast(graph.Op("Equal", [inputIds, graph.Scalar(ElementType.Int64, config.EosTokenId)]), ElementType.Float);
+            var marks = config.EosTokenId == 2 ? ids
+                : Cast(graph.Op("Equal", [inputIds, graph.Scalar(ElementType.Int64, config.EosTokenId)]), ElementType.Float);
             var place = graph.Op("ArgMax", [marks], ("axis", 1L), ("keepdims", 1L));
             var places = First(graph.Constant(Tensor.Vector([.. Enumerable.Range(0, (int)longest).Select(i => (long)i)])), 0);
             var pick = Cast(graph.Op("Equal", [place, places]), states.Type).Unsqueeze(1);
@@ -88,7 +92,8 @@ public static class ClipTextModel
     }
 
     /// <summary>The projected text [B,P] of a model that has <c>text_projection</c>.</summary>
-    public static Value Project(Module m, ClipTextConfig config, ClipTextOutput output) => m["text_projection"].Linear(output.PoolerOutput, config.ProjectionDim, bias: false);
+    public static Value Project(Module m, ClipTextConfig config, ClipTextOutput output) =>
+        m["text_projection"].Linear(output.PoolerOutput, config.ProjectionDim, bias: false);
 
     private static Tensor CausalMask(long size)
     {

@@ -3,7 +3,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// How pictures become the input of an image encoder: resize, centre crop, rescale, normalise, in this order, as transformers' CLIPImageProcessor,
+/// How pictures become the input of an image encoder: resize, centre crop, rescale, normalise, in this order, as transformers'
+/// CLIPImageProcessor,
 /// ViTImageProcessor and SiglipImageProcessor do. Read from a <c>preprocessor_config.json</c>; what is missing takes that class's default.
 /// </summary>
 public sealed record ImageProcessorConfig
@@ -13,7 +14,10 @@ public sealed record ImageProcessorConfig
     /// <summary>Whether to resize.</summary>
     public bool DoResize { get; init; } = true;
 
-    /// <summary>Length in pixels that the shorter side is resized to, the other in proportion, rounded down; null for exactly <see cref="Height"/> x <see cref="Width"/>.</summary>
+    /// <summary>
+    /// Length in pixels that the shorter side is resized to, the other in proportion, rounded down; null for exactly <see cref="Height"/> x
+    /// <see cref="Width"/>.
+    /// </summary>
     public int? ShortestEdge { get; init; } = 224;
 
     /// <summary>Height to resize to when there is no <see cref="ShortestEdge"/>.</summary>
@@ -52,7 +56,8 @@ public sealed record ImageProcessorConfig
     /// <summary>Pictures of exactly this size, as numbers in [0,1].</summary>
     /// <param name="height">Height.</param>
     /// <param name="width">Width.</param>
-    public static ImageProcessorConfig Plain(int height, int width) => new() { ShortestEdge = null, Height = height, Width = width, DoCenterCrop = false, DoNormalize = false };
+    public static ImageProcessorConfig Plain(int height, int width) =>
+        new() { ShortestEdge = null, Height = height, Width = width, DoCenterCrop = false, DoNormalize = false };
 
     /// <summary>Reads the file of a folder; null where there is none.</summary>
     /// <param name="folder">The folder of a model.</param>
@@ -68,13 +73,15 @@ public sealed record ImageProcessorConfig
         var d = type.Replace("Fast", "", StringComparison.Ordinal) switch
         {
             "CLIPImageProcessor" or "CLIPFeatureExtractor" => new ImageProcessorConfig(),
-            "ViTImageProcessor" or "ViTFeatureExtractor" => Plain(224, 224) with { DoNormalize = true, Resample = 2, Mean = [0.5, 0.5, 0.5], Std = [0.5, 0.5, 0.5] },
+            "ViTImageProcessor" or "ViTFeatureExtractor" =>
+                Plain(224, 224) with { DoNormalize = true, Resample = 2, Mean = [0.5, 0.5, 0.5], Std = [0.5, 0.5, 0.5] },
             "SiglipImageProcessor" => Plain(224, 224) with { DoNormalize = true, Mean = [0.5, 0.5, 0.5], Std = [0.5, 0.5, 0.5] },
             _ => throw c.Unsupported("image_processor_type", $"\"{type}\"", "CLIPImageProcessor, ViTImageProcessor, SiglipImageProcessor"),
         };
         var (shortest, height, width) = Size(c, d);
         var crop = (Height: (long)d.CropHeight, Width: (long)d.CropWidth);
-        if (c.IsObject("crop_size")) crop = (c.Child("crop_size").Integer("height", crop.Height), c.Child("crop_size").Integer("width", crop.Width));
+        if (c.IsObject("crop_size")) crop = (c.Child("crop_size").Integer("height", crop.Height),
+            c.Child("crop_size").Integer("width", crop.Width));
         else if (c.OptionalInteger("crop_size") is { } side) crop = (side, side);
         var config = d with
         {
@@ -92,8 +99,10 @@ public sealed record ImageProcessorConfig
             Mean = c.Numbers("image_mean", d.Mean, 3),
             Std = c.Numbers("image_std", d.Std, 3),
         };
-        if (config.Resample > 5) throw c.Unsupported("resample", $"{config.Resample}", "0 (nearest), 1 (Lanczos), 2 (bilinear), 3 (bicubic), 4 (box), 5 (Hamming)");
-        return config.Std.All(std => std > 0) ? config : throw c.Unsupported("image_std", string.Join(", ", config.Std), "positive numbers");
+        if (config.Resample > 5) throw c.Unsupported("resample", $"{config.Resample}",
+            "0 (nearest), 1 (Lanczos), 2 (bilinear), 3 (bicubic), 4 (box), 5 (Hamming)");
+        return config.Std.All(std => std > 0) ? config
+            : throw c.Unsupported("image_std", string.Join(", ", config.Std), "positive numbers");
     }
 
     // A number, {"shortest_edge": n} or {"height": h, "width": w}. Of a ViT a number is both sides.
@@ -106,12 +115,14 @@ public sealed record ImageProcessorConfig
             return d.ShortestEdge is null ? (null, side, side) : (side, side, side);
         }
         var size = c.Child("size");
-        if (size.Has("longest_edge")) throw size.Unsupported("longest_edge", $"{size.Integer("longest_edge", 0)}", "shortest_edge alone, or height and width");
+        if (size.Has("longest_edge")) throw size.Unsupported("longest_edge", $"{size.Integer("longest_edge", 0)}",
+            "shortest_edge alone, or height and width");
         if (size.OptionalInteger("shortest_edge") is { } shortest) return (Pixels(c, "size", shortest), d.Height, d.Width);
         return size.Has("height") && size.Has("width")
             ? (null, Pixels(c, "size", size.Integer("height", 0)), Pixels(c, "size", size.Integer("width", 0)))
             : throw c.Unsupported("size", "an object without them", "shortest_edge, or height and width");
     }
 
-    private static int Pixels(ConfigReader c, string name, long length) => length <= 16384 ? (int)length : throw c.Unsupported(name, $"{length}", "at most 16384 pixels");
+    private static int Pixels(ConfigReader c, string name, long length) =>
+        length <= 16384 ? (int)length : throw c.Unsupported(name, $"{length}", "at most 16384 pixels");
 }

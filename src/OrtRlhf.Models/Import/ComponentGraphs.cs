@@ -4,17 +4,20 @@ using OrtRlhf.Graph.Passes;
 namespace OrtRlhf.Models;
 
 /// <summary>A graph of a component and where it lies in an exported pipeline.</summary>
-/// <param name="Place">Folder of its <c>model.onnx</c> within the pipeline's: <c>unet</c>, <c>vae_decoder</c>; empty for the pipeline's own.</param>
+/// <param name="Place">Folder of its <c>model.onnx</c> within the pipeline's: <c>unet</c>, <c>vae_decoder</c>; empty for the pipeline's
+/// own.</param>
 /// <param name="Graph">The graph; its weights are read when they are asked for.</param>
 public sealed record ComponentGraph(string Place, OnnxGraph Graph);
 
 /// <summary>
-/// The graphs of a component by its class, made from its config.json and its weights alone, with Optimum's names, sizes open: one of a U-Net, a
+/// The graphs of a component by its class, made from its config.json and its weights alone, with Optimum's names, sizes open: one of a
+/// U-Net, a
 /// transformer or a text encoder, decoder and encoder of an autoencoder, all of CLIP and its two towers.
 /// </summary>
 public static class ComponentGraphs
 {
-    private static readonly Dictionary<string, (string Name, Func<Checkpoint, IEnumerable<(string Place, OnnxGraph Graph)>> Build)> Table = new(StringComparer.Ordinal)
+    private static readonly Dictionary<string, (string Name, Func<Checkpoint, IEnumerable<(string Place, OnnxGraph Graph)>> Build)> Table =
+        new(StringComparer.Ordinal)
     {
         [UNet2DConditionConfig.ClassName] = ("unet", UNet2DCondition),
         [UNet2DConfig.ClassName] = ("unet", UNet2D),
@@ -44,11 +47,14 @@ public static class ComponentGraphs
     /// <param name="weights">Its weights, of the element type that the graphs shall have.</param>
     /// <param name="hiddenStates">Whether a text encoder gives the states of each layer, as pipelines of two text encoders need.</param>
     /// <param name="isFlow">Whether a U-Net is a flow's: its timesteps are then no whole numbers.</param>
-    /// <exception cref="UserError">A class or an option is not supported (names it), or weights are missing or have other shapes.</exception>
-    public static IReadOnlyList<ComponentGraph> Build(ComponentFolder folder, string name, Weights weights, bool hiddenStates = false, bool isFlow = false)
+    /// <exception cref="UserError">A class or an option is not supported (names it), or weights are missing or have other
+    /// shapes.</exception>
+    public static IReadOnlyList<ComponentGraph> Build(ComponentFolder folder, string name, Weights weights, bool hiddenStates = false,
+        bool isFlow = false)
     {
         folder.Expect([.. Classes]);
-        return [.. Table[folder.ClassName].Build(new Checkpoint(folder.Config, name, weights, hiddenStates, isFlow ? ElementType.Float : ElementType.Int64)).Select(g => new ComponentGraph(g.Place, g.Graph))];
+        return [.. Table[folder.ClassName].Build(new Checkpoint(folder.Config, name, weights, hiddenStates, isFlow ? ElementType.Float
+            : ElementType.Int64)).Select(g => new ComponentGraph(g.Place, g.Graph))];
     }
 
     private sealed record Checkpoint(string Config, string Name, Weights Weights, bool HiddenStates, ElementType Time);
@@ -69,16 +75,19 @@ public static class ComponentGraphs
     }
 
     private static IEnumerable<(string, OnnxGraph)> SD3(Checkpoint s) =>
-        [(s.Name, SD3Transformer2DModel.Build(SD3Transformer2DConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width", "sequence_length"))];
+        [(s.Name, SD3Transformer2DModel.Build(SD3Transformer2DConfig.Parse(s.Config), s.Weights, "batch_size", "height", "width",
+            "sequence_length"))];
 
     private static IEnumerable<(string, OnnxGraph)> Flux(Checkpoint s) =>
-        [(s.Name, FluxTransformer2DModel.Build(FluxTransformer2DConfig.Parse(s.Config), s.Weights, "batch_size", "packed_height_width", "sequence_length"))];
+        [(s.Name, FluxTransformer2DModel.Build(FluxTransformer2DConfig.Parse(s.Config), s.Weights, "batch_size", "packed_height_width",
+            "sequence_length"))];
 
     // T5's states pass what halves can hold: such a model is only kept in them.
     private static IEnumerable<(string, OnnxGraph)> T5(Checkpoint s)
     {
         var halves = s.Weights.Type == ElementType.Float16;
-        var graph = T5EncoderModel.Build(T5Config.Parse(s.Config), halves ? s.Weights.In(ElementType.Float) : s.Weights, "batch_size", "sequence_length");
+        var graph = T5EncoderModel.Build(T5Config.Parse(s.Config), halves ? s.Weights.In(ElementType.Float) : s.Weights, "batch_size",
+            "sequence_length");
         if (halves) KeepInHalves.Apply(graph);
         return [(s.Name, graph)];
     }
@@ -110,7 +119,8 @@ public static class ComponentGraphs
     private static IEnumerable<(string, OnnxGraph)> Text(Checkpoint s, bool projection)
     {
         var config = ClipTextConfig.Parse(s.Config);
-        return [(s.Name, ClipTextModel.Build(config, s.Weights, projection, s.HiddenStates || projection || config.OutputHiddenStates, "batch_size", "sequence_length"))];
+        return [(s.Name, ClipTextModel.Build(config, s.Weights, projection, s.HiddenStates || projection || config.OutputHiddenStates,
+            "batch_size", "sequence_length"))];
     }
 
     private static IEnumerable<(string, OnnxGraph)> Clip(Checkpoint s)

@@ -7,11 +7,14 @@ namespace OrtRlhf.Models;
 /// <summary>How a checkpoint is imported.</summary>
 public sealed record ImportOptions
 {
-    /// <summary>Element type of weights and computations, Float or Float16; null: Float, and for graphs that are ONNX already the one they have.</summary>
+    /// <summary>
+    /// Element type of weights and computations, Float or Float16; null: Float, and for graphs that are ONNX already the one they have.
+    /// </summary>
     public ElementType? Type { get; init; }
 
     /// <summary>
-    /// Which layers of denoisers declare adapters as inputs with empty defaults, as <see cref="LoraOptions.Targets"/>; none for no adapters. Null, the default, is
+    /// Which layers of denoisers declare adapters as inputs with empty defaults, as <see cref="LoraOptions.Targets"/>; none for no
+    /// adapters. Null, the default, is
     /// <see cref="LoraOptions.TargetsFor"/>.
     /// </summary>
     public IReadOnlyList<string>? LoraTargets { get; init; }
@@ -23,8 +26,10 @@ public sealed record ImportOptions
 public sealed record ImportedFile(string Source, string Place);
 
 /// <summary>
-/// What an import will write, found from the configurations of a folder: with a model_index.json the components that it names, without one every subfolder with
-/// a config.json, or the folder itself if it has one. All graphs are built here, without their weights, so that faults come before the long work.
+/// What an import will write, found from the configurations of a folder: with a model_index.json the components that it names, without one
+/// every subfolder with
+/// a config.json, or the folder itself if it has one. All graphs are built here, without their weights, so that faults come before the long
+/// work.
 /// </summary>
 public sealed class ImportPlan
 {
@@ -34,7 +39,8 @@ public sealed class ImportPlan
 
     private static readonly string[] SideFiles =
     [
-        "scheduler_config.json", "preprocessor_config.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json", "spiece.model",
+        "scheduler_config.json", "preprocessor_config.json", "vocab.json", "merges.txt", "tokenizer_config.json",
+            "special_tokens_map.json", "added_tokens.json", "tokenizer.json", "spiece.model",
     ];
 
     /// <summary>Names of all files that <see cref="Files"/> can have.</summary>
@@ -66,17 +72,21 @@ public sealed class ImportPlan
     /// <param name="folder">The folder.</param>
     /// <param name="options">How.</param>
     /// <exception cref="UserError">
-    /// There is nothing to import; a component is missing, damaged or leads out of the folder; a class or an option is not supported (names it).
+    /// There is nothing to import; a component is missing, damaged or leads out of the folder; a class or an option is not supported (names
+    /// it).
     /// </exception>
     public static ImportPlan Make(string folder, ImportOptions options)
     {
         if (!Directory.Exists(folder)) throw new UserError($"model '{folder}': no such folder");
         var plan = new ImportPlan(folder);
         if (File.Exists(Path.Combine(folder, ModelIndex.FileName))) plan.AddPipeline(ModelIndex.Open(folder), options);
-        else if (IsModel(folder)) plan.AddModel(ComponentFolder.Open(folder, new DirectoryInfo(folder).Name), null, options, hiddenStates: false);
+        else if (IsModel(folder)) plan.AddModel(ComponentFolder.Open(folder, new DirectoryInfo(folder).Name), null, options,
+            hiddenStates: false);
         else plan.AddSubfolders(options);
         if (plan._graphs.Count > 0) return plan;
-        throw new UserError($"model '{folder}': nothing to import; expected {ModelIndex.FileName}, or subfolders with a config.json, or a config.json with weights, as save_pretrained of diffusers and transformers writes them, or an export's model.onnx in their places");
+        throw new UserError($"model '{folder}': nothing to import; expected {ModelIndex.FileName}, or subfolders with a config.json, or "
+            + $"a config.json with weights, as save_pretrained of diffusers and transformers writes them, or an export's model.onnx in "
+            + $"their places");
     }
 
     private void AddPipeline(ModelIndex index, ImportOptions options)
@@ -88,13 +98,15 @@ public sealed class ImportPlan
             if (index.Has(name)) Add(name, index.ClassOf(name), options);
             else if (LeftOutClasses.Contains(index.ClassOf(name))) _leftOut.Add($"{name} ({index.ClassOf(name)})");
             else if (!index.Has(name + "_decoder")) index.FolderOf(name); // says what is missing
-            else foreach (var half in (string[])["_decoder", "_encoder"]) if (index.Has(name + half)) Add(name + half, index.ClassOf(name), options);
+            else foreach (var half in (string[])["_decoder", "_encoder"]) if (index.Has(name + half)) Add(name + half, index.ClassOf(name),
+                options);
         }
     }
 
     private void AddSubfolders(ImportOptions options)
     {
-        foreach (var name in Directory.EnumerateDirectories(Folder).Select(p => Path.GetFileName(p)!).Order(StringComparer.Ordinal)) Add(name, "", options);
+        foreach (var name in Directory.EnumerateDirectories(Folder).Select(p => Path.GetFileName(p)!)
+            .Order(StringComparer.Ordinal)) Add(name, "", options);
     }
 
     private void Add(string name, string className, ImportOptions options)
@@ -124,11 +136,13 @@ public sealed class ImportPlan
         if (options.LoraTargets is not { Count: 0 } && (denoiser || component is { IsOnnx: true, Name: "unet" or "transformer" }))
         {
             var named = denoiser ? ComponentGraphs.NameOf(component.ClassName) : component.Name;
-            var lora = new LoraOptions { Targets = options.LoraTargets ?? LoraOptions.TargetsFor(named), AnyRank = true, Type = ElementType.Float, Prefix = named + "." };
+            var lora = new LoraOptions { Targets = options.LoraTargets ?? LoraOptions.TargetsFor(named), AnyRank = true,
+                Type = ElementType.Float, Prefix = named + "." };
             foreach (var graph in graphs.Select(g => g.Graph).Where(g => Takes(g, options))) InjectLora.Apply(graph, lora);
         }
         _graphs.AddRange(graphs);
-        foreach (var place in graphs.Select(g => g.Place).Where(p => component.ClassName != "CLIPModel" || p == name)) Copy(from, ConfigName, place);
+        foreach (var place in graphs.Select(g => g.Place).Where(p => component.ClassName != "CLIPModel" || p == name)) Copy(from,
+            ConfigName, place);
         foreach (var file in SideFiles) Copy(from, file, name);
         CheckTokenizer(component.Path);
     }
@@ -158,8 +172,10 @@ public sealed class ImportPlan
     private static void CheckTokenizer(string folder)
     {
         if (File.Exists(Path.Combine(folder, "vocab.json")) && File.Exists(Path.Combine(folder, "merges.txt"))) ClipTokenizer.Open(folder);
-        else if (File.Exists(Path.Combine(folder, UnigramTokenizer.FileName)) || File.Exists(Path.Combine(folder, "spiece.model"))) UnigramTokenizer.Open(folder);
+        else if (File.Exists(Path.Combine(folder, UnigramTokenizer.FileName))
+            || File.Exists(Path.Combine(folder, "spiece.model"))) UnigramTokenizer.Open(folder);
     }
 
-    private static bool IsModel(string folder) => File.Exists(Path.Combine(folder, ConfigName)) || File.Exists(Path.Combine(folder, "model.onnx"));
+    private static bool IsModel(string folder) =>
+        File.Exists(Path.Combine(folder, ConfigName)) || File.Exists(Path.Combine(folder, "model.onnx"));
 }

@@ -20,7 +20,9 @@ internal sealed record ResnetOptions(long Groups, double Epsilon, string Activat
 /// <summary>Parts that U-Nets and autoencoders share.</summary>
 internal static class Blocks
 {
-    /// <summary>Residual block: x + conv2(act(norm2(conv1(act(norm1(x))) + W t))), the shortcut by a 1x1 convolution where the width changes.</summary>
+    /// <summary>
+    /// Residual block: x + conv2(act(norm2(conv1(act(norm1(x))) + W t))), the shortcut by a 1x1 convolution where the width changes.
+    /// </summary>
     public static Value Resnet(Module m, Value x, long channels, Value? time, ResnetOptions o)
     {
         using var scope = m.Scope();
@@ -70,7 +72,8 @@ internal static class Blocks
         using var scope = m.Scope();
         var channels = x.Shape![-1].Size;
         var width = channels / heads;
-        if (width == 0) throw new UserError($"module '{m.Path}': expected at most {channels} attention heads, one a channel, got {heads}; check config.json");
+        if (width == 0) throw new UserError(
+            $"module '{m.Path}': expected at most {channels} attention heads, one a channel, got {heads}; check config.json");
         var source = context ?? x;
         var q = m["to_q"].Linear(x, heads * width, bias);
         var k = m["to_k"].Linear(source, heads * width, bias);

@@ -29,7 +29,10 @@ public readonly record struct Module(OnnxGraph Graph, Weights Weights, string Pa
         return Graph.Scope(path.Length == 0 ? "/" : path);
     }
 
-    /// <summary>A weight of this module as a value: a parameter if the weights are trainable, otherwise a constant; one value however often it is asked for.</summary>
+    /// <summary>
+    /// A weight of this module as a value: a parameter if the weights are trainable, otherwise a constant; one value however often it is
+    /// asked for.
+    /// </summary>
     public Value Parameter(string name, params long[] shape)
     {
         var (full, weights) = (this[name].Path, Weights);
@@ -82,7 +85,8 @@ public readonly record struct Module(OnnxGraph Graph, Weights Weights, string Pa
         using var scope = Scope();
         var channels = Width(x, 1);
         if (groups < 1 || channels % groups != 0)
-            throw new UserError($"module '{Path}': expected channels that norm_num_groups divides, got {channels} channels and {groups} groups; check config.json");
+            throw new UserError($"module '{Path}': expected channels that norm_num_groups divides, got {channels} channels and {groups} "
+                + $"groups; check config.json");
         return Functions.GroupNorm(x, Parameter("weight", channels), Parameter("bias", channels), groups, epsilon);
     }
 
@@ -94,7 +98,10 @@ public readonly record struct Module(OnnxGraph Graph, Weights Weights, string Pa
         return Functions.LayerNorm(x, Parameter("weight", width), Parameter("bias", width), epsilon);
     }
 
-    /// <summary>Normalisation of the last axis by its root mean square, without shift: x / sqrt(mean(x^2) + epsilon) * weight. Source: Zhang and Sennrich, 2019.</summary>
+    /// <summary>
+    /// Normalisation of the last axis by its root mean square, without shift: x / sqrt(mean(x^2) + epsilon) * weight. Source: Zhang and
+    /// Sennrich, 2019.
+    /// </summary>
     public Value RmsNorm(Value x, double epsilon)
     {
         using var scope = Scope();

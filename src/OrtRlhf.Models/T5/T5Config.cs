@@ -53,7 +53,8 @@ public sealed record T5Config
         // The first gated models were made with the approximate gelu under the name of the exact one.
         var activation = feedForward == "gated-gelu" ? "gelu_new" : gated ? feedForward["gated-".Length..] : feedForward;
         if (!OrtRlhf.Models.Activation.Names.Contains(activation))
-            throw c.Unsupported("feed_forward_proj", $"\"{feedForward}\"", $"one of {string.Join(", ", OrtRlhf.Models.Activation.Names)}, or that behind gated-");
+            throw c.Unsupported("feed_forward_proj", $"\"{feedForward}\"",
+                $"one of {string.Join(", ", OrtRlhf.Models.Activation.Names)}, or that behind gated-");
         var config = new T5Config
         {
             VocabSize = c.Integer("vocab_size", 32128),
@@ -69,7 +70,8 @@ public sealed record T5Config
             IsGated = gated,
         };
         if (config.RelativeAttentionMaxDistance <= config.RelativeAttentionNumBuckets / 4)
-            throw c.Unsupported("relative_attention_max_distance", $"{config.RelativeAttentionMaxDistance}", $"more than relative_attention_num_buckets / 4 = {config.RelativeAttentionNumBuckets / 4}");
+            throw c.Unsupported("relative_attention_max_distance", $"{config.RelativeAttentionMaxDistance}",
+                $"more than relative_attention_num_buckets / 4 = {config.RelativeAttentionNumBuckets / 4}");
         return config;
     }
 }

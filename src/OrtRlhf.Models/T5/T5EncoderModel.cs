@@ -5,13 +5,15 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// T5's encoder: a transformer whose attention knows distances by learned biases, one table for all layers. Source: Raffel et al., 2020; Shazeer, 2020 (gated).
+/// T5's encoder: a transformer whose attention knows distances by learned biases, one table for all layers. Source: Raffel et al., 2020;
+/// Shazeer, 2020 (gated).
 /// Parameters have transformers' names.
 /// </summary>
 public static class T5EncoderModel
 {
     /// <summary>
-    /// A graph of the model with Optimum's names: input_ids int64 [B,S] to last_hidden_state [B,S,D]. The input attention_mask int64 [B,S] (1 for tokens, 0 for
+    /// A graph of the model with Optimum's names: input_ids int64 [B,S] to last_hidden_state [B,S,D]. The input attention_mask int64 [B,S]
+    /// (1 for tokens, 0 for
     /// padding) may be left out: then padding is not masked, as the pipelines of SD3 and FLUX call it.
     /// </summary>
     /// <param name="config">Its configuration.</param>
@@ -63,14 +65,16 @@ public static class T5EncoderModel
         var o = Functions.Attention(Heads("q"), Heads("k"), Heads("v"), 1, bias);
         return m["o"].Linear(o.Transpose(0, 2, 1, 3).Reshape(0, 0, config.NumHeads * config.DKv), config.DModel, bias: false);
 
-        Value Heads(string name) => m[name].Linear(x, config.NumHeads * config.DKv, bias: false).Reshape(0, 0, config.NumHeads, config.DKv).Transpose(0, 2, 1, 3);
+        Value Heads(string name) =>
+            m[name].Linear(x, config.NumHeads * config.DKv, bias: false).Reshape(0, 0, config.NumHeads, config.DKv).Transpose(0, 2, 1, 3);
     }
 
     private static Value FeedForward(Module m, Value x, T5Config config)
     {
         using var scope = m.Scope();
         var h = config.IsGated
-            ? Activation.Apply(config.Activation, m["wi_0"].Linear(x, config.DFf, bias: false)) * m["wi_1"].Linear(x, config.DFf, bias: false)
+            ? Activation.Apply(config.Activation, m["wi_0"].Linear(x, config.DFf, bias: false)) * m["wi_1"]
+                .Linear(x, config.DFf, bias: false)
             : Activation.Apply(config.Activation, m["wi"].Linear(x, config.DFf, bias: false));
         return m["wo"].Linear(h, config.DModel, bias: false);
     }
@@ -92,12 +96,15 @@ public static class T5EncoderModel
     private static Value Places(Value ids)
     {
         var g = ids.Graph;
-        if (ids.Shape![1] is { IsKnown: true, Size: var size }) return g.Constant(Tensor.Vector([.. Enumerable.Range(0, (int)size).Select(i => (long)i)]));
+        if (ids.Shape![1] is { IsKnown: true,
+            Size: var size }) return g.Constant(Tensor.Vector([.. Enumerable.Range(0, (int)size).Select(i => (long)i)]));
         var length = g.Op("Shape", [ids]).Slice(0, 1, 2).Squeeze(0);
         return g.Op("Range", [g.Scalar(ElementType.Int64, 0), length, g.Scalar(ElementType.Int64, 1)]);
     }
 
-    /// <summary>Near distances have a bias each, farther ones share it with more and more; keys behind the query have the upper half of the table.</summary>
+    /// <summary>
+    /// Near distances have a bias each, farther ones share it with more and more; keys behind the query have the upper half of the table.
+    /// </summary>
     private static long Bucket(long distance, T5Config config)
     {
         var half = config.RelativeAttentionNumBuckets / 2;

@@ -3,7 +3,8 @@ using System.Text;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// Byte-pair encoding of a word: its bytes as letters, the last marked as the word's end, joined pair by pair in the order the merges were learned.
+/// Byte-pair encoding of a word: its bytes as letters, the last marked as the word's end, joined pair by pair in the order the merges were
+/// learned.
 /// Source: Sennrich et al., 2016; the byte letters are GPT-2's.
 /// </summary>
 internal sealed class BytePairs
@@ -28,7 +29,8 @@ internal sealed class BytePairs
             var best = int.MaxValue;
             (string, string) pair = default;
             for (var i = 1; i < parts.Count; i++)
-                if (_ranks.TryGetValue((parts[i - 1], parts[i]), out var rank) && rank < best) (best, pair) = (rank, (parts[i - 1], parts[i]));
+                if (_ranks.TryGetValue((parts[i - 1], parts[i]), out var rank) && rank < best) (best, pair) = (rank,
+                    (parts[i - 1], parts[i]));
             if (best == int.MaxValue) break;
             var joined = new List<string>(parts.Count);
             for (var i = 0; i < parts.Count; i++)

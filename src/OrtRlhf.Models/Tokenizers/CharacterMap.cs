@@ -6,8 +6,10 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// What SentencePiece compiles its normalisation into (precompiled_charsmap, NFKC and more): a double array that finds the beginnings of a text, as UTF-8, that are
-/// replaced, and the texts that stand for them. Layout: bytes of the array (uint32), the array (uint32 each), texts that end with a zero. All little endian.
+/// What SentencePiece compiles its normalisation into (precompiled_charsmap, NFKC and more): a double array that finds the beginnings of a
+/// text, as UTF-8, that are
+/// replaced, and the texts that stand for them. Layout: bytes of the array (uint32), the array (uint32 each), texts that end with a zero.
+/// All little endian.
 /// </summary>
 internal sealed class CharacterMap
 {
@@ -23,7 +25,8 @@ internal sealed class CharacterMap
     public CharacterMap(byte[] bytes)
     {
         var size = bytes.Length < 4 ? uint.MaxValue : BinaryPrimitives.ReadUInt32LittleEndian(bytes);
-        if (size % 4 != 0 || size > bytes.Length - 4) throw new UserError("tokenizer.json: precompiled_charsmap is cut off; fetch the file again");
+        if (size % 4 != 0 || size > bytes.Length
+            - 4) throw new UserError("tokenizer.json: precompiled_charsmap is cut off; fetch the file again");
         _array = new uint[size / 4];
         for (var i = 0; i < _array.Length; i++) _array[i] = BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(4 + (i * 4)));
         _texts = bytes[(4 + (int)size)..];

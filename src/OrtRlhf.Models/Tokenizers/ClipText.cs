@@ -38,7 +38,8 @@ internal static class ClipText
                 at++;
                 continue;
             }
-            var length = specials.Concat(Contractions).FirstOrDefault(s => string.CompareOrdinal(text, at, s, 0, s.Length) == 0)?.Length ?? Run(text, at);
+            var length = specials.Concat(Contractions).FirstOrDefault(s => string.CompareOrdinal(text, at, s, 0, s.Length) == 0)?.Length
+                ?? Run(text, at);
             yield return text.Substring(at, length);
             at += length;
         }
@@ -61,7 +62,8 @@ internal static class ClipText
     };
 
     private static bool IsSpace(Rune rune) => rune.Value is '\t' or '\n' or '\r'
-        || Rune.GetUnicodeCategory(rune) is UnicodeCategory.SpaceSeparator or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
+        || Rune.GetUnicodeCategory(
+            rune) is UnicodeCategory.SpaceSeparator or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
 
     private static bool IsControl(Rune rune) => Rune.GetUnicodeCategory(rune)
         is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned;
@@ -77,7 +79,8 @@ internal static class ClipText
         for (var i = lower.IndexOf('σ'); i >= 0; i = lower.IndexOf('σ', i + 1))
         {
             var wasCapital = i < word.Length && word[i] == 'Σ';
-            if (wasCapital && i > 0 && char.IsLetter(lower[i - 1]) && (i + 1 == lower.Length || !char.IsLetter(lower[i + 1]))) lower = string.Concat(lower.AsSpan(0, i), "ς", lower.AsSpan(i + 1));
+            if (wasCapital && i > 0 && char.IsLetter(lower[i - 1]) && (i + 1 == lower.Length || !char.IsLetter(lower[i + 1]))) lower =
+                string.Concat(lower.AsSpan(0, i), "ς", lower.AsSpan(i + 1));
         }
         return lower;
     }

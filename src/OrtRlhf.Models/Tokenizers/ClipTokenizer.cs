@@ -3,7 +3,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// CLIP's byte-pair tokenizer, from <c>vocab.json</c>, <c>merges.txt</c> and what <c>tokenizer_config.json</c> and <c>special_tokens_map.json</c> say
+/// CLIP's byte-pair tokenizer, from <c>vocab.json</c>, <c>merges.txt</c> and what <c>tokenizer_config.json</c> and
+/// <c>special_tokens_map.json</c> say
 /// about special tokens. A special token is split off wherever its text stands, before anything else: with the pad token <c>!</c> of
 /// Stable Diffusion 2, every exclamation mark becomes the pad token.
 /// </summary>
@@ -31,18 +32,22 @@ public sealed class ClipTokenizer
     /// <param name="merges">Pairs to join, the first learned first.</param>
     /// <param name="special">Special tokens.</param>
     /// <exception cref="UserError">A special token is not in the vocabulary, or the length is below 2.</exception>
-    public ClipTokenizer(IReadOnlyDictionary<string, long> vocabulary, IEnumerable<(string Left, string Right)> merges, ClipSpecialTokens special)
+    public ClipTokenizer(IReadOnlyDictionary<string, long> vocabulary, IEnumerable<(string Left, string Right)> merges,
+        ClipSpecialTokens special)
     {
         _vocabulary = new Dictionary<string, long>(vocabulary, StringComparer.Ordinal);
         foreach (var (token, id) in special.Added) _vocabulary.TryAdd(token, id);
         _pairs = new BytePairs(merges);
-        (StartId, EndId, PadId, _unknown) = (Id(special.Start, "bos_token"), Id(special.End, "eos_token"), Id(special.Pad, "pad_token"), Id(special.Unknown, "unk_token"));
+        (StartId, EndId, PadId, _unknown) = (Id(special.Start, "bos_token"), Id(special.End, "eos_token"), Id(special.Pad, "pad_token"),
+            Id(special.Unknown, "unk_token"));
         string[] names = [special.Start, special.End, special.Pad, special.Unknown, .. special.Additional];
         // The longest first, as the trie of the reference finds them.
         _specials = [.. names.Where(n => n.Length > 0).Distinct().OrderByDescending(n => n.Length)];
-        MaxLength = special.MaxLength >= 2 ? special.MaxLength : throw new UserError($"tokenizer: expected a model_max_length of at least 2, got {special.MaxLength}");
+        MaxLength = special.MaxLength >= 2 ? special.MaxLength
+            : throw new UserError($"tokenizer: expected a model_max_length of at least 2, got {special.MaxLength}");
 
-        long Id(string token, string key) => _vocabulary.TryGetValue(token, out var id) ? id : throw new UserError($"tokenizer: {key} '{token}' is not in vocab.json; the files do not belong together");
+        long Id(string token, string key) => _vocabulary.TryGetValue(token, out var id) ? id
+            : throw new UserError($"tokenizer: {key} '{token}' is not in vocab.json; the files do not belong together");
     }
 
     /// <summary>Tokens in the ids of a text, start, end and padding included.</summary>
@@ -73,7 +78,8 @@ public sealed class ClipTokenizer
     /// <exception cref="UserError">The text is longer than <see cref="MaxCharacters"/>.</exception>
     public List<long> EncodeUnpadded(string text)
     {
-        if (text.Length > MaxCharacters) throw new UserError($"tokenizer: expected a text of at most {MaxCharacters} characters, got {text.Length}");
+        if (text.Length > MaxCharacters) throw new UserError(
+            $"tokenizer: expected a text of at most {MaxCharacters} characters, got {text.Length}");
         return [StartId, .. Tokens(text).Take(MaxLength - 2), EndId];
     }
 
@@ -89,7 +95,8 @@ public sealed class ClipTokenizer
                 yield return _vocabulary[part];
                 continue;
             }
-            foreach (var word in ClipText.Words(ClipText.Clean(part), [.. _specials.Where(s => s.StartsWith("<|", StringComparison.Ordinal))]))
+            foreach (var word in ClipText.Words(ClipText.Clean(part),
+                [.. _specials.Where(s => s.StartsWith("<|", StringComparison.Ordinal))]))
             {
                 if (_specials.Contains(word) && word.StartsWith("<|", StringComparison.Ordinal)) yield return _vocabulary[word];
                 else foreach (var token in _pairs.Encode(word)) yield return _vocabulary.GetValueOrDefault(token, _unknown);
@@ -122,7 +129,8 @@ public sealed class ClipTokenizer
 /// <param name="Pad">Fills up (pad_token).</param>
 /// <param name="Unknown">Stands for what the vocabulary does not have (unk_token).</param>
 /// <param name="MaxLength">Longest row of ids (model_max_length).</param>
-public sealed record ClipSpecialTokens(string Start = "<|startoftext|>", string End = "<|endoftext|>", string Pad = "<|endoftext|>", string Unknown = "<|endoftext|>", int MaxLength = 77)
+public sealed record ClipSpecialTokens(string Start = "<|startoftext|>", string End = "<|endoftext|>", string Pad = "<|endoftext|>",
+    string Unknown = "<|endoftext|>", int MaxLength = 77)
 {
     /// <summary>Further special tokens.</summary>
     public IReadOnlyList<string> Additional { get; init; } = [];

@@ -13,7 +13,8 @@ internal static class ClipTokenizerFiles
     {
         var vocabulary = new Dictionary<string, long>(StringComparer.Ordinal);
         var path = Path.Combine(folder, "vocab.json");
-        foreach (var entry in CheckpointFile.Json(path, CheckpointFile.Read(folder, "vocab.json", CheckpointFile.LargeLimit)).EnumerateObject())
+        foreach (var entry in CheckpointFile.Json(path, CheckpointFile.Read(folder, "vocab.json", CheckpointFile.LargeLimit))
+            .EnumerateObject())
             vocabulary[entry.Name] = Id(path, entry.Name, entry.Value);
         return new ClipTokenizer(vocabulary, Merges(folder), Special(folder));
     }
@@ -24,7 +25,8 @@ internal static class ClipTokenizerFiles
         for (var i = 1; i < Math.Min(lines.Length, MaxMerges + 1); i++)
         {
             var parts = lines[i].Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
-            if (parts is not [var left, var right]) throw new UserError($"checkpoint: '{Path.Combine(folder, "merges.txt")}' line {i + 1}: expected two tokens, got {parts.Length}");
+            if (parts is not [var left, var right]) throw new UserError(
+                $"checkpoint: '{Path.Combine(folder, "merges.txt")}' line {i + 1}: expected two tokens, got {parts.Length}");
             yield return (left, right);
         }
     }
@@ -49,7 +51,8 @@ internal static class ClipTokenizerFiles
             if (json.TryGetProperty("model_max_length", out var length))
             {
                 // Files without a limit say 10^30.
-                if (length.ValueKind != JsonValueKind.Number || !length.TryGetDouble(out var number) || number < 2) throw new UserError($"checkpoint: '{path}': expected a model_max_length of at least 2");
+                if (length.ValueKind != JsonValueKind.Number || !length.TryGetDouble(out var number)
+                    || number < 2) throw new UserError($"checkpoint: '{path}': expected a model_max_length of at least 2");
                 if (number <= 65536) special = special with { MaxLength = (int)number };
             }
             if (json.TryGetProperty("additional_special_tokens", out var more) && more.ValueKind == JsonValueKind.Array)
@@ -58,7 +61,8 @@ internal static class ClipTokenizerFiles
             {
                 foreach (var entry in decoder.EnumerateObject())
                 {
-                    if (Content(entry.Value) is not { } token || !long.TryParse(entry.Name, out var id) || id < 0) throw new UserError($"checkpoint: '{path}': added_tokens_decoder: expected ids with tokens");
+                    if (Content(entry.Value) is not { } token || !long.TryParse(entry.Name, out var id)
+                        || id < 0) throw new UserError($"checkpoint: '{path}': added_tokens_decoder: expected ids with tokens");
                     added[token] = id;
                     additional.Add(token);
                 }
@@ -82,11 +86,14 @@ internal static class ClipTokenizerFiles
     private static string? Content(JsonElement value) => value.ValueKind switch
     {
         JsonValueKind.String => value.GetString(),
-        JsonValueKind.Object when value.TryGetProperty("content", out var content) && content.ValueKind == JsonValueKind.String => content.GetString(),
+        JsonValueKind.Object when value.TryGetProperty("content", out var content) && content.ValueKind == JsonValueKind.String =>
+            content.GetString(),
         _ => null,
     };
 
-    private static long Id(string path, string token, JsonElement value) => value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var id) && id is >= 0 and < int.MaxValue
+    private static long Id(string path, string token, JsonElement value) =>
+        value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var id) && id is >= 0 and < int.MaxValue
         ? id
-        : throw new UserError($"checkpoint: '{path}': expected an id for token '{(token.Length > 40 ? token[..40] : token).ReplaceLineEndings(" ")}'");
+        : throw new UserError(
+            $"checkpoint: '{path}': expected an id for token '{(token.Length > 40 ? token[..40] : token).ReplaceLineEndings(" ")}'");
 }

@@ -4,7 +4,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// Cuts a text into the pieces of a vocabulary whose scores (log probabilities) have the largest sum, by dynamic programming. Source: Kudo, 2018.
+/// Cuts a text into the pieces of a vocabulary whose scores (log probabilities) have the largest sum, by dynamic programming. Source: Kudo,
+/// 2018.
 /// </summary>
 internal sealed class UnigramModel
 {
@@ -48,7 +49,8 @@ internal sealed class UnigramModel
             {
                 foreach (var b in raw) yield return _bytes[b];
             }
-            else yield return _unknown ?? throw new UserError($"tokenizer: '{piece}' is not in the vocabulary, and tokenizer.json has no unk_id");
+            else yield return _unknown
+                ?? throw new UserError($"tokenizer: '{piece}' is not in the vocabulary, and tokenizer.json has no unk_id");
         }
     }
 

@@ -28,7 +28,8 @@ internal static class UnigramSteps
             case "Precompiled":
                 var text = UnigramFile.Text(e, "precompiled_charsmap") ?? "";
                 var bytes = new byte[text.Length];
-                if (!Convert.TryFromBase64String(text, bytes, out var count)) throw new UserError($"{Source}: precompiled_charsmap: expected base64");
+                if (!Convert.TryFromBase64String(text, bytes,
+                    out var count)) throw new UserError($"{Source}: precompiled_charsmap: expected base64");
                 return count == 0 ? t => t : new CharacterMap(bytes[..count]).Apply;
             case "Strip":
                 var (left, right) = (UnigramFile.Flag(e, "strip_left"), UnigramFile.Flag(e, "strip_right"));
@@ -43,7 +44,8 @@ internal static class UnigramSteps
             case "Lowercase":
                 return t => t.ToLowerInvariant();
             case var type:
-                throw new UserError($"{Source}: normalizer \"{UnigramFile.Short(type ?? "")}\" is not supported; expected Precompiled, Strip, Replace, Prepend, NFC, Lowercase or a Sequence of them");
+                throw new UserError($"{Source}: normalizer \"{UnigramFile.Short(type ?? "")}\" is not supported; expected Precompiled, "
+                    + $"Strip, Replace, Prepend, NFC, Lowercase or a Sequence of them");
         }
     }
 
@@ -57,13 +59,16 @@ internal static class UnigramSteps
             case "Metaspace":
                 var mark = UnigramFile.Text(e, "replacement") ?? "▁";
                 // Older files say only whether there is a mark at the beginning.
-                var scheme = UnigramFile.Text(e, "prepend_scheme") ?? (e.TryGetProperty("add_prefix_space", out var add) && add.ValueKind == JsonValueKind.False ? "never" : "always");
+                var scheme = UnigramFile.Text(e, "prepend_scheme")
+                    ?? (e.TryGetProperty("add_prefix_space", out var add) && add.ValueKind == JsonValueKind.False ? "never" : "always");
                 if (mark.Length != 1 || scheme is not ("always" or "first" or "never"))
-                    throw new UserError($"{Source}: pre_tokenizer Metaspace: expected a replacement of one character and prepend_scheme always, first or never");
+                    throw new UserError($"{Source}: pre_tokenizer Metaspace: expected a replacement of one character and prepend_scheme "
+                        + $"always, first or never");
                 var cut = !(e.TryGetProperty("split", out var split) && split.ValueKind == JsonValueKind.False);
                 return (t, first) => Marked(t, mark[0], scheme == "always" || (scheme == "first" && first), cut);
             case var type:
-                throw new UserError($"{Source}: pre_tokenizer \"{UnigramFile.Short(type ?? "")}\" is not supported; expected WhitespaceSplit, Metaspace or a Sequence of them");
+                throw new UserError($"{Source}: pre_tokenizer \"{UnigramFile.Short(type ?? "")}\" is not supported; expected "
+                    + $"WhitespaceSplit, Metaspace or a Sequence of them");
         }
     }
 
@@ -85,9 +90,12 @@ internal static class UnigramSteps
     private static Func<string, string> Replacement(JsonElement e)
     {
         var content = UnigramFile.Text(e, "content") ?? "";
-        var pattern = e.TryGetProperty("pattern", out var p) && p.ValueKind == JsonValueKind.Object ? p : throw new UserError($"{Source}: normalizer Replace: expected a pattern");
-        if (UnigramFile.Text(pattern, "String") is { Length: > 0 } plain) return t => Bounded(t.Replace(plain, content, StringComparison.Ordinal));
-        var expression = UnigramFile.Text(pattern, "Regex") ?? throw new UserError($"{Source}: normalizer Replace: expected a pattern String or Regex");
+        var pattern = e.TryGetProperty("pattern", out var p) && p.ValueKind == JsonValueKind.Object ? p
+            : throw new UserError($"{Source}: normalizer Replace: expected a pattern");
+        if (UnigramFile.Text(pattern, "String") is { Length: > 0 } plain) return t =>
+            Bounded(t.Replace(plain, content, StringComparison.Ordinal));
+        var expression = UnigramFile.Text(pattern, "Regex")
+            ?? throw new UserError($"{Source}: normalizer Replace: expected a pattern String or Regex");
         try
         {
             var regex = new Regex(expression, RegexOptions.CultureInvariant | RegexOptions.NonBacktracking);

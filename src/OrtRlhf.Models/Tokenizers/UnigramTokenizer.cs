@@ -3,7 +3,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// T5's tokenizer: a text is normalised, cut into words that begin with a mark for the space before them, and each word into the pieces of the highest
+/// T5's tokenizer: a text is normalised, cut into words that begin with a mark for the space before them, and each word into the pieces of
+/// the highest
 /// probability; the end token follows. Read from tokenizer.json, as transformers writes it.
 /// </summary>
 /// <remarks>
@@ -30,7 +31,8 @@ public sealed class UnigramTokenizer
         _model = new UnigramModel(file.Pieces, file.Unknown, file.ByteFallback);
         // The longest first, as the reference finds them.
         _added = [.. file.Added.Where(a => a.Content.Length > 0).OrderByDescending(a => a.Content.Length)];
-        PadId = Find(file.Pad) ?? throw new UserError($"tokenizer: pad_token '{file.Pad}' is not in {FileName}; the files do not belong together");
+        PadId = Find(file.Pad)
+            ?? throw new UserError($"tokenizer: pad_token '{file.Pad}' is not in {FileName}; the files do not belong together");
     }
 
     /// <summary>Most tokens of a text, those before and behind it included (model_max_length).</summary>
@@ -46,7 +48,8 @@ public sealed class UnigramTokenizer
     /// <summary>The ids of a text: tokens and end, cut to a length and filled up with padding.</summary>
     /// <param name="text">The text.</param>
     /// <param name="length">Length of the row; null for <see cref="MaxLength"/>.</param>
-    /// <exception cref="UserError">The text is longer than <see cref="MaxCharacters"/>, or the length leaves no room for the end.</exception>
+    /// <exception cref="UserError">The text is longer than <see cref="MaxCharacters"/>, or the length leaves no room for the
+    /// end.</exception>
     public long[] Encode(string text, int? length = null)
     {
         var ids = EncodeUnpadded(text, length);
@@ -59,9 +62,11 @@ public sealed class UnigramTokenizer
     /// <exception cref="UserError">As <see cref="Encode(string, int?)"/>.</exception>
     public List<long> EncodeUnpadded(string text, int? length = null)
     {
-        if (text.Length > MaxCharacters) throw new UserError($"tokenizer: expected a text of at most {MaxCharacters} characters, got {text.Length}");
+        if (text.Length > MaxCharacters) throw new UserError(
+            $"tokenizer: expected a text of at most {MaxCharacters} characters, got {text.Length}");
         var room = (length ?? MaxLength) - _file.Before.Count - _file.Behind.Count;
-        if (room < 0) throw new UserError($"tokenizer: expected a length of at least {_file.Before.Count + _file.Behind.Count}, got {length}");
+        if (room < 0) throw new UserError(
+            $"tokenizer: expected a length of at least {_file.Before.Count + _file.Behind.Count}, got {length}");
         return [.. _file.Before, .. Tokens(text).Take(room), .. _file.Behind];
     }
 
@@ -100,7 +105,8 @@ public sealed class UnigramTokenizer
         if (text.Length == 0) return [];
         foreach (var step in _file.Normalizers) text = step(text);
         IEnumerable<(string Text, bool First)> words = text.Length == 0 ? [] : [(text, first)];
-        foreach (var step in _file.PreTokenizers) words = [.. words.SelectMany(w => step(w.Text, w.First).Select((word, i) => (word, w.First && i == 0)))];
+        foreach (var step in _file.PreTokenizers) words = [.. words.SelectMany(w =>
+            step(w.Text, w.First).Select((word, i) => (word, w.First && i == 0)))];
         return words.SelectMany(w => _model.Encode(w.Text));
     }
 }

@@ -5,7 +5,8 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// Normalisation whose scale and shift come from the condition (adaLN): (1 + scale) xhat + shift, xhat the standardized state. Source: Peebles and Xie, 2023.
+/// Normalisation whose scale and shift come from the condition (adaLN): (1 + scale) xhat + shift, xhat the standardized state. Source:
+/// Peebles and Xie, 2023.
 /// </summary>
 internal static class AdaptiveNorm
 {

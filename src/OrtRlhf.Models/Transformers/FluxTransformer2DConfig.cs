@@ -68,7 +68,8 @@ public sealed record FluxTransformer2DConfig
         };
         c.NothingElse();
         if (config.AxesDimsRope.Sum() != config.AttentionHeadDim || config.AxesDimsRope.Any(d => d % 2 != 0))
-            throw c.Unsupported("axes_dims_rope", $"[{string.Join(", ", config.AxesDimsRope)}]", $"even numbers whose sum is attention_head_dim = {config.AttentionHeadDim}");
+            throw c.Unsupported("axes_dims_rope", $"[{string.Join(", ", config.AxesDimsRope)}]",
+                $"even numbers whose sum is attention_head_dim = {config.AttentionHeadDim}");
         return config;
     }
 }

@@ -5,14 +5,16 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// The velocity model of FLUX.1: blocks of image and text as in Stable Diffusion 3, then blocks of both in one sequence, places by rotation.
+/// The velocity model of FLUX.1: blocks of image and text as in Stable Diffusion 3, then blocks of both in one sequence, places by
+/// rotation.
 /// Source: Black Forest Labs, 2024. Parameters have diffusers' names.
 /// </summary>
 public static class FluxTransformer2DModel
 {
     /// <summary>
     /// A graph of the model with Optimum's names: hidden_states [B,S,C] (packed latents), timestep [B] or [1] (sigma from 0 to 1, float),
-    /// encoder_hidden_states [B,T,D], pooled_projections [B,P], img_ids [S,3] and txt_ids [T,3] (float), guidance [B] or [1] where the configuration has it
+    /// encoder_hidden_states [B,T,D], pooled_projections [B,P], img_ids [S,3] and txt_ids [T,3] (float), guidance [B] or [1] where the
+    /// configuration has it
     /// (float), to out_hidden_states [B,S,C], the velocity noise - x0.
     /// </summary>
     /// <param name="config">Its configuration.</param>
@@ -21,7 +23,8 @@ public static class FluxTransformer2DModel
     /// <param name="cells">Packed cells of the latents; open by default.</param>
     /// <param name="sequence">Text tokens; open by default.</param>
     /// <exception cref="UserError">Weights are missing or have other shapes.</exception>
-    public static OnnxGraph Build(FluxTransformer2DConfig config, Weights weights, Dim? batch = null, Dim? cells = null, Dim? sequence = null)
+    public static OnnxGraph Build(FluxTransformer2DConfig config, Weights weights, Dim? batch = null, Dim? cells = null,
+        Dim? sequence = null)
     {
         var graph = new OnnxGraph("transformer");
         var (b, s, t) = (batch ?? "batch", cells ?? "packed_height_width", sequence ?? "sequence");
@@ -52,14 +55,17 @@ public static class FluxTransformer2DModel
     /// <returns>The velocity [B,S,C].</returns>
     /// <exception cref="UserError">Weights are missing or have other shapes, or the guidance is missing.</exception>
     public static Value Forward(
-        Module m, FluxTransformer2DConfig config, Value sample, Value timestep, Value encoderHiddenStates, Value pooledProjections, Value imageIds, Value textIds, Value? guidance = null)
+        Module m, FluxTransformer2DConfig config, Value sample, Value timestep, Value encoderHiddenStates, Value pooledProjections,
+            Value imageIds, Value textIds, Value? guidance = null)
     {
         using var scope = m.Scope();
-        if (config.GuidanceEmbeds && guidance is null) throw new UserError($"{FluxTransformer2DConfig.ClassName}: expected the input guidance, which config.json asks for, got none");
+        if (config.GuidanceEmbeds && guidance is null) throw new UserError(
+            $"{FluxTransformer2DConfig.ClassName}: expected the input guidance, which config.json asks for, got none");
         var inner = config.InnerDim;
         var image = m["x_embedder"].Linear(sample, inner);
         var text = m["context_embedder"].Linear(encoderHiddenStates, inner);
-        var condition = FlowCondition.Forward(m["time_text_embed"], inner, timestep * 1000.0, pooledProjections, config.GuidanceEmbeds ? guidance! * 1000.0 : null);
+        var condition = FlowCondition.Forward(m["time_text_embed"], inner, timestep * 1000.0, pooledProjections, config.GuidanceEmbeds
+            ? guidance! * 1000.0 : null);
         var options = new JointOptions(config.NumAttentionHeads, config.AttentionHeadDim, Normalized: true)
         {
             TextFirst = true,
@@ -73,7 +79,8 @@ public static class FluxTransformer2DModel
         var joined = Layout.Concat(1, text, image);
         for (var i = 0; i < config.NumSingleLayers; i++) joined = Single(m["single_transformer_blocks"][i], joined, condition, options);
         (_, image) = JointAttention.Cut(joined, text);
-        return m["proj_out"].Linear(AdaptiveNorm.Continuous(m["norm_out"], image, condition), config.PatchSize * config.PatchSize * config.OutChannels);
+        return m["proj_out"]
+            .Linear(AdaptiveNorm.Continuous(m["norm_out"], image, condition), config.PatchSize * config.PatchSize * config.OutChannels);
     }
 
     // Attention and feed-forward layer side by side: x + gate W [attention(h), gelu(V h)], h the modulated state.

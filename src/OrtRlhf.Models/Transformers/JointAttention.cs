@@ -16,7 +16,9 @@ internal sealed record JointOptions(long Heads, long HeadWidth, bool Normalized)
     public RotaryEmbedding? Rotation { get; init; }
 }
 
-/// <summary>Attention of image and text to each other and themselves, each with projections of its own. Source: Esser et al., 2024.</summary>
+/// <summary>
+/// Attention of image and text to each other and themselves, each with projections of its own. Source: Esser et al., 2024.
+/// </summary>
 internal static class JointAttention
 {
     private const double Epsilon = 1e-6;
@@ -26,7 +28,8 @@ internal static class JointAttention
     {
         using var scope = m.Scope();
         var width = image.Shape![-1].Size;
-        Value[] ofImage = Project(m, image, ["to_q", "to_k", "to_v"], ["norm_q", "norm_k"], o), ofText = Project(m, text, ["add_q_proj", "add_k_proj", "add_v_proj"], ["norm_added_q", "norm_added_k"], o);
+        Value[] ofImage = Project(m, image, ["to_q", "to_k", "to_v"], ["norm_q", "norm_k"], o),
+            ofText = Project(m, text, ["add_q_proj", "add_k_proj", "add_v_proj"], ["norm_added_q", "norm_added_k"], o);
         var (first, second) = o.TextFirst ? (ofText, ofImage) : (ofImage, ofText);
         var states = Attend([.. first.Zip(second, (a, b) => Layout.Concat(2, a, b))], o);
         var (head, tail) = Cut(states, o.TextFirst ? text : image);
@@ -53,13 +56,15 @@ internal static class JointAttention
         var g = joined.Graph;
         var length = size.IsKnown ? g.Constant(Tensor.Vector(size.Size)) : g.Op("Shape", [first]).Slice(0, 1, 2);
         var axis = g.Constant(Tensor.Vector(1));
-        return (g.Op("Slice", [joined, g.Constant(Tensor.Vector(0)), length, axis]), g.Op("Slice", [joined, length, g.Constant(Tensor.Vector(long.MaxValue)), axis]));
+        return (g.Op("Slice", [joined, g.Constant(Tensor.Vector(0)), length, axis]),
+            g.Op("Slice", [joined, length, g.Constant(Tensor.Vector(long.MaxValue)), axis]));
     }
 
     /// <summary>Queries, keys and values [B,heads,S,width].</summary>
     private static Value[] Project(Module m, Value x, string[] layers, string[] norms, JointOptions o)
     {
-        var parts = layers.Select(layer => m[layer].Linear(x, o.Heads * o.HeadWidth).Reshape(0, 0, o.Heads, o.HeadWidth).Transpose(0, 2, 1, 3)).ToArray();
+        var parts = layers.Select(layer =>
+            m[layer].Linear(x, o.Heads * o.HeadWidth).Reshape(0, 0, o.Heads, o.HeadWidth).Transpose(0, 2, 1, 3)).ToArray();
         for (var i = 0; o.Normalized && i < norms.Length; i++) parts[i] = m[norms[i]].RmsNorm(parts[i], Epsilon);
         return parts;
     }

@@ -4,7 +4,8 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// A block of SD3 and FLUX: image and text attend together, and each passes a feed-forward layer of its own; all steps are normalised, scaled, shifted and
+/// A block of SD3 and FLUX: image and text attend together, and each passes a feed-forward layer of its own; all steps are normalised,
+/// scaled, shifted and
 /// gated by the condition. Source: Esser et al., 2024.
 /// </summary>
 internal static class JointBlock
@@ -17,17 +18,20 @@ internal static class JointBlock
     /// <param name="o">Options of the attention.</param>
     /// <param name="dual">Whether the image attends to itself alone as well (SD 3.5).</param>
     /// <param name="last">Whether the text is not needed any more (context_pre_only).</param>
-    public static (Value Image, Value? Text) Forward(Module m, Value image, Value text, Value condition, JointOptions o, bool dual = false, bool last = false)
+    public static (Value Image, Value? Text) Forward(Module m, Value image, Value text, Value condition, JointOptions o, bool dual = false,
+        bool last = false)
     {
         using var scope = m.Scope();
         var width = image.Shape![-1].Size;
         var i = AdaptiveNorm.Modulation(m["norm1"], condition, width, dual ? 9 : 6);
         var t = last ? null : AdaptiveNorm.Modulation(m["norm1_context"], condition, width, 6);
         var xhat = AdaptiveNorm.Standardized(image);
-        var given = t is null ? AdaptiveNorm.Continuous(m["norm1_context"], text, condition) : AdaptiveNorm.Modulated(AdaptiveNorm.Standardized(text), t[0], t[1]);
+        var given = t is null ? AdaptiveNorm.Continuous(m["norm1_context"], text, condition)
+            : AdaptiveNorm.Modulated(AdaptiveNorm.Standardized(text), t[0], t[1]);
         var (ofImage, ofText) = JointAttention.Forward(m["attn"], AdaptiveNorm.Modulated(xhat, i[0], i[1]), given, o, !last);
         image += i[2] * ofImage;
-        if (dual) image += i[8] * m["attn2"]["to_out"][0].Linear(JointAttention.Own(m["attn2"], AdaptiveNorm.Modulated(xhat, i[6], i[7]), o), width);
+        if (dual) image += i[8] * m["attn2"]["to_out"][0]
+            .Linear(JointAttention.Own(m["attn2"], AdaptiveNorm.Modulated(xhat, i[6], i[7]), o), width);
         image += i[5] * FeedForward(m["ff"], AdaptiveNorm.Modulated(AdaptiveNorm.Standardized(image), i[3], i[4]));
         if (t is null || ofText is null) return (image, null);
         text += t[2] * ofText;

@@ -5,7 +5,8 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// Places of tokens as angles: neighbours 2i and 2i+1 of a head's channels turn by place * theta^(-2j/d), d channels for each axis of the places.
+/// Places of tokens as angles: neighbours 2i and 2i+1 of a head's channels turn by place * theta^(-2j/d), d channels for each axis of the
+/// places.
 /// Source: Su et al., 2021.
 /// </summary>
 internal sealed class RotaryEmbedding

@@ -70,11 +70,13 @@ public sealed record SD3Transformer2DConfig
             PooledProjectionDim = c.Integer("pooled_projection_dim", 2048),
             PosEmbedMaxSize = c.Integer("pos_embed_max_size", 96, most: 4096),
             DualAttentionLayers = c.Indices("dual_attention_layers", layers),
-            QkNorm = c.Text("qk_norm") is { } norm && (norm == "rms_norm" ? true : throw c.Unsupported("qk_norm", $"\"{norm}\"", "rms_norm or null")),
+            QkNorm = c.Text("qk_norm") is { } norm
+                && (norm == "rms_norm" ? true : throw c.Unsupported("qk_norm", $"\"{norm}\"", "rms_norm or null")),
         };
         var caption = c.Integer("caption_projection_dim", 1152);
         c.NothingElse();
-        if (caption != config.InnerDim) throw c.Unsupported("caption_projection_dim", $"{caption}", $"num_attention_heads * attention_head_dim = {config.InnerDim}");
+        if (caption != config.InnerDim) throw c.Unsupported("caption_projection_dim", $"{caption}",
+            $"num_attention_heads * attention_head_dim = {config.InnerDim}");
         return config;
     }
 }

@@ -4,14 +4,17 @@ using OrtRlhf.Graph.Expressions;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// The velocity model of Stable Diffusion 3 and 3.5: a transformer over patches of the latents and tokens of the text (MMDiT). Source: Esser et al., 2024.
+/// The velocity model of Stable Diffusion 3 and 3.5: a transformer over patches of the latents and tokens of the text (MMDiT). Source:
+/// Esser et al., 2024.
 /// Parameters have diffusers' names.
 /// </summary>
 public static class SD3Transformer2DModel
 {
     /// <summary>
-    /// A graph of the model with Optimum's names: hidden_states [B,C,H,W], timestep [B] or [1] (1000 sigma, float), encoder_hidden_states [B,T,D],
-    /// pooled_projections [B,P] to out_hidden_states [B,C,H,W], the velocity noise - x0. H and W are multiples of the patch size and not beyond the table of
+    /// A graph of the model with Optimum's names: hidden_states [B,C,H,W], timestep [B] or [1] (1000 sigma, float), encoder_hidden_states
+    /// [B,T,D],
+    /// pooled_projections [B,P] to out_hidden_states [B,C,H,W], the velocity noise - x0. H and W are multiples of the patch size and not
+    /// beyond the table of
     /// places.
     /// </summary>
     /// <param name="config">Its configuration.</param>
@@ -20,8 +23,10 @@ public static class SD3Transformer2DModel
     /// <param name="height">Height of the latents in cells; open by default.</param>
     /// <param name="width">Width of the latents in cells; open by default.</param>
     /// <param name="sequence">Text tokens; open by default.</param>
-    /// <exception cref="UserError">Weights are missing or have other shapes, or sizes do not fit the patches or the table of places.</exception>
-    public static OnnxGraph Build(SD3Transformer2DConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null, Dim? sequence = null)
+    /// <exception cref="UserError">Weights are missing or have other shapes, or sizes do not fit the patches or the table of
+    /// places.</exception>
+    public static OnnxGraph Build(SD3Transformer2DConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null,
+        Dim? sequence = null)
     {
         var graph = new OnnxGraph("transformer");
         var b = batch ?? "batch";
@@ -45,7 +50,8 @@ public static class SD3Transformer2DModel
     /// <param name="pooledProjections">Pooled text [B,P].</param>
     /// <returns>The velocity [B,C,H,W].</returns>
     /// <exception cref="UserError">As <see cref="Build"/>.</exception>
-    public static Value Forward(Module m, SD3Transformer2DConfig config, Value sample, Value timestep, Value encoderHiddenStates, Value pooledProjections)
+    public static Value Forward(Module m, SD3Transformer2DConfig config, Value sample, Value timestep, Value encoderHiddenStates,
+        Value pooledProjections)
     {
         using var scope = m.Scope();
         var inner = config.InnerDim;
@@ -58,21 +64,26 @@ public static class SD3Transformer2DModel
         for (var i = 0; i < config.NumLayers; i++)
         {
             var last = i == config.NumLayers - 1;
-            (image, var after) = JointBlock.Forward(m["transformer_blocks"][i], image, text, condition, options, config.DualAttentionLayers.Contains(i), last);
+            (image, var after) = JointBlock.Forward(m["transformer_blocks"][i], image, text, condition, options,
+                config.DualAttentionLayers.Contains(i), last);
             text = after ?? text;
         }
-        var cells = m["proj_out"].Linear(AdaptiveNorm.Continuous(m["norm_out"], image, condition), config.PatchSize * config.PatchSize * config.OutChannels);
+        var cells = m["proj_out"]
+            .Linear(AdaptiveNorm.Continuous(m["norm_out"], image, condition), config.PatchSize * config.PatchSize * config.OutChannels);
         return Unpatched(config, cells, patches);
     }
 
-    /// <summary>The middle of the stored table of places, as large as the patches: [1,S,D]. It is a buffer, which is never trained.</summary>
+    /// <summary>
+    /// The middle of the stored table of places, as large as the patches: [1,S,D]. It is a buffer, which is never trained.
+    /// </summary>
     private static Value Places(Module m, SD3Transformer2DConfig config, Value patches)
     {
         using var scope = m.Scope();
         var (most, inner) = (config.PosEmbedMaxSize, config.InnerDim);
         var name = m["pos_embed"].Path;
         var g = m.Graph;
-        if (!g.Values.TryGetValue(name, out var table)) table = g.Constant(m.Weights.Get(name, 1, most * most, inner).Reshaped(most, most, inner), name);
+        if (!g.Values.TryGetValue(name, out var table)) table = g.Constant(m.Weights.Get(name, 1, most * most, inner)
+            .Reshaped(most, most, inner), name);
         if (patches.Shape![2] is { IsKnown: true, Size: var rows } && patches.Shape[3] is { IsKnown: true, Size: var columns })
         {
             var (top, left) = ((most - rows) / 2, (most - columns) / 2);
@@ -104,7 +115,8 @@ public static class SD3Transformer2DModel
         {
             if (sample.Shape![axis] is not { IsKnown: true } size) continue;
             if (size.Size % config.PatchSize != 0 || size.Size / config.PatchSize > config.PosEmbedMaxSize)
-                throw new UserError($"{SD3Transformer2DConfig.ClassName}: expected latents of a height and width that {config.PatchSize} divides, at most {config.PatchSize * config.PosEmbedMaxSize}, got {size}");
+                throw new UserError($"{SD3Transformer2DConfig.ClassName}: expected latents of a height and width that {config.PatchSize} "
+                    + $"divides, at most {config.PatchSize * config.PosEmbedMaxSize}, got {size}");
         }
     }
 }

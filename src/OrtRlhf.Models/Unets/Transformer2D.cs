@@ -20,7 +20,8 @@ internal static class Transformer2D
     {
         using var scope = m.Scope();
         var channels = x.Shape![1].Size;
-        if (channels % o.Heads != 0) throw new UserError($"module '{m.Path}': expected channels that attention_head_dim, the number of heads, divides, got {channels} channels and {o.Heads} heads; check config.json");
+        if (channels % o.Heads != 0) throw new UserError($"module '{m.Path}': expected channels that attention_head_dim, the number of "
+            + $"heads, divides, got {channels} channels and {o.Heads} heads; check config.json");
         var h = m["norm"].GroupNorm(x, o.Groups, 1e-6);
         h = o.Linear ? m["proj_in"].Linear(Blocks.Rows(h), channels) : Blocks.Rows(m["proj_in"].Conv2d(h, channels, kernel: 1));
         for (var i = 0; i < layers; i++) h = Block(m["transformer_blocks"][i], h, context, o);
@@ -33,7 +34,8 @@ internal static class Transformer2D
     {
         const double Epsilon = 1e-5;
         using var scope = m.Scope();
-        x = Blocks.Attention(m["attn1"], m["norm1"].LayerNorm(x, Epsilon), o.OnlyCross ? context : null, o.Heads, bias: false, o.Upcast) + x;
+        x = Blocks.Attention(m["attn1"], m["norm1"].LayerNorm(x, Epsilon), o.OnlyCross ? context : null, o.Heads, bias: false,
+            o.Upcast) + x;
         x = Blocks.Attention(m["attn2"], m["norm2"].LayerNorm(x, Epsilon), context, o.Heads, bias: false, o.Upcast) + x;
         return FeedForward(m["ff"], m["norm3"].LayerNorm(x, Epsilon)) + x;
     }

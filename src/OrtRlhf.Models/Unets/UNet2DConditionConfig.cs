@@ -96,7 +96,9 @@ public sealed record UNet2DConditionConfig
     /// <summary>Width of the additional input <c>timestep_cond</c>; null for none.</summary>
     public long? TimeCondProjDim { get; init; }
 
-    /// <summary>How <c>class_labels</c> enter: embedding, timestep, projection, simple_projection, identity, or null for not at all.</summary>
+    /// <summary>
+    /// How <c>class_labels</c> enter: embedding, timestep, projection, simple_projection, identity, or null for not at all.
+    /// </summary>
     public string? ClassEmbedType { get; init; }
 
     /// <summary>Number of classes of an embedding.</summary>
@@ -105,7 +107,9 @@ public sealed record UNet2DConditionConfig
     /// <summary>Whether the class embedding is appended to the time embedding, not added.</summary>
     public bool ClassEmbeddingsConcat { get; init; }
 
-    /// <summary>Whether pooled text and size numbers (<c>text_embeds</c>, <c>time_ids</c>) are added to the time embedding, as in SDXL.</summary>
+    /// <summary>
+    /// Whether pooled text and size numbers (<c>text_embeds</c>, <c>time_ids</c>) are added to the time embedding, as in SDXL.
+    /// </summary>
     public bool TextTime { get; init; }
 
     /// <summary>Sinusoids per number of <c>time_ids</c>.</summary>
@@ -159,7 +163,8 @@ public sealed record UNet2DConditionConfig
             FreqShift = c.Number("freq_shift", 0),
             DownBlockTypes = c.Choices("down_block_types", d.DownBlockTypes, "CrossAttnDownBlock2D", "DownBlock2D"),
             UpBlockTypes = c.Choices("up_block_types", d.UpBlockTypes, "CrossAttnUpBlock2D", "UpBlock2D"),
-            MidBlockType = c.IsNull("mid_block_type") ? null : c.Choice("mid_block_type", d.MidBlockType!, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
+            MidBlockType = c.IsNull("mid_block_type") ? null
+                : c.Choice("mid_block_type", d.MidBlockType!, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
             OnlyCrossAttention = c.FlagPerBlock("only_cross_attention", false, blocks),
             BlockOutChannels = channels,
             LayersPerBlock = layers,
@@ -195,11 +200,15 @@ public sealed record UNet2DConditionConfig
         c.SameCount("down_block_types", config.DownBlockTypes.Length, blocks);
         c.SameCount("up_block_types", config.UpBlockTypes.Length, blocks);
         if (c.IsNested("transformer_layers_per_block") && config.ReverseTransformerLayersPerBlock is null)
-            throw new UserError($"config.json of {ClassName}: transformer_layers_per_block is a list of lists, so reverse_transformer_layers_per_block is needed as well");
+            throw new UserError($"config.json of {ClassName}: transformer_layers_per_block is a list of lists, so "
+                + $"reverse_transformer_layers_per_block is needed as well");
         if ((config.TextTime || classType is "projection" or "simple_projection") && config.ProjectionClassEmbeddingsInputDim == 0)
-            throw new UserError($"config.json of {ClassName}: projection_class_embeddings_input_dim is missing; expected the width of the added embedding");
+            throw new UserError(
+                $"config.json of {ClassName}: projection_class_embeddings_input_dim is missing; expected the width of the added embedding");
         if (config.TextTime && config.ProjectionClassEmbeddingsInputDim <= config.TimeIdCount * config.AdditionTimeEmbedDim)
-            throw new UserError($"config.json of {ClassName}: projection_class_embeddings_input_dim = {config.ProjectionClassEmbeddingsInputDim} leaves no room for text_embeds beside {config.TimeIdCount} * {config.AdditionTimeEmbedDim} sinusoids");
+            throw new UserError($"config.json of {ClassName}: projection_class_embeddings_input_dim = "
+                + $"{config.ProjectionClassEmbeddingsInputDim} leaves no room for text_embeds beside {config.TimeIdCount} * "
+                + $"{config.AdditionTimeEmbedDim} sinusoids");
         return config;
     }
 }

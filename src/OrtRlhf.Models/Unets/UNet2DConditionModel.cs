@@ -4,7 +4,8 @@ using OrtRlhf.Graph.Expressions;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// The denoiser of Stable Diffusion 1.x, 2.x and XL: a U-Net of residual blocks, with attention to the cells of the image and to text states.
+/// The denoiser of Stable Diffusion 1.x, 2.x and XL: a U-Net of residual blocks, with attention to the cells of the image and to text
+/// states.
 /// Source: Rombach et al., 2022; Podell et al., 2023. Parameters have diffusers' names.
 /// </summary>
 public static class UNet2DConditionModel
@@ -21,7 +22,8 @@ public static class UNet2DConditionModel
     /// <param name="sequence">Text tokens; open by default.</param>
     /// <param name="timestep">Type of the timestep; Float for a flow, whose times are no whole numbers.</param>
     /// <exception cref="UserError">Weights are missing or have other shapes, or sizes do not fit each other.</exception>
-    public static OnnxGraph Build(UNet2DConditionConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null, Dim? sequence = null, ElementType timestep = ElementType.Int64)
+    public static OnnxGraph Build(UNet2DConditionConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null,
+        Dim? sequence = null, ElementType timestep = ElementType.Int64)
     {
         var graph = new OnnxGraph("unet");
         var b = batch ?? "batch";
@@ -69,7 +71,8 @@ public static class UNet2DConditionModel
     {
         using var scope = m.Scope();
         var time = UNetEmbedding.Forward(m, config, sample.Type, timestep, textEmbeds, timeIds, timestepCond, classLabels);
-        var context = config.EncoderHidDim is null ? encoderHiddenStates : m["encoder_hid_proj"].Linear(encoderHiddenStates, config.CrossAttentionDim[0]);
+        var context = config.EncoderHidDim is null ? encoderHiddenStates
+            : m["encoder_hid_proj"].Linear(encoderHiddenStates, config.CrossAttentionDim[0]);
         var blocks = config.BlockOutChannels.Length;
         var resnet = new ResnetOptions(config.NormNumGroups, config.NormEps, config.ActFn) { ScaleShift = config.ResnetScaleShift };
 
@@ -102,7 +105,8 @@ public static class UNet2DConditionModel
             x = Blocks.Resnet(block["resnets"][0], x, channels, time, middle);
             if (config.MidBlockType == "UNetMidBlock2DCrossAttn")
             {
-                x = Transformer2D.Forward(block["attentions"][0], x, context, config.TransformerLayersPerBlock[^1][0], Attention(blocks - 1) with { OnlyCross = false });
+                x = Transformer2D.Forward(block["attentions"][0], x, context, config.TransformerLayersPerBlock[^1][0],
+                    Attention(blocks - 1) with { OnlyCross = false });
                 x = Blocks.Resnet(block["resnets"][1], x, channels, time, middle);
             }
         }
@@ -127,6 +131,7 @@ public static class UNet2DConditionModel
         return m["conv_out"].Conv2d(x, config.OutChannels, config.ConvOutKernel, padding: (config.ConvOutKernel - 1) / 2);
 
         TransformerOptions Attention(int level) =>
-            new(config.NumAttentionHeads[level], config.NormNumGroups, config.UseLinearProjection, config.OnlyCrossAttention[level], config.UpcastAttention);
+            new(config.NumAttentionHeads[level], config.NormNumGroups, config.UseLinearProjection, config.OnlyCrossAttention[level],
+                config.UpcastAttention);
     }
 }

@@ -1,7 +1,8 @@
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// Options of a UNet2DModel, as its config.json has them; what is missing takes diffusers' default. Lists have an entry for each block, from the
+/// Options of a UNet2DModel, as its config.json has them; what is missing takes diffusers' default. Lists have an entry for each block,
+/// from the
 /// outermost to the innermost.
 /// </summary>
 public sealed record UNet2DConfig

@@ -5,7 +5,8 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Models;
 
 /// <summary>
-/// The denoiser of unconditional diffusion models (DDPM): a U-Net of residual blocks with attention to the cells of the image. Source: Ho et al., 2020.
+/// The denoiser of unconditional diffusion models (DDPM): a U-Net of residual blocks with attention to the cells of the image. Source: Ho
+/// et al., 2020.
 /// Parameters have diffusers' names.
 /// </summary>
 public static class UNet2DModel
@@ -18,7 +19,8 @@ public static class UNet2DModel
     /// <param name="width">Width; open by default.</param>
     /// <param name="timestep">Type of the timestep; Float for a flow, whose times are no whole numbers.</param>
     /// <exception cref="UserError">Weights are missing or have other shapes, or sizes do not fit each other.</exception>
-    public static OnnxGraph Build(UNet2DConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null, ElementType timestep = ElementType.Int64)
+    public static OnnxGraph Build(UNet2DConfig config, Weights weights, Dim? batch = null, Dim? height = null, Dim? width = null,
+        ElementType timestep = ElementType.Int64)
     {
         var graph = new OnnxGraph("unet");
         var b = batch ?? "batch";
@@ -87,7 +89,8 @@ public static class UNet2DModel
         {
             var width = cells.Shape![1].Size;
             var head = Math.Min(config.AttentionHeadDim ?? width, width);
-            if (width % head != 0) throw new UserError($"module '{attention.Path}': expected channels that attention_head_dim divides, got {width} and {head}; check config.json");
+            if (width % head != 0) throw new UserError(
+                $"module '{attention.Path}': expected channels that attention_head_dim divides, got {width} and {head}; check config.json");
             return Blocks.ImageAttention(attention, cells, head, groups, config.NormEps, scale);
         }
     }

@@ -6,7 +6,8 @@ using OrtRlhf.Graph.Files;
 namespace OrtRlhf.Preferences;
 
 /// <summary>
-/// A store as JSON Lines: <c>{"candidate":{...}}</c> and <c>{"choice":{...}}</c>, candidates first, everything in the store's order, so that importing gives the same store again. The files of the
+/// A store as JSON Lines: <c>{"candidate":{...}}</c> and <c>{"choice":{...}}</c>, candidates first, everything in the store's order, so
+/// that importing gives the same store again. The files of the
 /// candidates lie beside it under the same relative paths.
 /// </summary>
 public static class PreferenceLines
@@ -25,7 +26,8 @@ public static class PreferenceLines
         foreach (var candidate in candidates) CopyFiles(store.Folder, FolderOf(path), candidate);
         AtomicFile.Write(path, stream =>
         {
-            foreach (var line in candidates.Select(candidate => new Line(candidate, null)).Concat(store.Choices().Select(choice => new Line(null, choice))))
+            foreach (var line in candidates.Select(candidate => new Line(candidate, null))
+                .Concat(store.Choices().Select(choice => new Line(null, choice))))
             {
                 JsonSerializer.Serialize(stream, line, JsonFile.Line);
                 stream.WriteByte((byte)'\n');
@@ -33,11 +35,14 @@ public static class PreferenceLines
         });
     }
 
-    /// <summary>Adds what a file holds, in this form or one of <see cref="PairLayout"/>, to a store; what is there already is left as it is.</summary>
+    /// <summary>
+    /// Adds what a file holds, in this form or one of <see cref="PairLayout"/>, to a store; what is there already is left as it is.
+    /// </summary>
     /// <param name="store">The store.</param>
     /// <param name="path">The file.</param>
     /// <returns>Candidates and choices that were new.</returns>
-    /// <exception cref="UserError">A line is not valid, or an image is missing: names the line. Lines before its thousand are in.</exception>
+    /// <exception cref="UserError">A line is not valid, or an image is missing: names the line. Lines before its thousand are
+    /// in.</exception>
     public static (int Candidates, int Choices) Read(IPreferenceStore store, string path)
     {
         if (!File.Exists(path)) throw new UserError($"`Import` '{path}': there is no such file");
@@ -52,7 +57,8 @@ public static class PreferenceLines
                 {
                     using var document = JsonDocument.Parse(text);
                     if (document.RootElement.ValueKind != JsonValueKind.Object) throw new UserError($"{where}: expected a JSON object");
-                    if (document.RootElement.TryGetProperty("candidate", out _) || document.RootElement.TryGetProperty("choice", out _)) Take(document.RootElement.Deserialize<Line>(JsonFile.Line)!, where);
+                    if (document.RootElement.TryGetProperty("candidate", out _) || document.RootElement.TryGetProperty("choice",
+                        out _)) Take(document.RootElement.Deserialize<Line>(JsonFile.Line)!, where);
                     else PairLayout.Read(document.RootElement, store.Folder, folder, where, number, candidates, choices);
                 }
                 catch (JsonException fault)
@@ -86,7 +92,8 @@ public static class PreferenceLines
         foreach (var file in (string?[])[candidate.Image, candidate.Trajectory])
         {
             if (file is null || File.Exists(to.At(file))) continue;
-            if (!File.Exists(from.At(file))) throw new UserError($"{where ?? $"candidate '{candidate.Id}'"}: '{from.At(file)}': there is no such file");
+            if (!File.Exists(from.At(file))) throw new UserError(
+                $"{where ?? $"candidate '{candidate.Id}'"}: '{from.At(file)}': there is no such file");
             AtomicFile.Write(to.At(file), DiskFault.Guard(from.At(file), () => File.ReadAllBytes(from.At(file))));
         }
     }

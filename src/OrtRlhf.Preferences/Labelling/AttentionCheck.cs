@@ -5,7 +5,8 @@ using OrtRlhf.Learning;
 namespace OrtRlhf.Preferences.Labelling;
 
 /// <summary>
-/// Pictures spoiled on purpose: tiles of the original in another order, under noise, so that no one who looks prefers them. A rater who does was not looking.
+/// Pictures spoiled on purpose: tiles of the original in another order, under noise, so that no one who looks prefers them. A rater who
+/// does was not looking.
 /// </summary>
 public static class AttentionCheck
 {
@@ -27,7 +28,8 @@ public static class AttentionCheck
     }
 
     /// <summary>The id of the picture that was spoiled.</summary>
-    public static string? OriginalOf(Candidate spoiled) => spoiled.Id.StartsWith(Prefix, StringComparison.Ordinal) ? spoiled.Id[Prefix.Length..] : null;
+    public static string? OriginalOf(Candidate spoiled) =>
+        spoiled.Id.StartsWith(Prefix, StringComparison.Ordinal) ? spoiled.Id[Prefix.Length..] : null;
 
     private static RgbImage Spoil(RgbImage image)
     {
@@ -48,7 +50,8 @@ public static class AttentionCheck
                 for (var c = 0; c < 3; c++)
                 {
                     var at = 3 * ((y * image.Width) + x) + c;
-                    pixels[at] = (byte)Math.Clamp(image.Pixels[3 * ((sourceY * image.Width) + sourceX) + c] + ((noise[at] - 0.5f) * 2 * Noise), 0, 255);
+                    pixels[at] = (byte)Math.Clamp(image.Pixels[3 * ((sourceY * image.Width) + sourceX) + c]
+                        + ((noise[at] - 0.5f) * 2 * Noise), 0, 255);
                 }
             }
         }

@@ -13,7 +13,8 @@ namespace OrtRlhf.Preferences.Labelling;
 public sealed record MakerOptions(Func<uint, string> Prompt, ulong Seed, int Questions, int Ahead, string? Source);
 
 /// <summary>
-/// Makes candidates in the background: draws them with a pipeline, and spoils some for attention checks. It runs on a thread that gives way to others, and so do the threads
+/// Makes candidates in the background: draws them with a pipeline, and spoils some for attention checks. It runs on a thread that gives way
+/// to others, and so do the threads
 /// of its sessions, which that thread starts: those who label do not wait for it.
 /// </summary>
 public sealed partial class CandidateMaker : IDisposable
@@ -96,7 +97,8 @@ public sealed partial class CandidateMaker : IDisposable
             _stop.Token.ThrowIfCancellationRequested();
             var prompt = options.Prompt((uint)(number / each));
             var requests = Enumerable.Range(number, each).Select(i => new SampleRequest(prompt, options.Seed + (ulong)i, 0, 0)).ToArray();
-            Candidate[] candidates = [.. pipeline.Sample(requests, cancellation: _stop.Token).Select(sample => _store.Folder.Write(sample, pipeline, options.Source))];
+            Candidate[] candidates = [.. pipeline.Sample(requests, cancellation: _stop.Token).Select(sample =>
+                _store.Folder.Write(sample, pipeline, options.Source))];
             _store.Add(candidates);
             _queue.Add(candidates);
             (number, Drawn) = (number + each, Drawn + each);

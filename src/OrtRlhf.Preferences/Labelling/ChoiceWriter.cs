@@ -4,7 +4,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Preferences.Labelling;
 
 /// <summary>
-/// Writes choices on a thread of its own. Those that wait go to the disk together, in one flush, so that fifty raters wait hardly longer than one; each is told when its own is there.
+/// Writes choices on a thread of its own. Those that wait go to the disk together, in one flush, so that fifty raters wait hardly longer
+/// than one; each is told when its own is there.
 /// </summary>
 /// <param name="store">The store; stays the caller's.</param>
 internal sealed class ChoiceWriter(IPreferenceStore store) : IDisposable

@@ -8,12 +8,14 @@ using OrtRlhf.Graph.Files;
 namespace OrtRlhf.Preferences.Labelling;
 
 /// <summary>
-/// Images with captions as others keep them: a folder with <c>metadata.jsonl</c> or <c>captions.jsonl</c>, one JSON object a line with <c>file_name</c> (or <c>image</c>) and <c>text</c>
+/// Images with captions as others keep them: a folder with <c>metadata.jsonl</c> or <c>captions.jsonl</c>, one JSON object a line with
+/// <c>file_name</c> (or <c>image</c>) and <c>text</c>
 /// (or <c>caption</c>, <c>prompt</c>), as Hugging Face's imagefolder has it. <c>source</c> and <c>seed</c> are kept where given.
 /// </summary>
 public static class ImageFolder
 {
-    private static readonly string[] Lists = ["metadata.jsonl", "captions.jsonl"], Names = ["file_name", "image"], Captions = ["text", "caption", "prompt"];
+    private static readonly string[] Lists = ["metadata.jsonl", "captions.jsonl"], Names = ["file_name", "image"],
+        Captions = ["text", "caption", "prompt"];
 
     /// <summary>Copies the images into a store. What was brought in before is known again and not copied twice.</summary>
     /// <param name="folder">The folder.</param>
@@ -21,12 +23,14 @@ public static class ImageFolder
     /// <param name="progress">Told how many images are done.</param>
     /// <param name="cancellation">Stops between images.</param>
     /// <returns>How many were new.</returns>
-    /// <exception cref="UserError">No list, a line without image and caption, a path outside the folder, or a file that is no image: names the line.</exception>
+    /// <exception cref="UserError">No list, a line without image and caption, a path outside the folder, or a file that is no image: names
+    /// the line.</exception>
     public static int AddTo(IPreferenceStore store, string folder, Action<int>? progress = null, CancellationToken cancellation = default)
     {
         if (!Directory.Exists(folder)) throw new UserError($"`Images` '{folder}': there is no such folder");
         var list = Lists.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
-            ?? throw new UserError($"`Images` '{folder}': expected {string.Join(" or ", Lists)} in it, lines such as {{\"file_name\": \"1.png\", \"text\": \"a red circle\"}}");
+            ?? throw new UserError($"`Images` '{folder}': expected {string.Join(" or ", Lists)} in it, lines such as {{\"file_name\": "
+                + $"\"1.png\", \"text\": \"a red circle\"}}");
         var candidates = new List<Candidate>();
         foreach (var (number, line) in File.ReadLines(list, Encoding.UTF8).Index().Where(line => line.Item.Trim().Length > 0))
         {

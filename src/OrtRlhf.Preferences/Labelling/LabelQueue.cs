@@ -3,7 +3,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Preferences.Labelling;
 
 /// <summary>What a rater sees now.</summary>
-/// <param name="Questions">The question to answer, and those that follow, so that their images can be fetched ahead; empty when there are none (yet).</param>
+/// <param name="Questions">The question to answer, and those that follow, so that their images can be fetched ahead; empty when there are
+/// none (yet).</param>
 /// <param name="Saved">Answers of this rater in the store.</param>
 /// <param name="Open">Questions that wait for this rater.</param>
 /// <param name="Last">Id of the rater's last choice, which can be taken back; null when there is none.</param>
@@ -12,8 +13,10 @@ namespace OrtRlhf.Preferences.Labelling;
 public sealed record RaterView(IReadOnlyList<Question> Questions, int Saved, int Open, string? Last, bool More, int Coming);
 
 /// <summary>
-/// The questions of a server, in memory, and who answers which; every answer is in the store before it counts. A question goes to as many raters as the overlap says. One
-/// that was given to a rater who has left (no request for <see cref="Patience"/>) goes to others. Made again from the store, it goes on where it was.
+/// The questions of a server, in memory, and who answers which; every answer is in the store before it counts. A question goes to as many
+/// raters as the overlap says. One
+/// that was given to a rater who has left (no request for <see cref="Patience"/>) goes to others. Made again from the store, it goes on
+/// where it was.
 /// </summary>
 public sealed class LabelQueue : IDisposable
 {
@@ -37,12 +40,14 @@ public sealed class LabelQueue : IDisposable
         (_store, Options, _writer) = (store, options, new ChoiceWriter(store));
         var all = store.Candidates();
         Add(all);
-        var resting = Question.All(all.Where(candidate => !options.Asks(candidate)), options.Candidates).Select(question => question.Id).ToHashSet(StringComparer.Ordinal);
+        var resting = Question.All(all.Where(candidate => !options.Asks(candidate)), options.Candidates).Select(question => question.Id)
+            .ToHashSet(StringComparer.Ordinal);
         foreach (var choice in store.Choices().Where(choice => choice.Aspect == options.Aspect))
         {
             var id = Question.IdOf(choice.Candidates);
             if (!choice.IsSkipped) resting.Remove(id);
-            var item = _byId.TryGetValue(id, out var known) ? known : new Item(new(id, choice.Prompt, choice.Candidates, choice.Mode == ChoiceMode.Check));
+            var item = _byId.TryGetValue(id, out var known) ? known
+                : new Item(new(id, choice.Prompt, choice.Candidates, choice.Mode == ChoiceMode.Check));
             RaterOf(choice.Rater).Record(choice.Id, item, choice.IsSkipped);
         }
         Resting = resting.Count;
@@ -75,7 +80,9 @@ public sealed class LabelQueue : IDisposable
     /// <summary>Answers saved, of all raters.</summary>
     public int Saved { get { lock (_gate) return _raters.Values.Sum(rater => rater.History.Count); } }
 
-    /// <summary>Takes candidates, which the store has, into questions; a spoiled picture (<c>check-ID</c>) makes a check with its original.</summary>
+    /// <summary>
+    /// Takes candidates, which the store has, into questions; a spoiled picture (<c>check-ID</c>) makes a check with its original.
+    /// </summary>
     /// <param name="candidates">Of a prompt as many as a question has, or a multiple.</param>
     public void Add(IReadOnlyList<Candidate> candidates)
     {
@@ -115,7 +122,8 @@ public sealed class LabelQueue : IDisposable
                 rater.Handed++;
             }
             var open = _items.Count(item => item.Answers < Options.Overlap && !item.Raters.Contains(name));
-            return new RaterView([.. rater.Assigned.Take(Ahead).Select(item => item.Question)], rater.History.Count, open, rater.History.Count > 0 ? rater.History[^1].Choice : null, IsGrowing, IsGrowing ? Math.Max(0, Expected - _items.Count) : 0);
+            return new RaterView([.. rater.Assigned.Take(Ahead).Select(item => item.Question)], rater.History.Count, open,
+                rater.History.Count > 0 ? rater.History[^1].Choice : null, IsGrowing, IsGrowing ? Math.Max(0, Expected - _items.Count) : 0);
         }
     }
 
@@ -128,7 +136,8 @@ public sealed class LabelQueue : IDisposable
     /// <param name="comment">What the rater wrote.</param>
     /// <returns>True when the answer is on the disk; false when the question is not this rater's to answer (any more).</returns>
     /// <exception cref="UserError">The answer is not valid, or the store cannot be written.</exception>
-    public async Task<bool> Answer(string name, string id, string question, IReadOnlyList<string> shown, IReadOnlyList<int> ranks, string? comment)
+    public async Task<bool> Answer(string name, string id, string question, IReadOnlyList<string> shown, IReadOnlyList<int> ranks,
+        string? comment)
     {
         Item? item;
         Choice choice;
@@ -137,10 +146,13 @@ public sealed class LabelQueue : IDisposable
             var rater = RaterOf(name);
             if (rater.History.Any(entry => entry.Choice == id)) return true;
             if (!_byId.TryGetValue(question, out item)) item = rater.Assigned.Find(assigned => assigned.Question.Id == question);
-            if (item is null || item.Raters.Contains(name) || (rater.Pending.TryGetValue(question, out var other) && other != id)) return false;
-            if (!shown.Order(StringComparer.Ordinal).SequenceEqual(item.Question.Candidates.Order(StringComparer.Ordinal))) throw new UserError($"choice '{id}': the candidates are not those of question '{question}'");
+            if (item is null || item.Raters.Contains(name)
+                || (rater.Pending.TryGetValue(question, out var other) && other != id)) return false;
+            if (!shown.Order(StringComparer.Ordinal).SequenceEqual(item.Question.Candidates.Order(
+                StringComparer.Ordinal))) throw new UserError($"choice '{id}': the candidates are not those of question '{question}'");
             choice = new Choice(
-                id, item.Question.Prompt, shown, ranks, name, item.Question.IsCheck ? ChoiceMode.Check : Options.Mode, DateTimeOffset.UtcNow, string.IsNullOrWhiteSpace(comment) ? null : comment.Trim(), 1, Options.Aspect);
+                id, item.Question.Prompt, shown, ranks, name, item.Question.IsCheck ? ChoiceMode.Check : Options.Mode,
+                    DateTimeOffset.UtcNow, string.IsNullOrWhiteSpace(comment) ? null : comment.Trim(), 1, Options.Aspect);
             choice.Validate();
             rater.Pending[question] = id;
         }
@@ -193,7 +205,8 @@ public sealed class LabelQueue : IDisposable
         if (Options.CheckEvery > 0 && rater.Handed > 0 && (rater.Handed + rater.Offset) % Options.CheckEvery == 0
             && _checks.Find(check => !check.Raters.Contains(rater.Name) && !rater.Assigned.Contains(check)) is { } check) return check;
         return _items.Find(item => item.Answers < Options.Overlap && !item.Raters.Contains(rater.Name) && !rater.Assigned.Contains(item)
-            && item.Answers + item.Holders.Count(holder => holder != rater && holder.Assigned.Contains(item) && IsHere(holder)) < Options.Overlap);
+            && item.Answers + item.Holders.Count(holder =>
+                holder != rater && holder.Assigned.Contains(item) && IsHere(holder)) < Options.Overlap);
     }
 
     private static bool IsHere(Rater rater) => DateTime.UtcNow - rater.Seen < Patience;

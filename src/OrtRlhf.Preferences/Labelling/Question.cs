@@ -13,13 +13,16 @@ namespace OrtRlhf.Preferences.Labelling;
 public sealed record Question(string Id, string Prompt, IReadOnlyList<string> Candidates, bool IsCheck = false)
 {
     /// <summary>The question of some candidates.</summary>
-    public static Question Of(string prompt, IReadOnlyList<string> candidates, bool isCheck = false) => new(IdOf(candidates), prompt, candidates, isCheck);
+    public static Question Of(string prompt, IReadOnlyList<string> candidates, bool isCheck = false) =>
+        new(IdOf(candidates), prompt, candidates, isCheck);
 
     /// <summary>The id of a question of these candidates.</summary>
-    public static string IdOf(IEnumerable<string> candidates) => Convert.ToHexStringLower(Hash(candidates.Order(StringComparer.Ordinal)))[..32];
+    public static string IdOf(IEnumerable<string> candidates) =>
+        Convert.ToHexStringLower(Hash(candidates.Order(StringComparer.Ordinal)))[..32];
 
     /// <summary>
-    /// The questions of a store: the candidates of a prompt in groups of <paramref name="size"/>, in the order added. What is left over at a prompt's end makes a group with the
+    /// The questions of a store: the candidates of a prompt in groups of <paramref name="size"/>, in the order added. What is left over at
+    /// a prompt's end makes a group with the
     /// prompt's first ones. Spoiled pictures are left out.
     /// </summary>
     /// <param name="candidates">All candidates.</param>
@@ -27,11 +30,13 @@ public sealed record Question(string Id, string Prompt, IReadOnlyList<string> Ca
     public static IReadOnlyList<Question> All(IEnumerable<Candidate> candidates, int size)
     {
         var groups = new List<(int Place, Question Question)>();
-        foreach (var prompt in candidates.Where(candidate => !candidate.IsCheck).Index().GroupBy(entry => entry.Item.Prompt).Where(group => group.Count() >= size))
+        foreach (var prompt in candidates.Where(candidate => !candidate.IsCheck).Index().GroupBy(entry => entry.Item.Prompt).Where(group =>
+            group.Count() >= size))
         {
             var all = prompt.ToArray();
             foreach (var chunk in all.Chunk(size))
-                groups.Add((chunk[^1].Index, Of(prompt.Key, [.. chunk.Concat(all.Take(size - chunk.Length)).Select(entry => entry.Item.Id)])));
+                groups.Add((chunk[^1].Index,
+                    Of(prompt.Key, [.. chunk.Concat(all.Take(size - chunk.Length)).Select(entry => entry.Item.Id)])));
         }
         return [.. groups.OrderBy(group => group.Place).Select(group => group.Question)];
     }

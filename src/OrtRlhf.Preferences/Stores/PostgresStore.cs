@@ -5,7 +5,8 @@ using OrtRlhf.Graph.Files;
 namespace OrtRlhf.Preferences;
 
 /// <summary>
-/// A store on a PostgreSQL server, for teams on several machines; images and trajectories lie in a folder that all of them see. The connection's
+/// A store on a PostgreSQL server, for teams on several machines; images and trajectories lie in a folder that all of them see. The
+/// connection's
 /// <c>Search Path</c> chooses a schema of the database.
 /// </summary>
 public sealed class PostgresStore : IPreferenceStore
@@ -37,8 +38,10 @@ public sealed class PostgresStore : IPreferenceStore
                 RunOn(connection, "CREATE TABLE IF NOT EXISTS preference_schema (version INT NOT NULL)");
                 var version = RunOn(connection, "SELECT max(version) FROM preference_schema") is int known ? known : 0;
                 PreferenceTables.RequireKnown(version, store._place);
-                foreach (var migration in PreferenceTables.Migrations.Skip(version)) RunOn(connection, migration.Replace("$row", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"));
-                if (version < PreferenceTables.Migrations.Length) RunOn(connection, $"DELETE FROM preference_schema; INSERT INTO preference_schema VALUES ({PreferenceTables.Migrations.Length})");
+                foreach (var migration in PreferenceTables.Migrations.Skip(version)) RunOn(connection,
+                    migration.Replace("$row", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"));
+                if (version < PreferenceTables.Migrations.Length) RunOn(connection, $"DELETE FROM preference_schema; INSERT INTO "
+                    + $"preference_schema VALUES ({PreferenceTables.Migrations.Length})");
                 return true;
             });
             DiskFault.Guard(folder.Root, () =>
@@ -88,7 +91,8 @@ public sealed class PostgresStore : IPreferenceStore
             if (!server.Contains("://", StringComparison.Ordinal)) return new NpgsqlConnectionStringBuilder(server);
             var address = new Uri(server);
             var user = address.UserInfo.Split(':', 2);
-            var connection = new NpgsqlConnectionStringBuilder { Host = Uri.UnescapeDataString(address.Host), Database = Uri.UnescapeDataString(address.AbsolutePath.Trim('/')) };
+            var connection = new NpgsqlConnectionStringBuilder { Host = Uri.UnescapeDataString(address.Host),
+                Database = Uri.UnescapeDataString(address.AbsolutePath.Trim('/')) };
             if (address.Port > 0) connection.Port = address.Port;
             if (user[0].Length > 0) connection.Username = Uri.UnescapeDataString(user[0]);
             if (user.Length > 1) connection.Password = Uri.UnescapeDataString(user[1]);
@@ -102,7 +106,8 @@ public sealed class PostgresStore : IPreferenceStore
         catch (Exception fault) when (fault is ArgumentException or FormatException or KeyNotFoundException)
         {
             // The text may hold a password: it is not repeated.
-            throw new UserError("preferences: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE or 'Host=...;Database=...', got an address that is neither", fault);
+            throw new UserError("preferences: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE or 'Host=...;Database=...', got an "
+                + "address that is neither", fault);
         }
     }
 
@@ -129,7 +134,8 @@ public sealed class PostgresStore : IPreferenceStore
         }
         catch (Exception fault) when (fault is NpgsqlException or TimeoutException or System.Net.Sockets.SocketException)
         {
-            throw new StoreError($"preferences on '{_place}': {(fault is PostgresException refused ? refused.MessageText : fault.Message)}", fault);
+            throw new StoreError(
+                $"preferences on '{_place}': {(fault is PostgresException refused ? refused.MessageText : fault.Message)}", fault);
         }
     }
 }

@@ -8,7 +8,8 @@ public static class PreferenceStore
     private const string Images = "images=";
 
     /// <summary>
-    /// Opens a store: a folder (<see cref="SqliteStore"/>), or a PostgreSQL server by <c>postgresql://USER:PASSWORD@HOST/DATABASE#images=FOLDER</c> or a
+    /// Opens a store: a folder (<see cref="SqliteStore"/>), or a PostgreSQL server by
+    /// <c>postgresql://USER:PASSWORD@HOST/DATABASE#images=FOLDER</c> or a
     /// connection string of Npgsql, <c>Host=HOST;Database=NAME#images=FOLDER</c>, with a folder that all share.
     /// </summary>
     /// <param name="place">Folder or server.</param>
@@ -19,7 +20,8 @@ public static class PreferenceStore
         if (!IsServer(place))
         {
             var folder = new PreferenceFolder(place);
-            if (!create && !File.Exists(folder.Database)) throw new UserError($"preferences '{place}': expected a folder with {Path.GetFileName(folder.Database)}, made by 'ortrlhf label'; there is none");
+            if (!create && !File.Exists(folder.Database)) throw new UserError($"preferences '{place}': expected a folder with "
+                + $"{Path.GetFileName(folder.Database)}, made by 'ortrlhf label'; there is none");
             return SqliteStore.Open(folder);
         }
         var (server, options) = place.IndexOf('#') is var at and >= 0 ? (place[..at], place[(at + 1)..]) : (place, "");
@@ -30,7 +32,8 @@ public static class PreferenceStore
 
     /// <summary>Whether a place is a server's, and so may hold a password that must not be shown.</summary>
     public static bool IsServer(string place) =>
-        place.StartsWith("postgres://", StringComparison.OrdinalIgnoreCase) || place.StartsWith("postgresql://", StringComparison.OrdinalIgnoreCase)
+        place.StartsWith("postgres://", StringComparison.OrdinalIgnoreCase)
+            || place.StartsWith("postgresql://", StringComparison.OrdinalIgnoreCase)
         || place.Contains("Host=", StringComparison.OrdinalIgnoreCase) || place.Contains("Server=", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Adds one choice; see <see cref="IPreferenceStore.Add(IReadOnlyList{Choice})"/>.</summary>

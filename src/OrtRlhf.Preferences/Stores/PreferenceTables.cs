@@ -5,7 +5,9 @@ using OrtRlhf.Graph.Files;
 
 namespace OrtRlhf.Preferences;
 
-/// <summary>The two tables of a store, in SQL that SQLite and PostgreSQL share; lists are JSON, times text, so that everything comes back exactly.</summary>
+/// <summary>
+/// The two tables of a store, in SQL that SQLite and PostgreSQL share; lists are JSON, times text, so that everything comes back exactly.
+/// </summary>
 internal static class PreferenceTables
 {
     /// <summary>
@@ -28,7 +30,8 @@ internal static class PreferenceTables
     public static void RequireKnown(long version, string place)
     {
         if (version > Migrations.Length)
-            throw new UserError($"preferences '{place}': its tables are of version {version}, this program knows up to {Migrations.Length}; use the newer program that made them");
+            throw new UserError($"preferences '{place}': its tables are of version {version}, this program knows up to "
+                + $"{Migrations.Length}; use the newer program that made them");
     }
 
     public static int Add(DbTransaction transaction, IReadOnlyList<Candidate> candidates)
@@ -40,9 +43,11 @@ internal static class PreferenceTables
         foreach (var candidate in candidates)
         {
             candidate.Validate();
-            Set(insert, ("@id", candidate.Id), ("@prompt", candidate.Prompt), ("@image", candidate.Image), ("@seed", candidate.Seed), ("@trajectory", candidate.Trajectory), ("@source", candidate.Source));
+            Set(insert, ("@id", candidate.Id), ("@prompt", candidate.Prompt), ("@image", candidate.Image), ("@seed", candidate.Seed),
+                ("@trajectory", candidate.Trajectory), ("@source", candidate.Source));
             if (insert.ExecuteNonQuery() > 0) added++;
-            else if (Find(transaction, candidate.Id) is { } other && other != candidate) throw new UserError($"candidate '{candidate.Id}': another one with this id is in the store already, for \"{other.Prompt}\"");
+            else if (Find(transaction, candidate.Id) is { } other && other != candidate) throw new UserError(
+                $"candidate '{candidate.Id}': another one with this id is in the store already, for \"{other.Prompt}\"");
         }
         return added;
     }
@@ -60,11 +65,14 @@ internal static class PreferenceTables
             foreach (var id in choice.Candidates)
             {
                 if (!known.TryGetValue(id, out var prompt)) known[id] = prompt = Find(transaction, id)?.Prompt;
-                if (prompt != choice.Prompt) throw new UserError($"choice '{choice.Id}': candidate '{id}' is {(prompt is null ? "not in the store" : $"for another prompt, \"{prompt}\"")}; add candidates before choices");
+                if (prompt != choice.Prompt) throw new UserError($"choice '{choice.Id}': candidate '{id}' is "
+                    + $"{(prompt is null ? "not in the store" : $"for another prompt, \"{prompt}\"")}; add candidates before choices");
             }
             Set(insert,
-                ("@id", choice.Id), ("@prompt", choice.Prompt), ("@candidates", JsonSerializer.Serialize(choice.Candidates, JsonFile.Line)), ("@ranks", JsonSerializer.Serialize(choice.Ranks, JsonFile.Line)),
-                ("@rater", choice.Rater), ("@mode", JsonNamingPolicy.CamelCase.ConvertName(choice.Mode.ToString())), ("@time", choice.Time.ToString("O")), ("@comment", choice.Comment),
+                ("@id", choice.Id), ("@prompt", choice.Prompt), ("@candidates", JsonSerializer.Serialize(choice.Candidates,
+                    JsonFile.Line)), ("@ranks", JsonSerializer.Serialize(choice.Ranks, JsonFile.Line)),
+                ("@rater", choice.Rater), ("@mode", JsonNamingPolicy.CamelCase.ConvertName(choice.Mode.ToString())),
+                    ("@time", choice.Time.ToString("O")), ("@comment", choice.Comment),
                 ("@weight", choice.Weight), ("@aspect", choice.Aspect));
             added += insert.ExecuteNonQuery();
         }
@@ -91,15 +99,18 @@ internal static class PreferenceTables
     public static IReadOnlyList<Choice> Choices(DbConnection connection, string? rater)
     {
         using var select = connection.CreateCommand();
-        select.CommandText = $"SELECT id, prompt, candidates, ranks, rater, mode, time, comment, weight, aspect FROM preference_choices {(rater is null ? "" : "WHERE rater = @rater")} ORDER BY position";
+        select.CommandText = $"SELECT id, prompt, candidates, ranks, rater, mode, time, comment, weight, aspect FROM preference_choices "
+            + $"{(rater is null ? "" : "WHERE rater = @rater")} ORDER BY position";
         if (rater is not null) Set(select, ("@rater", rater));
         using var rows = select.ExecuteReader();
         var choices = new List<Choice>();
         while (rows.Read())
         {
             choices.Add(new Choice(
-                rows.GetString(0), rows.GetString(1), JsonSerializer.Deserialize<string[]>(rows.GetString(2))!, JsonSerializer.Deserialize<int[]>(rows.GetString(3))!, rows.GetString(4),
-                Enum.Parse<ChoiceMode>(rows.GetString(5), ignoreCase: true), DateTimeOffset.Parse(rows.GetString(6), System.Globalization.CultureInfo.InvariantCulture),
+                rows.GetString(0), rows.GetString(1), JsonSerializer.Deserialize<string[]>(rows.GetString(2))!,
+                    JsonSerializer.Deserialize<int[]>(rows.GetString(3))!, rows.GetString(4),
+                Enum.Parse<ChoiceMode>(rows.GetString(5), ignoreCase: true),
+                    DateTimeOffset.Parse(rows.GetString(6), System.Globalization.CultureInfo.InvariantCulture),
                 Text(rows, 7), rows.GetDouble(8), Text(rows, 9)));
         }
         return choices;
@@ -107,14 +118,16 @@ internal static class PreferenceTables
 
     private static Candidate? Find(DbTransaction transaction, string id)
     {
-        using var select = Command(transaction, "SELECT id, prompt, image, seed, trajectory, source FROM preference_candidates WHERE id = @id");
+        using var select = Command(transaction,
+            "SELECT id, prompt, image, seed, trajectory, source FROM preference_candidates WHERE id = @id");
         Set(select, ("@id", id));
         using var rows = select.ExecuteReader();
         return rows.Read() ? Candidate(rows) : null;
     }
 
     private static Candidate Candidate(DbDataReader rows) =>
-        new(rows.GetString(0), rows.GetString(1), rows.GetString(2), rows.IsDBNull(3) ? null : rows.GetInt64(3), Text(rows, 4), Text(rows, 5));
+        new(rows.GetString(0), rows.GetString(1), rows.GetString(2), rows.IsDBNull(3) ? null : rows.GetInt64(3), Text(rows, 4),
+            Text(rows, 5));
 
     private static string? Text(DbDataReader rows, int column) => rows.IsDBNull(column) ? null : rows.GetString(column);
 

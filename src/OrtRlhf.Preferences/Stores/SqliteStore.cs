@@ -5,7 +5,8 @@ using OrtRlhf.Graph.Files;
 namespace OrtRlhf.Preferences;
 
 /// <summary>
-/// A store in a folder: a SQLite database with a write-ahead log, each transaction flushed to the disk (<c>synchronous = FULL</c>), so that neither a kill
+/// A store in a folder: a SQLite database with a write-ahead log, each transaction flushed to the disk (<c>synchronous = FULL</c>), so that
+/// neither a kill
 /// nor a power cut loses what was added. Several processes of one machine may use it at once; network file systems are not for it.
 /// </summary>
 public sealed class SqliteStore : IPreferenceStore
@@ -36,7 +37,8 @@ public sealed class SqliteStore : IPreferenceStore
         });
         return Guard(folder, () =>
         {
-            var store = new SqliteStore(folder, new SqliteConnectionStringBuilder { DataSource = folder.Database, DefaultTimeout = SecondsToWait, Pooling = false }.ToString());
+            var store = new SqliteStore(folder, new SqliteConnectionStringBuilder { DataSource = folder.Database,
+                DefaultTimeout = SecondsToWait, Pooling = false }.ToString());
             try
             {
                 store.Migrate();
@@ -77,7 +79,8 @@ public sealed class SqliteStore : IPreferenceStore
         using var transaction = _writer.BeginTransaction();
         var version = RunOn(_writer, "PRAGMA user_version") is long known ? known : 0;
         PreferenceTables.RequireKnown(version, Folder.Root);
-        foreach (var migration in PreferenceTables.Migrations.Skip((int)version)) RunOn(_writer, migration.Replace("$row", "INTEGER PRIMARY KEY AUTOINCREMENT"));
+        foreach (var migration in PreferenceTables.Migrations.Skip((int)version)) RunOn(_writer,
+            migration.Replace("$row", "INTEGER PRIMARY KEY AUTOINCREMENT"));
         if (version < PreferenceTables.Migrations.Length) RunOn(_writer, $"PRAGMA user_version = {PreferenceTables.Migrations.Length}");
         transaction.Commit();
     }

@@ -3,7 +3,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Rewards;
 
 /// <summary>
-/// How pleasing an image is: LAION's aesthetic predictor (Schuhmann, 2022), a linear or MLP head on CLIP's image embedding of length 1, trained on ratings
+/// How pleasing an image is: LAION's aesthetic predictor (Schuhmann, 2022), a linear or MLP head on CLIP's image embedding of length 1,
+/// trained on ratings
 /// from 1 to 10. Knows nothing of the prompt.
 /// </summary>
 public sealed class AestheticReward : IReward
@@ -18,7 +19,8 @@ public sealed class AestheticReward : IReward
     public string Name { get; }
 
     /// <summary>
-    /// <c>aesthetic:FILE[#clip=FOLDER][#device=D]</c>: the head's safetensors (a folder with just one beside CLIP's own will do), and the folder of the CLIP that
+    /// <c>aesthetic:FILE[#clip=FOLDER][#device=D]</c>: the head's safetensors (a folder with just one beside CLIP's own will do), and the
+    /// folder of the CLIP that
     /// it was trained on, by default the head's own folder.
     /// </summary>
     /// <param name="name">The name with the file.</param>
@@ -31,12 +33,14 @@ public sealed class AestheticReward : IReward
         var head = Read(argument, file);
         var beside = Path.GetDirectoryName(Path.GetFullPath(file))!;
         var folder = argument.Text("clip") ?? (File.Exists(Path.Combine(beside, "config.json")) ? beside
-            : throw argument.Fault($"no CLIP beside '{file}': name the folder of the one it was trained on, {file}#clip=FOLDER (LAION's heads take openai/clip-vit-large-patch14)"));
+            : throw argument.Fault($"no CLIP beside '{file}': name the folder of the one it was trained on, {file}#clip=FOLDER (LAION's "
+                + $"heads take openai/clip-vit-large-patch14)"));
         var clip = ClipReward.Open(argument, folder);
         if (clip.Width != head.Weights.Length)
         {
             clip.Dispose();
-            throw argument.Fault($"the head takes embeddings of {head.Weights.Length} numbers, but CLIP in '{folder}' gives {clip.Width}: use the CLIP it was trained on");
+            throw argument.Fault($"the head takes embeddings of {head.Weights.Length} numbers, but CLIP in '{folder}' gives "
+                + $"{clip.Width}: use the CLIP it was trained on");
         }
         return new AestheticReward(name, clip, head);
     }
@@ -65,8 +69,10 @@ public sealed class AestheticReward : IReward
 
     private static string HeadIn(RewardArgument argument)
     {
-        var files = Directory.GetFiles(argument.Target, "*.safetensors").Where(path => !Path.GetFileName(path).StartsWith("model", StringComparison.Ordinal)).ToArray();
+        var files = Directory.GetFiles(argument.Target, "*.safetensors").Where(path =>
+            !Path.GetFileName(path).StartsWith("model", StringComparison.Ordinal)).ToArray();
         return files is [var only] ? only
-            : throw argument.Fault($"expected one safetensors file beside the model's in '{argument.Target}', got {files.Length}: name the head's file");
+            : throw argument.Fault(
+                $"expected one safetensors file beside the model's in '{argument.Target}', got {files.Length}: name the head's file");
     }
 }

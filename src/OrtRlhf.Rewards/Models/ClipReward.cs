@@ -19,7 +19,8 @@ public sealed class ClipReward : IReward
     public string Name { get; }
 
     /// <summary>
-    /// <c>clip-score[:FOLDER]</c>: <c>100 cos(E_image, E_text)</c>. CLIPScore (Hessel et al., 2021) with its usual factor 100, but negative values stay, so that
+    /// <c>clip-score[:FOLDER]</c>: <c>100 cos(E_image, E_text)</c>. CLIPScore (Hessel et al., 2021) with its usual factor 100, but negative
+    /// values stay, so that
     /// there is something to climb from below. Option <c>#device=cpu|cuda|webgpu</c>.
     /// </summary>
     /// <param name="name">The name with the folder, or without one for <see cref="Shipped"/>.</param>
@@ -31,7 +32,8 @@ public sealed class ClipReward : IReward
     }
 
     /// <summary>
-    /// <c>pick-score:FOLDER</c>: <c>e^logit_scale cos(E_image, E_text)</c>, the score of preference models in CLIP's shape such as PickScore (Kirstain et al.,
+    /// <c>pick-score:FOLDER</c>: <c>e^logit_scale cos(E_image, E_text)</c>, the score of preference models in CLIP's shape such as
+    /// PickScore (Kirstain et al.,
     /// 2023). Option <c>#device</c>.
     /// </summary>
     /// <param name="name">The name with the folder.</param>
@@ -73,7 +75,8 @@ public sealed class ClipReward : IReward
     internal static ClipEmbedder Open(RewardArgument argument, string folder)
     {
         if (folder.Length == 0 || (folder == Shipped && !Directory.Exists(folder)))
-            folder = ShippedModel.Find(Shipped, "config.json") ?? throw argument.Fault($"the CLIP that ships, '{Shipped}', was not found above '{Directory.GetCurrentDirectory()}'; name a folder");
+            folder = ShippedModel.Find(Shipped, "config.json") ?? throw argument.Fault(
+                $"the CLIP that ships, '{Shipped}', was not found above '{Directory.GetCurrentDirectory()}'; name a folder");
         try
         {
             return ClipEmbedder.Open(folder, argument.Text("device") ?? "cpu");

@@ -23,18 +23,23 @@ internal sealed class OnnxRewardInputs
         _argument = argument;
         var inputs = session.InputMetadata;
         string[] images = [.. inputs.Where(i => i.Value.Dimensions.Length == 4).Select(i => i.Key)];
-        if (images is not [var image]) throw argument.Fault($"expected one input of images [B,3,H,W], got {images.Length} of rank 4 among {Listed(inputs)}");
+        if (images is not [var image]) throw argument.Fault(
+            $"expected one input of images [B,3,H,W], got {images.Length} of rank 4 among {Listed(inputs)}");
         (_image, _half) = (image, inputs[image].ElementDataType == TensorElementType.Float16);
-        if (!_half && inputs[image].ElementDataType != TensorElementType.Float) throw argument.Fault($"the input {image}: expected float or half numbers, got {inputs[image].ElementDataType}");
+        if (!_half && inputs[image].ElementDataType != TensorElementType.Float) throw argument.Fault(
+            $"the input {image}: expected float or half numbers, got {inputs[image].ElementDataType}");
         var dims = inputs[image].Dimensions;
-        if (dims[1] is not (3 or -1)) throw argument.Fault($"the input {image} is [{string.Join(",", dims)}]: expected 3 channels on the second axis, [B,3,H,W]");
+        if (dims[1] is not (3 or -1)) throw argument.Fault(
+            $"the input {image} is [{string.Join(",", dims)}]: expected 3 channels on the second axis, [B,3,H,W]");
         (FixedBatch, _height, _width) = (dims[0] > 0 ? dims[0] : null, dims[2], dims[3]);
         if (ImageProcessorConfig.Find(folder) is { } config) _preprocessor = new(config);
         else if (_height > 0 && _width > 0) _preprocessor = new(ImageProcessorConfig.Plain(_height, _width));
 
-        (_ids, _mask) = (inputs.ContainsKey("input_ids") ? "input_ids" : null, inputs.ContainsKey("attention_mask") ? "attention_mask" : null);
+        (_ids, _mask) = (inputs.ContainsKey("input_ids") ? "input_ids" : null, inputs.ContainsKey("attention_mask") ? "attention_mask"
+            : null);
         if (inputs.Keys.FirstOrDefault(name => name != _image && name != _ids && name != _mask) is { } other)
-            throw argument.Fault($"the input {other}: expected images, input_ids and attention_mask alone, got {Listed(inputs)}; export a model without it");
+            throw argument.Fault(
+                $"the input {other}: expected images, input_ids and attention_mask alone, got {Listed(inputs)}; export a model without it");
         foreach (var name in new[] { _ids, _mask }.OfType<string>())
         {
             if (inputs[name].ElementDataType != TensorElementType.Int64 || inputs[name].Dimensions.Length != 2)
@@ -44,11 +49,13 @@ internal sealed class OnnxRewardInputs
         if (_ids is null) return;
         var beside = Path.Combine(folder, "tokenizer");
         if (!Directory.Exists(beside)) beside = folder;
-        if (!File.Exists(Path.Combine(beside, "vocab.json"))) throw argument.Fault($"the model takes input_ids, but there is no tokenizer in '{folder}': put CLIP's vocab.json, merges.txt and tokenizer_config.json beside the model");
+        if (!File.Exists(Path.Combine(beside, "vocab.json"))) throw argument.Fault($"the model takes input_ids, but there is no "
+            + $"tokenizer in '{folder}': put CLIP's vocab.json, merges.txt and tokenizer_config.json beside the model");
         _tokenizer = ClipTokenizer.Open(beside);
         var length = inputs[_ids].Dimensions[1];
         _length = length > 0 ? length : _tokenizer.MaxLength;
-        if (_length < _tokenizer.MaxLength) throw argument.Fault($"input_ids takes {_length} tokens, but the tokenizer's model_max_length is {_tokenizer.MaxLength}; they do not belong together");
+        if (_length < _tokenizer.MaxLength) throw argument.Fault($"input_ids takes {_length} tokens, but the tokenizer's "
+            + $"model_max_length is {_tokenizer.MaxLength}; they do not belong together");
     }
 
     /// <summary>Images that the model takes at a time; null for any number.</summary>
@@ -65,12 +72,15 @@ internal sealed class OnnxRewardInputs
     public (string Name, OrtValue Value)[] Make(RewardInput[] part)
     {
         var first = part[0].Image;
-        var preprocessor = _preprocessor ?? new ImagePreprocessor(ImageProcessorConfig.Plain(first.Height, first.Width) with { DoResize = false });
+        var preprocessor = _preprocessor
+            ?? new ImagePreprocessor(ImageProcessorConfig.Plain(first.Height, first.Width) with { DoResize = false });
         var (height, width) = preprocessor.SizeFor(first.Width, first.Height);
         if ((_height > 0 && height != _height) || (_width > 0 && width != _width))
-            throw _argument.Fault($"the input {_image} takes {_width}x{_height}, but preprocessor_config.json makes {width}x{height}; they do not belong together");
+            throw _argument.Fault($"the input {_image} takes {_width}x{_height}, but preprocessor_config.json makes {width}x{height}; "
+                + $"they do not belong together");
         if (part.FirstOrDefault(input => preprocessor.SizeFor(input.Image.Width, input.Image.Height) != (height, width)) is { } odd)
-            throw _argument.Fault($"sample {odd.Index} has another size than the first, {odd.Image.Width}x{odd.Image.Height}: write #batch=1, or a preprocessor_config.json beside the model that crops");
+            throw _argument.Fault($"sample {odd.Index} has another size than the first, {odd.Image.Width}x{odd.Image.Height}: write "
+                + $"#batch=1, or a preprocessor_config.json beside the model that crops");
         var length = 3 * height * width;
         var pixels = new float[part.Length * length];
         Parallel.For(0, part.Length, i => preprocessor.Process(part[i].Image, pixels.AsSpan(i * length, length)));
@@ -90,5 +100,6 @@ internal sealed class OnnxRewardInputs
         texts.SelectMany(ids => Enumerable.Range(0, _length).Select(row(ids))).ToArray().ToOrt(texts.Length, _length);
 
     private static string Listed(IReadOnlyDictionary<string, NodeMetadata> inputs) =>
-        string.Join(", ", inputs.Select(i => $"{i.Key} {(i.Value.IsTensor ? i.Value.ElementDataType : i.Value.OnnxValueType)} [{(i.Value.IsTensor ? string.Join(",", i.Value.Dimensions) : "")}]"));
+        string.Join(", ", inputs.Select(i => $"{i.Key} {(i.Value.IsTensor ? i.Value.ElementDataType : i.Value.OnnxValueType)} "
+            + $"[{(i.Value.IsTensor ? string.Join(",", i.Value.Dimensions) : "")}]"));
 }

@@ -12,7 +12,9 @@ public static class PromptAlignment
     /// <summary><c>prompt-alignment</c>: partial credit in [0,1], <see cref="SceneScore.Partial"/>, which a model can climb.</summary>
     public static IReward Partial { get; } = new PerImageReward("prompt-alignment", input => Read(input).Partial, Fits);
 
-    /// <summary><c>prompt-accuracy</c>: 1 when everything is right, else 0, <see cref="SceneScore.Correct"/>; its mean is what a benchmark reports.</summary>
+    /// <summary>
+    /// <c>prompt-accuracy</c>: 1 when everything is right, else 0, <see cref="SceneScore.Correct"/>; its mean is what a benchmark reports.
+    /// </summary>
     public static IReward Accuracy { get; } = new PerImageReward("prompt-accuracy", input => Read(input).Correct ? 1 : 0, Fits);
 
     /// <summary>Whether a prompt is a caption of a drawn scene.</summary>
@@ -23,7 +25,8 @@ public static class PromptAlignment
     internal static SceneScore Read(RewardInput input)
     {
         var spec = SceneCaption.Parse(input.Prompt)
-            ?? throw new UserError($"prompt-alignment: sample {input.Index}: cannot read the prompt \"{input.Prompt}\". Captions look like {SceneCaption.Grammar}.");
+            ?? throw new UserError($"prompt-alignment: sample {input.Index}: cannot read the prompt \"{input.Prompt}\". Captions look "
+                + $"like {SceneCaption.Grammar}.");
         return SceneVerifier.Score(SceneRewards.Read(input, "prompt-alignment"), spec);
     }
 }

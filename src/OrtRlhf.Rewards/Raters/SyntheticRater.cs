@@ -18,7 +18,8 @@ public enum ExpertRule
     Sum,
 
     /// <summary>
-    /// Each ranks a prompt's candidates, and ranks are summed by weight (Borda's count): scales do not matter, and a pair counts by how far the experts agree.
+    /// Each ranks a prompt's candidates, and ranks are summed by weight (Borda's count): scales do not matter, and a pair counts by how far
+    /// the experts agree.
     /// </summary>
     Vote,
 }
@@ -29,7 +30,9 @@ public enum ExpertRule
 /// <param name="Weight">How much it counts, above 0; 1 for a plain preference.</param>
 public readonly record struct RatedPair(int Preferred, int Rejected, float Weight = 1);
 
-/// <summary>Makes preferences of scores, as people would of what they see. Candidates of one score are a tie, which is no preference.</summary>
+/// <summary>
+/// Makes preferences of scores, as people would of what they see. Candidates of one score are a tie, which is no preference.
+/// </summary>
 public static class SyntheticRater
 {
     /// <summary>Rates candidates.</summary>
@@ -65,7 +68,10 @@ public static class SyntheticRater
         return [.. Rate(votes, each, rule).Select(pair => pair with { Weight = votes[pair.Preferred] - votes[pair.Rejected] })];
     }
 
-    /// <summary>Borda's count of each candidate among its prompt's, <c>sum_i w_i (below_i + ties_i/2)/(n-1) / sum_i |w_i|</c>: 1 apart when all experts agree.</summary>
+    /// <summary>
+    /// Borda's count of each candidate among its prompt's, <c>sum_i w_i (below_i + ties_i/2)/(n-1) / sum_i |w_i|</c>: 1 apart when all
+    /// experts agree.
+    /// </summary>
     internal static float[] Votes(WeightedReward reward, RewardScores scores, int each)
     {
         var (total, votes) = (reward.Terms.Sum(term => Math.Abs(term.Weight)), new float[scores.Total.Length]);

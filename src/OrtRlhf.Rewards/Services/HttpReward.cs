@@ -6,7 +6,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Rewards;
 
 /// <summary>
-/// Scores from a service, in any language. It gets POST requests <c>{"images": ["&lt;base64 PNG&gt;", ...], "prompts": ["...", ...]}</c>, as many
+/// Scores from a service, in any language. It gets POST requests <c>{"images": ["&lt;base64 PNG&gt;", ...], "prompts": ["...", ...]}</c>,
+/// as many
 /// of each, and answers <c>{"scores": [0.5, ...]}</c>, a finite number for each image, in order. A key in the environment variable
 /// <c>ORTRLHF_REWARD_API_KEY</c> is sent as a bearer token.
 /// </summary>
@@ -21,7 +22,8 @@ public sealed class HttpReward : IReward
     public string Name { get; }
 
     /// <summary>
-    /// <c>http://HOST:PORT/PATH</c> (or <c>http:URL</c>) with options <c>#batch=8</c> (images a request), <c>#parallel=2</c> (requests at a time),
+    /// <c>http://HOST:PORT/PATH</c> (or <c>http:URL</c>) with options <c>#batch=8</c> (images a request), <c>#parallel=2</c> (requests at a
+    /// time),
     /// <c>#timeout=60</c> (seconds a try), <c>#retries=4</c> and <c>#pause=0.5</c> (seconds before the first).
     /// </summary>
     /// <param name="name">The name with the address.</param>
@@ -29,9 +31,11 @@ public sealed class HttpReward : IReward
     public static IReward Create(RewardName name)
     {
         var argument = new RewardArgument(name, "batch", "parallel", "timeout", "retries", "pause");
-        var address = ScoringService.Parse(argument, argument.Target.StartsWith("//", StringComparison.Ordinal) ? $"{name.Name}:{argument.Target}" : argument.Target);
+        var address = ScoringService.Parse(argument, argument.Target.StartsWith("//", StringComparison.Ordinal)
+            ? $"{name.Name}:{argument.Target}" : argument.Target);
         var batch = argument.Integer("batch", 8, 1, 1024);
-        return new HttpReward(name, new ScoringService(argument, address, Environment.GetEnvironmentVariable("ORTRLHF_REWARD_API_KEY"), parallel: 2), batch);
+        return new HttpReward(name,
+            new ScoringService(argument, address, Environment.GetEnvironmentVariable("ORTRLHF_REWARD_API_KEY"), parallel: 2), batch);
     }
 
     /// <inheritdoc/>
@@ -59,9 +63,12 @@ public sealed class HttpReward : IReward
 
     private static float[] Read(JsonElement answer, int count)
     {
-        if (answer.ValueKind != JsonValueKind.Object || !answer.TryGetProperty("scores", out var scores) || scores.ValueKind != JsonValueKind.Array || scores.GetArrayLength() != count)
-            throw new FormatException($"expected {{\"scores\":[...]}} with {count} numbers, got '{ScoringService.Short(answer.GetRawText())}'");
-        return [.. scores.EnumerateArray().Select(score => score.ValueKind == JsonValueKind.Number && score.TryGetSingle(out var number) && float.IsFinite(number)
+        if (answer.ValueKind != JsonValueKind.Object || !answer.TryGetProperty("scores", out var scores)
+            || scores.ValueKind != JsonValueKind.Array || scores.GetArrayLength() != count)
+            throw new FormatException(
+                $"expected {{\"scores\":[...]}} with {count} numbers, got '{ScoringService.Short(answer.GetRawText())}'");
+        return [.. scores.EnumerateArray().Select(score =>
+            score.ValueKind == JsonValueKind.Number && score.TryGetSingle(out var number) && float.IsFinite(number)
             ? number : throw new FormatException($"expected finite numbers as scores, got '{ScoringService.Short(score.GetRawText())}'"))];
     }
 }

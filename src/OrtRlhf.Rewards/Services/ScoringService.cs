@@ -12,7 +12,8 @@ using Polly.Timeout;
 namespace OrtRlhf.Rewards;
 
 /// <summary>
-/// A service that answers JSON with JSON, asked with patience: a request that gets no answer in time, no connection, or the status 408, 429 or 5xx is sent
+/// A service that answers JSON with JSON, asked with patience: a request that gets no answer in time, no connection, or the status 408, 429
+/// or 5xx is sent
 /// again after 0.5, 1, 2, ... seconds (or as long as the answer's Retry-After asks, at most a minute).
 /// </summary>
 internal sealed class ScoringService : IDisposable
@@ -27,7 +28,8 @@ internal sealed class ScoringService : IDisposable
     private readonly AsyncLocal<StrongBox<string>?> _answer = new();
 
     /// <summary>Prepares requests; nothing is sent.</summary>
-    /// <param name="argument">The reward, its address and the options timeout (seconds a try), retries, parallel and pause (the first, in seconds).</param>
+    /// <param name="argument">The reward, its address and the options timeout (seconds a try), retries, parallel and pause (the first, in
+    /// seconds).</param>
     /// <param name="address">Where to send requests.</param>
     /// <param name="key">A bearer token, or null.</param>
     /// <param name="parallel">Default of requests at a time.</param>
@@ -35,7 +37,8 @@ internal sealed class ScoringService : IDisposable
     {
         (_argument, Address, _key) = (argument, address, string.IsNullOrEmpty(key) ? null : new("Bearer", key));
         (_timeout, _parallel) = (argument.Positive("timeout", 60, 86400), argument.Integer("parallel", parallel, 1, 256));
-        _patience = Patience(argument.Integer("retries", 4, 0, 100), TimeSpan.FromSeconds(argument.Positive("pause", 0.5, 3600)), TimeSpan.FromSeconds(_timeout));
+        _patience = Patience(argument.Integer("retries", 4, 0, 100), TimeSpan.FromSeconds(argument.Positive("pause", 0.5, 3600)),
+            TimeSpan.FromSeconds(_timeout));
         Client = new(new Handler(this)) { Timeout = Timeout.InfiniteTimeSpan };
     }
 
@@ -56,7 +59,8 @@ internal sealed class ScoringService : IDisposable
 
     /// <summary>Asks several times side by side; the first fault stops all.</summary>
     /// <param name="count">Number of requests.</param>
-    /// <param name="ask">Sends a request by <see cref="Client"/> and takes its answer apart; a fault in it is thrown as FormatException or JsonException.</param>
+    /// <param name="ask">Sends a request by <see cref="Client"/> and takes its answer apart; a fault in it is thrown as FormatException or
+    /// JsonException.</param>
     /// <param name="cancellation">Stops.</param>
     /// <exception cref="UserError">The service does not answer, refuses, or answers something else than asked for.</exception>
     public void Ask(int count, Func<int, CancellationToken, Task> ask, CancellationToken cancellation)
@@ -71,7 +75,9 @@ internal sealed class ScoringService : IDisposable
             }
             catch (Exception fault) when (fault is JsonException or FormatException)
             {
-                throw _argument.Fault($"{Address} answered something else than expected: {(fault is JsonException ? $"not JSON, '{Short(Answer)}'" : fault.Message)}. Correct the service; the last checkpoint is intact");
+                throw _argument.Fault($"{Address} answered something else than expected: "
+                    + $"{(fault is JsonException ? $"not JSON, '{Short(Answer)}'" : fault.Message)}. Correct the service; the last "
+                    + $"checkpoint is intact");
             }
         }).GetAwaiter().GetResult();
     }
@@ -95,22 +101,27 @@ internal sealed class ScoringService : IDisposable
     }
 
     /// <summary>Tries again what may pass, and limits each try.</summary>
-    internal static ResiliencePipeline<HttpResponseMessage> Patience(int retries, TimeSpan pause, TimeSpan timeout, TimeProvider? clock = null)
+    internal static ResiliencePipeline<HttpResponseMessage> Patience(int retries, TimeSpan pause, TimeSpan timeout,
+        TimeProvider? clock = null)
     {
         var builder = new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = clock };
         if (retries > 0)
         {
-            var retry = new HttpRetryStrategyOptions { MaxRetryAttempts = retries, Delay = pause, MaxDelay = LongestPause, BackoffType = DelayBackoffType.Exponential, UseJitter = false };
+            var retry = new HttpRetryStrategyOptions { MaxRetryAttempts = retries, Delay = pause, MaxDelay = LongestPause,
+                BackoffType = DelayBackoffType.Exponential, UseJitter = false };
             // The package waits as long as Retry-After says, be it a day.
             var asked = retry.DelayGenerator!;
-            retry.DelayGenerator = async tried => await asked(tried).ConfigureAwait(false) is { } delay ? TimeSpan.FromTicks(Math.Min(delay.Ticks, LongestPause.Ticks)) : null;
+            retry.DelayGenerator = async tried => await asked(tried).ConfigureAwait(false) is { } delay
+                ? TimeSpan.FromTicks(Math.Min(delay.Ticks, LongestPause.Ticks)) : null;
             builder.AddRetry(retry);
         }
-        return builder.AddTimeout(new HttpTimeoutStrategyOptions { TimeoutGenerator = _ => new(timeout) }).Build(); // a fixed Timeout could not be below 10 ms
+        // a fixed Timeout could not be below 10 ms
+        return builder.AddTimeout(new HttpTimeoutStrategyOptions { TimeoutGenerator = _ => new(timeout) }).Build();
     }
 
     // What the package does not: counts tries, has the answer's body within their limits, and says in one line what was wrong.
-    private async Task<HttpResponseMessage> Send(HttpRequestMessage request, Func<HttpRequestMessage, CancellationToken, Task<HttpResponseMessage>> send, CancellationToken cancellation)
+    private async Task<HttpResponseMessage> Send(HttpRequestMessage request,
+        Func<HttpRequestMessage, CancellationToken, Task<HttpResponseMessage>> send, CancellationToken cancellation)
     {
         var (tries, body) = (0, request.Content);
         try
@@ -119,7 +130,8 @@ internal sealed class ScoringService : IDisposable
             {
                 tries++;
                 // A redirect may have changed all of these at the try before; OpenAI's client sends a key even where there is none.
-                (request.RequestUri, request.Method, request.Content, request.Headers.Authorization) = (Address, HttpMethod.Post, body, _key);
+                (request.RequestUri, request.Method, request.Content, request.Headers.Authorization) = (Address, HttpMethod.Post,
+                    body, _key);
                 var answer = await send(request, stop).ConfigureAwait(false);
                 await answer.Content.LoadIntoBufferAsync(LargestAnswer, stop).ConfigureAwait(false);
                 return answer;
@@ -130,7 +142,8 @@ internal sealed class ScoringService : IDisposable
                 if (_answer.Value is { } box) box.Value = text;
                 return response;
             }
-            using (response) throw Failed($"answered {(int)response.StatusCode} {response.ReasonPhrase}{(text.Length == 0 ? "" : $", '{Short(text)}'")}", response.StatusCode);
+            using (response) throw Failed($"answered {(int)response.StatusCode} "
+                + $"{response.ReasonPhrase}{(text.Length == 0 ? "" : $", '{Short(text)}'")}", response.StatusCode);
         }
         catch (TimeoutRejectedException)
         {
@@ -143,19 +156,25 @@ internal sealed class ScoringService : IDisposable
         catch (Exception error) when (error is UriFormatException or InvalidOperationException)
         {
             // What .NET makes of a Location without a host, or of a character set that nobody knows.
-            throw Failed($"answered with headers that are not valid: {error.Message.ReplaceLineEndings(" ").TrimEnd('.')}", HttpStatusCode.BadRequest);
+            throw Failed($"answered with headers that are not valid: {error.Message.ReplaceLineEndings(" ").TrimEnd('.')}",
+                HttpStatusCode.BadRequest);
         }
 
         UserError Failed(string fault, HttpStatusCode status = HttpStatusCode.RequestTimeout)
         {
-            var remedy = status is HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError ? "start the service, or give it more time with #timeout=SECONDS"
-                : status is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden ? "set the service's key" : "correct the address or the request";
-            return _argument.Fault($"{Address} {fault} ({tries} {(tries == 1 ? "try" : "tries")}): {remedy}; the last checkpoint is intact, resume the run");
+            var remedy = status is HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError
+                ? "start the service, or give it more time with #timeout=SECONDS"
+                : status is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden ? "set the service's key"
+                    : "correct the address or the request";
+            return _argument.Fault(
+                $"{Address} {fault} ({tries} {(tries == 1 ? "try" : "tries")}): {remedy}; the last checkpoint is intact, resume the run");
         }
     }
 
-    private sealed class Handler(ScoringService service) : DelegatingHandler(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) })
+    private sealed class Handler(ScoringService service)
+        : DelegatingHandler(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) })
     {
-        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellation) => service.Send(request, base.SendAsync, cancellation);
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellation) =>
+            service.Send(request, base.SendAsync, cancellation);
     }
 }

@@ -11,8 +11,10 @@ using ChatMessage = Microsoft.Extensions.AI.ChatMessage;
 namespace OrtRlhf.Rewards;
 
 /// <summary>
-/// How surely a vision model says yes when it is asked about an image, after VQAScore (Lin et al., 2024): <c>p(yes) / (p(yes) + p(no))</c> of the answer's first
-/// token, where the service tells log-probabilities; else 1 or 0 by the answer's first word. Any service with OpenAI's chat completions will do. The key is in
+/// How surely a vision model says yes when it is asked about an image, after VQAScore (Lin et al., 2024): <c>p(yes) / (p(yes) + p(no))</c>
+/// of the answer's first
+/// token, where the service tells log-probabilities; else 1 or 0 by the answer's first word. Any service with OpenAI's chat completions
+/// will do. The key is in
 /// the environment variable <c>OPENAI_API_KEY</c>, or another that <c>#key=NAME</c> names.
 /// </summary>
 public sealed class VisionReward : IReward
@@ -54,8 +56,10 @@ public sealed class VisionReward : IReward
     public string Name { get; }
 
     /// <summary>
-    /// <c>vision:URL#model=NAME</c> with the URL of the service (<c>https://host/v1</c>) and options <c>#question=TEXT</c> ({prompt} stands for the prompt; a
-    /// question to be answered with yes or no), <c>#logprobs=off</c> for services that refuse to tell them, <c>#parallel=4</c>, <c>#timeout=60</c>,
+    /// <c>vision:URL#model=NAME</c> with the URL of the service (<c>https://host/v1</c>) and options <c>#question=TEXT</c> ({prompt} stands
+    /// for the prompt; a
+    /// question to be answered with yes or no), <c>#logprobs=off</c> for services that refuse to tell them, <c>#parallel=4</c>,
+    /// <c>#timeout=60</c>,
     /// <c>#retries=4</c>, <c>#pause=0.5</c>, <c>#key=ENVIRONMENT_VARIABLE</c>.
     /// </summary>
     /// <param name="name">The name with the address.</param>
@@ -98,7 +102,8 @@ public sealed class VisionReward : IReward
         var picture = new DataContent(ImageCodec.EncodePng(input.Image), "image/png");
         try
         {
-            var answer = await _chat.GetResponseAsync([new ChatMessage(ChatRole.User, [question, picture])], _options, cancellation).ConfigureAwait(false);
+            var answer = await _chat.GetResponseAsync([new ChatMessage(ChatRole.User, [question, picture])], _options, cancellation)
+                .ConfigureAwait(false);
             if (answer.RawRepresentation is ChatCompletion completion && FromLogProbs(completion) is { } sure) return sure;
             return Word(answer.Text) switch
             {
@@ -110,7 +115,8 @@ public sealed class VisionReward : IReward
         catch (Exception fault) when (fault is not (UserError or OperationCanceledException or FormatException or JsonException))
         {
             // The client stumbles in many ways over JSON that is no completion.
-            throw new FormatException($"expected {{\"choices\":[{{\"message\":{{\"content\":\"yes\"}}}}]}}, got '{ScoringService.Short(_service.Answer)}'", fault);
+            throw new FormatException($"expected {{\"choices\":[{{\"message\":{{\"content\":\"yes\"}}}}]}}, got "
+                + $"'{ScoringService.Short(_service.Answer)}'", fault);
         }
     }
 

@@ -12,14 +12,17 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Rewards.Training;
 
 /// <summary>
-/// What a reward model sees of an image and its prompt. Of the image: the mean and the deviation over its patches of the states at four depths of CLIP's image tower,
-/// from the embedded pixels (edges, noise, colours) to the last layer (objects), and the pooled state. Of both, with prompts: the product of their embeddings, number
+/// What a reward model sees of an image and its prompt. Of the image: the mean and the deviation over its patches of the states at four
+/// depths of CLIP's image tower,
+/// from the embedded pixels (edges, noise, colours) to the last layer (objects), and the pooled state. Of both, with prompts: the product
+/// of their embeddings, number
 /// by number, and its sum, their cosine. As a graph from pixel_values (and input_ids), which a head may be put behind.
 /// </summary>
 internal sealed class ClipFeatures
 {
     private const int Batch = 16, Depths = 4;
-    private static readonly string[] TokenizerFiles = ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+    private static readonly string[] TokenizerFiles = ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json"];
     private readonly ComponentFolder _folder;
     private readonly ClipConfig _config;
     private readonly ImagePreprocessor _preprocessor;
@@ -35,26 +38,31 @@ internal sealed class ClipFeatures
         _folder.Expect("CLIPModel");
         _config = ClipConfig.Parse(_folder.Config);
         var side = (int)_config.Vision.ImageSize;
-        _preprocessor = new(ImageProcessorConfig.Find(folder) ?? new ImageProcessorConfig { ShortestEdge = side, CropHeight = side, CropWidth = side });
+        _preprocessor = new(ImageProcessorConfig.Find(folder)
+            ?? new ImageProcessorConfig { ShortestEdge = side, CropHeight = side, CropWidth = side });
         if (withText) _tokenizer = ClipTokenizer.Open(TokenizerFolder);
     }
 
-    private string TokenizerFolder => Directory.Exists(Path.Combine(_folder.Path, "tokenizer")) ? Path.Combine(_folder.Path, "tokenizer") : _folder.Path;
+    private string TokenizerFolder =>
+        Directory.Exists(Path.Combine(_folder.Path, "tokenizer")) ? Path.Combine(_folder.Path, "tokenizer") : _folder.Path;
 
     /// <summary>Sizes of the blocks that the features consist of: those of the image; with prompts the products, and the cosine.</summary>
-    public IReadOnlyList<int> Blocks => [(int)(_config.Vision.HiddenSize * ((2 * States.Length) + 1)), .. _tokenizer is null ? Array.Empty<int>() : [(int)_config.ProjectionDim, 1]];
+    public IReadOnlyList<int> Blocks => [(int)(_config.Vision.HiddenSize * ((2 * States.Length) + 1)), .. _tokenizer is null
+        ? Array.Empty<int>() : [(int)_config.ProjectionDim, 1]];
 
     /// <summary>Adapters of the image tower by module path, the factor alpha/r in B, merged into its weights; none at first.</summary>
     public IReadOnlyDictionary<string, (Tensor A, Tensor B)> Adapters { get; set; } = new Dictionary<string, (Tensor, Tensor)>();
 
-    private int[] States => [.. Enumerable.Range(0, Depths).Select(i => (int)Math.Round(i * _config.Vision.NumHiddenLayers / (Depths - 1.0))).Distinct()];
+    private int[] States =>
+        [.. Enumerable.Range(0, Depths).Select(i => (int)Math.Round(i * _config.Vision.NumHiddenLayers / (Depths - 1.0))).Distinct()];
 
     /// <summary>The features of images and prompts, in order.</summary>
     /// <param name="inputs">Images and prompts.</param>
     /// <param name="settings">Device and threads.</param>
     /// <param name="progress">Told the number of images done.</param>
     /// <param name="cancellation">Stops between batches.</param>
-    public float[][] Of(IReadOnlyList<RewardInput> inputs, SessionSettings settings, Action<int>? progress = null, CancellationToken cancellation = default)
+    public float[][] Of(IReadOnlyList<RewardInput> inputs, SessionSettings settings, Action<int>? progress = null,
+        CancellationToken cancellation = default)
     {
         using var session = new GraphSession(Graph("batch").Graph, settings);
         var result = new List<float[]>(inputs.Count);
@@ -69,7 +77,9 @@ internal sealed class ClipFeatures
         return [.. result];
     }
 
-    /// <summary>Writes a reward that <c>onnx:FOLDER</c> takes: model.onnx with the score, and beside it what prepares images and prompts.</summary>
+    /// <summary>
+    /// Writes a reward that <c>onnx:FOLDER</c> takes: model.onnx with the score, and beside it what prepares images and prompts.
+    /// </summary>
     /// <param name="target">The folder, which is there.</param>
     /// <param name="head">What scores the features.</param>
     /// <exception cref="UserError">The place cannot be written.</exception>
@@ -97,8 +107,10 @@ internal sealed class ClipFeatures
     {
         var (graph, vision) = (new OnnxGraph("reward"), _config.Vision);
         var m = new Module(graph, _folder.Weights());
-        var image = ClipModel.Encode(m, _config, graph.Input("pixel_values", ElementType.Float, batch, vision.NumChannels, vision.ImageSize, vision.ImageSize));
-        List<Value> parts = [.. States.SelectMany(depth => Spread(image.HiddenStates[depth].Slice(1, 1, vision.Patches + 1))), image.PoolerOutput];
+        var image = ClipModel.Encode(m, _config,
+            graph.Input("pixel_values", ElementType.Float, batch, vision.NumChannels, vision.ImageSize, vision.ImageSize));
+        List<Value> parts = [.. States.SelectMany(depth => Spread(image.HiddenStates[depth].Slice(1, 1, vision.Patches + 1))),
+            image.PoolerOutput];
         if (_tokenizer is not null)
         {
             var ids = graph.Input("input_ids", ElementType.Int64, batch, _tokenizer.MaxLength);
@@ -124,14 +136,16 @@ internal sealed class ClipFeatures
     /// <param name="session">The session.</param>
     /// <param name="part">Its images and prompts.</param>
     /// <param name="others">What else it takes.</param>
-    public Dictionary<string, float[]> Run(GraphSession session, RewardInput[] part, params ReadOnlySpan<(string Name, OrtValue Value)> others)
+    public Dictionary<string, float[]> Run(GraphSession session, RewardInput[] part,
+        params ReadOnlySpan<(string Name, OrtValue Value)> others)
     {
         var side = (int)_config.Vision.ImageSize;
         var length = 3 * side * side;
         var pixels = new float[part.Length * length];
         foreach (var input in part)
             if (_preprocessor.SizeFor(input.Image.Width, input.Image.Height) != (side, side))
-                throw new UserError($"CLIP '{_folder.Path}': preprocessing an image of {input.Image.Width}x{input.Image.Height} does not give {side}x{side}; switch do_center_crop on in preprocessor_config.json");
+                throw new UserError($"CLIP '{_folder.Path}': preprocessing an image of {input.Image.Width}x{input.Image.Height} does not "
+                    + $"give {side}x{side}; switch do_center_crop on in preprocessor_config.json");
         Parallel.For(0, part.Length, i => _preprocessor.Process(part[i].Image, pixels.AsSpan(i * length, length)));
         using var images = pixels.ToOrt(part.Length, 3, side, side);
         if (_tokenizer is null) return session.Run([("pixel_values", images), .. others]);

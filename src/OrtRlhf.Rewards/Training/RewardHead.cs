@@ -8,7 +8,8 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Rewards.Training;
 
 /// <summary>
-/// A linear Bradley-Terry head, <c>score = sum_j w_j s_j (f_j - m_j)</c>: features are standardised, and those of a block divided by the root of their number, so that
+/// A linear Bradley-Terry head, <c>score = sum_j w_j s_j (f_j - m_j)</c>: features are standardised, and those of a block divided by the
+/// root of their number, so that
 /// the ridge holds a block of a thousand features no less than one of a single feature.
 /// </summary>
 /// <param name="Mean">m [D].</param>
@@ -40,7 +41,8 @@ internal sealed record RewardHead(float[] Mean, float[] Scale, float[] Weight, d
             double[] w = new double[mean.Length];
             for (var k = 0; k < tried.Length; k++)
             {
-                w = BradleyTerry.Fit([.. differences[..first], .. differences[last..]], [.. counts[..first], .. counts[last..]], tried[k], w);
+                w = BradleyTerry.Fit([.. differences[..first], .. differences[last..]], [.. counts[..first], .. counts[last..]],
+                    tried[k], w);
                 for (var i = first; i < last; i++) logits[k][i] = TensorPrimitives.Dot<double>(w, differences[i]);
             }
         });
@@ -69,12 +71,14 @@ internal sealed record RewardHead(float[] Mean, float[] Scale, float[] Weight, d
     public Value Score(Value features)
     {
         var graph = features.Graph;
-        var standardised = (features - graph.Constant(Tensor.Of(Mean, Mean.Length), "head.mean")) * graph.Constant(Tensor.Of(Scale, Scale.Length), "head.scale");
+        var standardised = (features - graph.Constant(Tensor.Of(Mean, Mean.Length), "head.mean")) * graph.Constant(Tensor.Of(Scale,
+            Scale.Length), "head.scale");
         return MatMul(standardised, graph.Constant(Tensor.Of(Weight, Weight.Length, 1), "head.weight")).Squeeze(1);
     }
 
     /// <summary>The same head with scores divided by one more temperature.</summary>
-    public RewardHead Cooled(double temperature) => this with { Weight = Array.ConvertAll(Weight, w => (float)(w / temperature)), Temperature = Temperature * temperature };
+    public RewardHead Cooled(double temperature) =>
+        this with { Weight = Array.ConvertAll(Weight, w => (float)(w / temperature)), Temperature = Temperature * temperature };
 
     // Of the candidates that the head is fitted to, each as often as it was chosen from.
     private static (float[] Mean, float[] Scale) Standardize(RatedPair[] pairs, float[][] features, IReadOnlyList<int> blocks)
@@ -86,6 +90,7 @@ internal sealed record RewardHead(float[] Mean, float[] Scale, float[] Weight, d
         foreach (var row in rows)
             for (var j = 0; j < mean.Length; j++) square[j] += (row[j] - mean[j]) * (row[j] - mean[j]) / rows.Length;
         var sizes = blocks.SelectMany(size => Enumerable.Repeat(size, size)).ToArray();
-        return (Array.ConvertAll(mean, m => (float)m), [.. square.Select((v, j) => Math.Sqrt(v) is var deviation && deviation > (Constant * Math.Abs(mean[j])) + 1e-9 ? (float)(1 / (deviation * Math.Sqrt(sizes[j]))) : 0)]);
+        return (Array.ConvertAll(mean, m => (float)m), [.. square.Select((v, j) => Math.Sqrt(v) is var deviation
+            && deviation > (Constant * Math.Abs(mean[j])) + 1e-9 ? (float)(1 / (deviation * Math.Sqrt(sizes[j]))) : 0)]);
     }
 }

@@ -20,7 +20,8 @@ public sealed record JudgedImages(IReadOnlyList<RewardInput> Candidates, IReadOn
     public static JudgedImages Of(PreferenceSelection selection, CancellationToken cancellation = default)
     {
         var folder = new PreferenceFolder(selection.Root);
-        var numbers = selection.Candidates.Select((candidate, i) => (candidate.Id, i)).ToDictionary(c => c.Id, c => c.i, StringComparer.Ordinal);
+        var numbers = selection.Candidates.Select((candidate, i) => (candidate.Id, i)).ToDictionary(c => c.Id, c =>
+            c.i, StringComparer.Ordinal);
         return new(
             [.. selection.Candidates.Select((candidate, i) =>
             {
@@ -61,26 +62,33 @@ public sealed record RewardTrainingOptions
     /// <summary>All faults, in the words of the command line; none when all is well.</summary>
     public IEnumerable<string> Faults()
     {
-        if (!(HeldOut is > 0 and < 1)) yield return FormattableString.Invariant($"`HeldOut`: expected a number above 0 and below 1, got {HeldOut}");
-        if (Ridge is { } ridge && !(ridge > 0 && double.IsFinite(ridge))) yield return FormattableString.Invariant($"`Ridge`: expected a number > 0, got {ridge}");
+        if (!(HeldOut is > 0 and < 1)) yield return FormattableString.Invariant(
+            $"`HeldOut`: expected a number above 0 and below 1, got {HeldOut}");
+        if (Ridge is { } ridge && !(ridge > 0
+            && double.IsFinite(ridge))) yield return FormattableString.Invariant($"`Ridge`: expected a number > 0, got {ridge}");
         if (LoraRank is < 0 or > 1024) yield return $"`LoraRank`: expected 0 to 1024, got {LoraRank}";
         if (Epochs is < 1 or > 1000) yield return $"`Epochs`: expected 1 to 1000, got {Epochs}";
-        if (!(LearningRate > 0 && double.IsFinite(LearningRate))) yield return FormattableString.Invariant($"`LearningRate`: expected a number > 0, got {LearningRate}");
+        if (!(LearningRate > 0 && double.IsFinite(LearningRate))) yield return FormattableString.Invariant(
+            $"`LearningRate`: expected a number > 0, got {LearningRate}");
     }
 }
 
 /// <summary>A fitted reward model in numbers; what reward.json beside it holds.</summary>
 /// <param name="Trained">Choices it was fitted to.</param>
 /// <param name="Ridge">The ridge.</param>
-/// <param name="Temperature">What the scores were divided by, so that probabilities of choices left out came true as often as they said; 1 where they did already.</param>
-/// <param name="Epoch">The epoch that the adapters are of; 0 for none, because none were asked for or choices left out were no likelier with them.</param>
+/// <param name="Temperature">What the scores were divided by, so that probabilities of choices left out came true as often as they said; 1
+/// where they did already.</param>
+/// <param name="Epoch">The epoch that the adapters are of; 0 for none, because none were asked for or choices left out were no likelier
+/// with them.</param>
 /// <param name="Accuracy">Share of the held-out choices that it predicts, ties half.</param>
 /// <param name="TrainedAccuracy">The same of those it was fitted to.</param>
 /// <param name="Calibration">Of its probabilities of the held-out choices.</param>
-public sealed record RewardModelSummary(int Trained, double Ridge, double Temperature, int Epoch, MeanEstimate Accuracy, MeanEstimate TrainedAccuracy, Calibration Calibration);
+public sealed record RewardModelSummary(int Trained, double Ridge, double Temperature, int Epoch, MeanEstimate Accuracy,
+    MeanEstimate TrainedAccuracy, Calibration Calibration);
 
 /// <summary>
-/// A reward model from preferences: a linear Bradley-Terry head on the features of a CLIP, which stays as it is or gets adapters. Its score is a logit: of two images the one
+/// A reward model from preferences: a linear Bradley-Terry head on the features of a CLIP, which stays as it is or gets adapters. Its score
+/// is a logit: of two images the one
 /// that scores x more is preferred with the probability sigmoid(x), and as often in choices that it was not fitted to.
 /// </summary>
 public static class RewardTraining
@@ -94,7 +102,8 @@ public static class RewardTraining
     /// <param name="progress">Told the number of images that were looked at, of all that <see cref="Work"/> says.</param>
     /// <param name="cancellation">Stops between batches.</param>
     /// <exception cref="UserError">Too few choices or prompts, a fault of the CLIP, or a place that cannot be written.</exception>
-    public static RewardModelSummary Run(JudgedImages judged, RewardTrainingOptions options, string output, Action<int>? progress = null, CancellationToken cancellation = default)
+    public static RewardModelSummary Run(JudgedImages judged, RewardTrainingOptions options, string output, Action<int>? progress = null,
+        CancellationToken cancellation = default)
     {
         var (training, heldOut) = Split(judged, options);
         var clip = new ClipFeatures(options.Clip, withText: judged.Candidates.Any(c => c.Prompt.Length > 0));
@@ -105,7 +114,8 @@ public static class RewardTraining
         clip.Write(output, head);
         var scores = Array.ConvertAll(features, head.Score);
         var summary = new RewardModelSummary(
-            training.Length, head.Ridge, head.Temperature, epoch, Accuracy(heldOut, scores), Accuracy(training, scores), Calibration.Of(Array.ConvertAll(heldOut, p => Probability(p, scores))));
+            training.Length, head.Ridge, head.Temperature, epoch, Accuracy(heldOut, scores), Accuracy(training, scores),
+                Calibration.Of(Array.ConvertAll(heldOut, p => Probability(p, scores))));
         JsonFile.Write(Path.Combine(output, "reward.json"), summary);
         return summary;
 
@@ -116,7 +126,8 @@ public static class RewardTraining
                 // The last of the training prompts choose among the epochs, and the temperature; neither head nor adapters have seen them.
                 var (fitted, leftOut) = (training[..^(training.Length / Folds)], training[^(training.Length / Folds)..]);
                 var first = RewardHead.Fit(fitted, features, clip.Blocks, options.Ridge);
-                var (best, temperature) = ClipAdapters.Train(clip, first, judged.Candidates, fitted, leftOut, options, done => progress?.Invoke(features.Length + done), cancellation);
+                var (best, temperature) = ClipAdapters.Train(clip, first, judged.Candidates, fitted, leftOut, options, done =>
+                    progress?.Invoke(features.Length + done), cancellation);
                 if (best > 0)
                 {
                     features = clip.Of(judged.Candidates, options.Session, cancellation: cancellation);
@@ -129,23 +140,28 @@ public static class RewardTraining
 
     /// <summary>How many images training looks at, those of a choice in each epoch anew.</summary>
     public static int Work(JudgedImages judged, RewardTrainingOptions options) =>
-        judged.Candidates.Count + (options.LoraRank > 0 ? (int)(2 * judged.Pairs.Count * (1 - options.HeldOut) * (options.Epochs + (1.0 / Folds))) : 0);
+        judged.Candidates.Count
+            + (options.LoraRank > 0 ? (int)(2 * judged.Pairs.Count * (1 - options.HeldOut) * (options.Epochs + (1.0 / Folds))) : 0);
 
     // Whole prompts are held out, so that none is known from another choice.
     private static (RatedPair[] Training, RatedPair[] HeldOut) Split(JudgedImages judged, RewardTrainingOptions options)
     {
         if (options.Faults().ToArray() is { Length: > 0 } faults) throw new UserError(string.Join("; ", faults));
-        var groups = judged.Pairs.GroupBy(p => judged.Candidates[p.Preferred].Prompt, StringComparer.Ordinal).Select(g => g.ToArray()).ToArray();
+        var groups = judged.Pairs.GroupBy(p => judged.Candidates[p.Preferred].Prompt, StringComparer.Ordinal).Select(g => g.ToArray())
+            .ToArray();
         // With fewer prompts than that a choice is its own group: better known prompts than nothing to judge by.
         if (groups.Length < 2 * Folds) groups = [.. judged.Pairs.Select(p => new[] { p })];
         new Philox(options.Seed, 0, 0, RandomStep.Shuffle).Shuffle<RatedPair[]>(groups);
         var aside = Math.Max(1, (int)Math.Round(options.HeldOut * groups.Length));
-        if (groups.Length - aside < Folds) throw new UserError($"reward train: expected at least {2 * Folds} choices, got {judged.Pairs.Count}; choose more, some hundreds are a beginning");
+        if (groups.Length - aside < Folds) throw new UserError(
+            $"reward train: expected at least {2 * Folds} choices, got {judged.Pairs.Count}; choose more, some hundreds are a beginning");
         return ([.. groups.Skip(aside).SelectMany(g => g)], [.. groups.Take(aside).SelectMany(g => g)]);
     }
 
-    private static double Probability(RatedPair pair, double[] scores) => BradleyTerry.Probability(scores[pair.Preferred] - scores[pair.Rejected]);
+    private static double Probability(RatedPair pair, double[] scores) =>
+        BradleyTerry.Probability(scores[pair.Preferred] - scores[pair.Rejected]);
 
     private static MeanEstimate Accuracy(RatedPair[] pairs, double[] scores) =>
-        MeanEstimate.Of([.. pairs.Select(p => scores[p.Preferred] > scores[p.Rejected] ? 1 : scores[p.Preferred] < scores[p.Rejected] ? 0 : 0.5f)]);
+        MeanEstimate.Of([.. pairs.Select(p =>
+            scores[p.Preferred] > scores[p.Rejected] ? 1 : scores[p.Preferred] < scores[p.Rejected] ? 0 : 0.5f)]);
 }

@@ -13,12 +13,15 @@ using OrtRlhf.Tuning.Training;
 namespace OrtRlhf.Tuning.Artifacts;
 
 /// <summary>
-/// A training graph that documents itself: any ONNX Runtime computes with it the loss of one micro-batch and the gradient of every trained tensor.
-/// Inputs: the model's own (<c>sample</c>, <c>timestep</c>, <c>encoder_hidden_states</c>, ...), the method's fields, the trained tensors. Outputs: <c>loss</c>,
+/// A training graph that documents itself: any ONNX Runtime computes with it the loss of one micro-batch and the gradient of every trained
+/// tensor.
+/// Inputs: the model's own (<c>sample</c>, <c>timestep</c>, <c>encoder_hidden_states</c>, ...), the method's fields, the trained tensors.
+/// Outputs: <c>loss</c>,
 /// metrics, <c>NAME_grad</c> for each trained tensor. The metadata says of each its type, shape and meaning.
 /// </summary>
 /// <param name="Graph">The graph.</param>
-/// <param name="Parameters">The trained tensors in the order of the graph's inputs, with initial values: A drawn, B zero, or the model's weights.</param>
+/// <param name="Parameters">The trained tensors in the order of the graph's inputs, with initial values: A drawn, B zero, or the model's
+/// weights.</param>
 /// <param name="Metrics">Names of the outputs between the loss and the gradients.</param>
 public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, Tensor Initial)> Parameters, IReadOnlyList<string> Metrics)
 {
@@ -34,7 +37,8 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
     /// <param name="model">The denoiser.</param>
     /// <param name="options">What it computes.</param>
     /// <param name="withGradients">Whether it gives gradients; false for a graph that evaluates.</param>
-    /// <exception cref="UserError">Options are out of range, a target matches no layer, or an operator on the way has no gradient.</exception>
+    /// <exception cref="UserError">Options are out of range, a target matches no layer, or an operator on the way has no
+    /// gradient.</exception>
     public static TrainingFile Build(TrainingDenoiser model, TrainingFileOptions options, bool withGradients = true)
     {
         options = options with { Lora = options.Lora with { Prefix = model.Name + "." } };
@@ -45,7 +49,8 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         var graph = Denoiser(batch);
         var takesText = graph.Inputs.Any(i => i.Data is null && TextInputs.Contains(i.Name));
         var guidance = options.GuidanceScale ?? (method.IsPolicyGradient && takesText && !model.IsDistilled ? DefaultGuidance : 1);
-        if (guidance > 1 && !takesText) throw new UserError("guidance scale: the model takes no text, so there is nothing to guide it by; leave it out");
+        if (guidance > 1 && !takesText) throw new UserError(
+            "guidance scale: the model takes no text, so there is nothing to guide it by; leave it out");
         if (guidance > 1) graph = Denoiser(2 * batch);
 
         var reference = method.NeedsReference || options.ResolvedKlWeight > 0 ? new ForwardCopy(graph, graph.Outputs[0]) : null;
@@ -58,7 +63,8 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         var own = graph.Inputs.Except(parameters).ToList();
         Value[] trained = withGradients ? parameters : [];
         // Weights of convolutions as they lie: a file with a second, turned copy of each would be half as large again.
-        TrainingGraph.Build(new(m, graph[model.SampleName], mRef), guidance, f => method.Write(f, options), trained, new GradientOptions { SharedWeights = true });
+        TrainingGraph.Build(new(m, graph[model.SampleName], mRef), guidance, f =>
+            method.Write(f, options), trained, new GradientOptions { SharedWeights = true });
         var fields = graph.Inputs.Except(parameters).Except(own).ToList();
         string[] metrics = [.. graph.Outputs.Skip(1).SkipLast(trained.Length).Select(o => o.Name)];
         // A checkpoint's own weights are good values to go on with; adapters must be given.
@@ -78,7 +84,8 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
     }
 
     /// <summary>
-    /// Writes <c>training_model.onnx</c>, and for adapters <c>adapter.safetensors</c> with their initial values, alpha in its header as PEFT writes it.
+    /// Writes <c>training_model.onnx</c>, and for adapters <c>adapter.safetensors</c> with their initial values, alpha in its header as
+    /// PEFT writes it.
     /// </summary>
     /// <param name="folder">Where to; made if need be.</param>
     /// <param name="options">What the graph was built with.</param>
@@ -87,8 +94,10 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
     {
         OnnxFile.Write(Graph, Path.Combine(folder, "training_model.onnx"));
         if (options.AllWeights) return;
-        var prefix = Parameters[0].Name.StartsWith(AdapterFile.TransformerPrefix, StringComparison.Ordinal) ? AdapterFile.TransformerPrefix : AdapterFile.UNetPrefix;
-        var config = JsonSerializer.Serialize(new Dictionary<string, object> { [prefix + "r"] = options.Lora.Rank, [prefix + "lora_alpha"] = options.Lora.Alpha ?? options.Lora.Rank });
+        var prefix = Parameters[0].Name.StartsWith(AdapterFile.TransformerPrefix, StringComparison.Ordinal) ? AdapterFile.TransformerPrefix
+            : AdapterFile.UNetPrefix;
+        var config = JsonSerializer.Serialize(new Dictionary<string, object> { [prefix + "r"] = options.Lora.Rank,
+            [prefix + "lora_alpha"] = options.Lora.Alpha ?? options.Lora.Rank });
         SafetensorsFile.Write(Path.Combine(folder, "adapter.safetensors"), Parameters.Select(p => KeyValuePair.Create(p.Name, p.Initial)),
             new Dictionary<string, string> { ["format"] = "pt", ["lora_adapter_metadata"] = config });
     }

@@ -31,11 +31,13 @@ internal static class TrainingFileNotes
     };
 
     /// <summary>Writes the notes.</summary>
-    public static void Write(OnnxGraph graph, TrainingFileMethod method, TrainingFileOptions options, double guidance, IReadOnlyList<Value> inputs, IReadOnlyList<string> metrics)
+    public static void Write(OnnxGraph graph, TrainingFileMethod method, TrainingFileOptions options, double guidance,
+        IReadOnlyList<Value> inputs, IReadOnlyList<string> metrics)
     {
         var notes = graph.Metadata;
         foreach (var input in inputs)
-            notes[input.Name] = Note(input, ModelInputs.GetValueOrDefault(input.Name) ?? method.Fields.GetValueOrDefault(input.Name) ?? "an input of the model");
+            notes[input.Name] = Note(input, ModelInputs.GetValueOrDefault(input.Name) ?? method.Fields.GetValueOrDefault(input.Name)
+                ?? "an input of the model");
         foreach (var output in graph.Outputs)
         {
             if (output.Name == "loss") notes["loss"] = Note(output, method.Formula);
@@ -43,12 +45,14 @@ internal static class TrainingFileNotes
         }
         if (options.AllWeights)
         {
-            notes["<weight>"] = "the model's weights by their names in the checkpoint; they have defaults, so that only changed ones need be given";
+            notes["<weight>"] =
+                "the model's weights by their names in the checkpoint; they have defaults, so that only changed ones need be given";
             notes["<weight>" + TrainingGraph.GradientSuffix] = "d loss / d weight, of the weight's shape";
         }
         else
         {
-            notes[options.Lora.Prefix + "<module path>.lora_A.weight"] = "float32 [r,in], convolutions [r,in,kh,kw]; A of y += alpha/r * B (A x)";
+            notes[options.Lora.Prefix + "<module path>.lora_A.weight"] =
+                "float32 [r,in], convolutions [r,in,kh,kw]; A of y += alpha/r * B (A x)";
             notes[options.Lora.Prefix + "<module path>.lora_B.weight"] = "float32 [out,r], convolutions [out,r,1,1]; B";
             notes["<LoRA tensor>" + TrainingGraph.GradientSuffix] = "d loss / d tensor, of the tensor's shape";
             notes["ortrlhf.lora_rank"] = $"{options.Lora.Rank}";
@@ -58,8 +62,10 @@ internal static class TrainingFileNotes
         notes["ortrlhf.method"] = method.Name;
         notes["ortrlhf.loss"] = method.Formula;
         notes["ortrlhf.batch_size"] = $"{options.BatchSize}";
-        if (method.IsPaired) notes["ortrlhf.rows"] = $"rows 0 to {(options.BatchSize / 2) - 1} are preferred, the others, in the same order, rejected; a pair {(method.IsPolicyGradient ? "is the same step of two trajectories of a prompt" : "has one timestep, one noise, one prompt")}";
-        if (method.NeedsReference || options.ResolvedKlWeight > 0) notes["ortrlhf.reference"] = "the model without adapters, computed in this graph";
+        if (method.IsPaired) notes["ortrlhf.rows"] = $"rows 0 to {(options.BatchSize / 2) - 1} are preferred, the others, in the same "
+            + $"order, rejected; a pair {(method.IsPolicyGradient ? "is the same step of two trajectories of a prompt" : "has one timestep, one noise, one prompt")}";
+        if (method.NeedsReference
+            || options.ResolvedKlWeight > 0) notes["ortrlhf.reference"] = "the model without adapters, computed in this graph";
         if (method.NeedsReference) notes["ortrlhf.beta"] = Number(options.ResolvedBeta);
         if (!method.IsPolicyGradient) return;
         notes["ortrlhf.guidance_scale"] = Number(guidance);

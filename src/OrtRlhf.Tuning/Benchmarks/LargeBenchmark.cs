@@ -24,7 +24,8 @@ public sealed record Stage(double Seconds, double PeakMb);
 public sealed record LargeTiming(long Parameters, Stage Import, Stage Step, Stage Training);
 
 /// <summary>
-/// The way of a large model through import, sampling and training: the U-Net of Stable Diffusion 1.5's configuration, 860M parameters, drawn at random. Needs
+/// The way of a large model through import, sampling and training: the U-Net of Stable Diffusion 1.5's configuration, 860M parameters,
+/// drawn at random. Needs
 /// 12 GB of disk; memory is the process's.
 /// </summary>
 public static class LargeBenchmark
@@ -65,7 +66,8 @@ public static class LargeBenchmark
             using var session = new InferenceSession(Path.Combine(onnx, "unet", "model.onnx"), options);
             using var run = new RunOptions();
             using var output = session.Run(run, [.. inputs.Select(i => i.Item1)], [.. inputs.Select(i => i.Item2)], ["out_sample"]);
-            if (!output[0].GetTensorDataAsSpan<float>().ToArray().All(float.IsFinite)) throw new UserError("the step gave numbers that are not finite");
+            if (!output[0].GetTensorDataAsSpan<float>().ToArray()
+                .All(float.IsFinite)) throw new UserError("the step gave numbers that are not finite");
         });
         var training = Measure(() => Train(ComponentFolder.Open(Path.Combine(onnx, "unet"), "unet"), settings, inputs));
         return new LargeTiming(parameters, import, step, training);
@@ -73,8 +75,10 @@ public static class LargeBenchmark
 
     private static void Train(ComponentFolder folder, SessionSettings settings, (string, OrtValue)[] inputs)
     {
-        var graph = ExportedGraph.Read(folder, [("sample", ElementType.Float), ("timestep", ElementType.Int64), ("encoder_hidden_states", ElementType.Float)], "out_sample",
-            new Dictionary<string, long[]> { ["sample"] = [1, 4, Cells, Cells], ["timestep"] = [1], ["encoder_hidden_states"] = [1, Tokens, Width] });
+        var graph = ExportedGraph.Read(folder,
+            [("sample", ElementType.Float), ("timestep", ElementType.Int64), ("encoder_hidden_states", ElementType.Float)], "out_sample",
+            new Dictionary<string, long[]> { ["sample"] = [1, 4, Cells, Cells], ["timestep"] = [1],
+                ["encoder_hidden_states"] = [1, Tokens, Width] });
         Value[] parameters = [.. InjectLora.Apply(graph, new LoraOptions()).SelectMany(l => new[] { l.A, l.B })];
         using var adapters = new ParameterBuffer([.. parameters.Select(p => (p.Name, p.Data!.Dims))]);
         adapters.Load(new RandomWeights(3).Weight);
@@ -82,14 +86,16 @@ public static class LargeBenchmark
         TrainingGraph.Finish(Mean(Square(graph.Outputs[0])), parameters, settings.Gradients);
         using var session = new GraphSession(graph, settings).Bind(adapters).BindOutputs(gradients, TrainingGraph.GradientSuffix);
         session.Run(inputs);
-        if (!gradients.Names.All(n => gradients[n].ContainsAnyExcept(0f) && float.IsFinite(System.Numerics.Tensors.TensorPrimitives.Sum(gradients[n])))) throw new UserError("a gradient is zero or not finite");
+        if (!gradients.Names.All(n => gradients[n].ContainsAnyExcept(0f) && float.IsFinite(
+            System.Numerics.Tensors.TensorPrimitives.Sum(gradients[n])))) throw new UserError("a gradient is zero or not finite");
     }
 
     private static void Draw(string folder)
     {
         Directory.CreateDirectory(folder);
         var (random, tensors) = (new RandomWeights(1), new Dictionary<string, Tensor>(StringComparer.Ordinal));
-        UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(Configuration), new Weights((name, shape) => tensors[name] = random.Weight(name, shape)));
+        UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(Configuration),
+            new Weights((name, shape) => tensors[name] = random.Weight(name, shape)));
         SafetensorsFile.Write(Path.Combine(folder, "diffusion_pytorch_model.safetensors"), tensors);
         File.WriteAllText(Path.Combine(folder, "config.json"), Configuration);
     }

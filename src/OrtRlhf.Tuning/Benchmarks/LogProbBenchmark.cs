@@ -14,7 +14,8 @@ namespace OrtRlhf.Tuning.Benchmarks;
 /// <param name="GigabytesPerSecond">The kernel's, median of the better of two.</param>
 /// <param name="ReadGigabytesPerSecond">Of a plain sum, median of the faster of two ways to write it.</param>
 /// <param name="ShareOfRead">Kernel over read, median of ratios taken pair by pair.</param>
-public sealed record LogProbTiming(int Elements, long WorkingSetBytes, double GigabytesPerSecond, double ReadGigabytesPerSecond, double ShareOfRead);
+public sealed record LogProbTiming(int Elements, long WorkingSetBytes, double GigabytesPerSecond, double ReadGigabytesPerSecond,
+    double ShareOfRead);
 
 /// <summary>Times the log-prob kernel against the bandwidth of the cache that its operands lie in.</summary>
 public static class LogProbBenchmark
@@ -51,7 +52,8 @@ public static class LogProbBenchmark
         }
         if (double.IsNaN(sink)) throw new InvalidOperationException("the log-prob of finite numbers is not a number");
         return new LogProbTiming(elements, bytes,
-            Timings.Median([.. pairs.Select(p => p.Kernel)]), Timings.Median([.. pairs.Select(p => p.Read)]), Timings.Median([.. pairs.Select(p => p.Kernel / p.Read)]));
+            Timings.Median([.. pairs.Select(p => p.Kernel)]), Timings.Median([.. pairs.Select(p => p.Read)]),
+                Timings.Median([.. pairs.Select(p => p.Kernel / p.Read)]));
     }
 
     private static float[] Noise(int count, uint key)

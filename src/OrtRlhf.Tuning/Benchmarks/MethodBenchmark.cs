@@ -14,10 +14,13 @@ namespace OrtRlhf.Tuning.Benchmarks;
 /// <param name="Training">Forward and backward passes and updates.</param>
 /// <param name="Overall">Whole epochs, with all that a run does besides, such as checkpoints.</param>
 /// <param name="PeakMb">Most resident memory of the process in MB (1e6 bytes).</param>
-/// <param name="RatioFirstMaxDeviation">The largest |ratio - 1| in the first pass over fresh samples; not a number for methods without one.</param>
+/// <param name="RatioFirstMaxDeviation">The largest |ratio - 1| in the first pass over fresh samples; not a number for methods without
+/// one.</param>
 public sealed record MethodTiming(double Sampling, double Training, double Overall, double PeakMb, double RatioFirstMaxDeviation);
 
-/// <summary>Times a run of a method as <c>tune</c> does it, on jpeg-compressibility, policy gradients on all steps, else at the method's defaults.</summary>
+/// <summary>
+/// Times a run of a method as <c>tune</c> does it, on jpeg-compressibility, policy gradients on all steps, else at the method's defaults.
+/// </summary>
 public static class MethodBenchmark
 {
     /// <summary>Runs in a temporary folder, which is deleted.</summary>
@@ -28,7 +31,8 @@ public static class MethodBenchmark
     /// <param name="settings">Device and threads.</param>
     /// <param name="cancellation">Stops the run.</param>
     /// <exception cref="UserError">As <see cref="TuningRun.Execute"/>.</exception>
-    public static MethodTiming Run(TuningMethod method, string model, int epochs, int images, SessionSettings settings, CancellationToken cancellation = default)
+    public static MethodTiming Run(TuningMethod method, string model, int epochs, int images, SessionSettings settings,
+        CancellationToken cancellation = default)
     {
         var folder = Directory.CreateTempSubdirectory("ortrlhf-bench-").FullName;
         try
@@ -55,7 +59,8 @@ public static class MethodBenchmark
             double Rate(Func<EpochTiming, double> seconds) => (double)images * timed.Length / timed.Sum(seconds);
             return new MethodTiming(
                 Rate(t => t.SampleSeconds + t.ScoreSeconds), Rate(t => t.UpdateSeconds), Rate(t => t.TotalSeconds),
-                Math.Round(timed.Max(t => t.PeakMemoryBytes) / 1e6), JsonLines<EpochMetrics>.Read(run.Metrics).Max(m => m.RatioFirstMaxDeviation) ?? double.NaN);
+                Math.Round(timed.Max(t => t.PeakMemoryBytes) / 1e6),
+                    JsonLines<EpochMetrics>.Read(run.Metrics).Max(m => m.RatioFirstMaxDeviation) ?? double.NaN);
         }
         finally
         {

@@ -5,7 +5,8 @@ using OrtRlhf.Learning;
 namespace OrtRlhf.Tuning.Benchmarks;
 
 /// <summary>
-/// Weights drawn at random: variance 1/fan-in, norms near one, so that activations stay near one. A tensor is drawn each time its bytes are asked for, so
+/// Weights drawn at random: variance 1/fan-in, norms near one, so that activations stay near one. A tensor is drawn each time its bytes are
+/// asked for, so
 /// that a checkpoint of any size can be written.
 /// </summary>
 internal sealed class RandomWeights(ulong seed)

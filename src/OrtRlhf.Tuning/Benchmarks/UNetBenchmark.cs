@@ -30,11 +30,14 @@ public enum UNetWork
 /// Of the output, or of the loss: largest error over largest value, against the folder's; null without a folder.
 /// </param>
 /// <param name="GradientDeviation">The same of the gradients, the worst tensor; null without.</param>
-public sealed record UNetTiming(double MedianMs, double MinMs, double PeakMb, double AfterLoadMb, double IdleMb, double? Deviation, double? GradientDeviation);
+public sealed record UNetTiming(double MedianMs, double MinMs, double PeakMb, double AfterLoadMb, double IdleMb, double? Deviation,
+    double? GradientDeviation);
 
 /// <summary>
-/// Times a U-Net with rank-4 adapters on to_q, to_k, to_v and to_out.0. Its folder is what <c>tools/Peers/bench_unet.py</c> writes: weights and config.json,
-/// lora.safetensors, bench.safetensors with inputs, output, loss and gradients. Without one it is a U-Net of the same 35M parameters with random weights.
+/// Times a U-Net with rank-4 adapters on to_q, to_k, to_v and to_out.0. Its folder is what <c>tools/Peers/bench_unet.py</c> writes: weights
+/// and config.json,
+/// lora.safetensors, bench.safetensors with inputs, output, loss and gradients. Without one it is a U-Net of the same 35M parameters with
+/// random weights.
 /// </summary>
 public static class UNetBenchmark
 {
@@ -75,7 +78,8 @@ public static class UNetBenchmark
             var sample = given.Inputs["sample"].Dims;
             var train = work == UNetWork.ForwardBackward;
             var (each, count) = settings.Split(Graph(given, null).Graph, (int)sample[0]);
-            if (sample[0] % count != 0) throw new UserError($"bench.safetensors: expected a number of rows that {count} workers divide, got {sample[0]}");
+            if (sample[0] % count != 0) throw new UserError(
+                $"bench.safetensors: expected a number of rows that {count} workers divide, got {sample[0]}");
             var (graph, layers) = Graph(given, train ? sample[0] / count : null);
             Value[] parameters = [.. layers.SelectMany(l => new[] { l.A, l.B })];
             _adapters = new ParameterBuffer([.. parameters.Select(p => (p.Name, p.Data!.Dims))]);
@@ -102,14 +106,16 @@ public static class UNetBenchmark
             _workers.RunEach(_parts.Length, (worker, i) => _outputs[i] = worker.Run());
             if (_work == UNetWork.Forward) return;
             _gradients.All.Clear();
-            foreach (var part in _parts) TensorPrimitives.MultiplyAdd(part.Gradients.All, 1f / _parts.Length, _gradients.All, _gradients.All);
+            foreach (var part in _parts) TensorPrimitives.MultiplyAdd(part.Gradients.All, 1f / _parts.Length, _gradients.All,
+                _gradients.All);
         }
 
         public (double?, double?) Compare(UNetCase given)
         {
             if (given.Expected is not { } expected) return (null, null);
             if (_work == UNetWork.Forward) return (Deviation([.. _outputs.SelectMany(o => o["out_sample"])], expected["out_sample"]), null);
-            return (Deviation([_outputs.Average(o => o["loss"][0])], expected["loss"]), _gradients.Names.Max(n => Deviation(_gradients[n], expected["grad." + n])));
+            return (Deviation([_outputs.Average(o => o["loss"][0])], expected["loss"]),
+                _gradients.Names.Max(n => Deviation(_gradients[n], expected["grad." + n])));
         }
 
         public void Dispose()
@@ -122,9 +128,11 @@ public static class UNetBenchmark
         private static double Deviation(ReadOnlySpan<float> ours, Tensor expected)
         {
             var theirs = expected.ToFloats();
-            if (ours.Length != theirs.Length) throw new UserError($"bench.safetensors: expected a tensor of {ours.Length} elements, got {expected}");
+            if (ours.Length != theirs.Length) throw new UserError(
+                $"bench.safetensors: expected a tensor of {ours.Length} elements, got {expected}");
             var (error, size) = (0.0, 0.0);
-            for (var i = 0; i < ours.Length; i++) (error, size) = (Math.Max(error, Math.Abs((double)ours[i] - theirs[i])), Math.Max(size, Math.Abs(theirs[i])));
+            for (var i = 0; i < ours.Length; i++) (error, size) = (Math.Max(error, Math.Abs((double)ours[i] - theirs[i])),
+                Math.Max(size, Math.Abs(theirs[i])));
             return error / size;
         }
     }
@@ -141,7 +149,8 @@ public static class UNetBenchmark
             _session = session.Bind(adapters).BindOutputs(Gradients, TrainingGraph.GradientSuffix);
             var rows = given.Inputs["sample"].Dims[0] / parts;
             var timesteps = Enumerable.Repeat(given.Timestep, (int)rows).ToArray();
-            _inputs = [.. session.Inputs.Where(n => n != "timestep" && !adapters.Names.Contains(n)).Select(n => (n, Part(given.Inputs[n]))), ("timestep", timesteps.ToOrt(rows))];
+            _inputs = [.. session.Inputs.Where(n => n != "timestep" && !adapters.Names.Contains(n)).Select(n =>
+                (n, Part(given.Inputs[n]))), ("timestep", timesteps.ToOrt(rows))];
 
             OrtValue Part(Tensor whole)
             {

@@ -12,7 +12,8 @@ namespace OrtRlhf.Tuning.Benchmarks;
 /// <param name="Timestep">Of all samples.</param>
 /// <param name="Expected"><c>out_sample</c>, <c>loss</c> and <c>grad.NAME</c>; null when nobody computed them.</param>
 internal sealed record UNetCase(
-    UNet2DConditionConfig Config, Weights Weights, Func<string, long[], Tensor> Adapter, IReadOnlyDictionary<string, Tensor> Inputs, long Timestep, SafetensorsFile? Expected)
+    UNet2DConditionConfig Config, Weights Weights, Func<string, long[], Tensor> Adapter, IReadOnlyDictionary<string, Tensor> Inputs,
+        long Timestep, SafetensorsFile? Expected)
 {
     private static readonly string[] InputNames = ["sample", "target", "encoder_hidden_states"];
 

@@ -29,7 +29,8 @@ internal sealed class EpochClock
 /// <summary>Images of an epoch with their scores.</summary>
 internal sealed record Collected(SampledImage[] Images, RewardScores Scores)
 {
-    public IReadOnlyDictionary<string, double> Means() => Scores.Parts.ToDictionary(part => part.Key, part => MeanEstimate.Of(part.Value).Mean);
+    public IReadOnlyDictionary<string, double> Means() =>
+        Scores.Parts.ToDictionary(part => part.Key, part => MeanEstimate.Of(part.Value).Mean);
 }
 
 /// <summary>Samples and scores the images of an epoch.</summary>
@@ -43,7 +44,8 @@ internal static class Collector
         var (seed, e) = (parts.Options.Seed, (uint)epoch);
         var each = images / prompts;
         return [.. Enumerable.Range(0, images).Select(i => new SampleRequest(
-            parts.Prompts.Draw(seed, e, (uint)(i / each)), seed, e, (uint)i, parts.Options.SharedInitialNoise ? (uint)(i / each * each) : null))];
+            parts.Prompts.Draw(seed, e, (uint)(i / each)), seed, e, (uint)i, parts.Options.SharedInitialNoise ? (uint)(i / each * each)
+                : null))];
     }
 
     /// <summary>Samples and scores.</summary>
@@ -56,10 +58,12 @@ internal static class Collector
     /// <param name="pipeline">The sampler; null for that of the run.</param>
     /// <param name="keepSteps">Whether the images' steps are trained on, and not the images alone.</param>
     public static Collected Run(
-        TuningParts parts, int epoch, SampleRequest[] requests, int done, EpochClock clock, CancellationToken cancellation, Pipeline? pipeline = null, bool keepSteps = true)
+        TuningParts parts, int epoch, SampleRequest[] requests, int done, EpochClock clock, CancellationToken cancellation,
+            Pipeline? pipeline = null, bool keepSteps = true)
     {
         var total = parts.Options.Images;
-        var images = clock.Time(TuningStage.Sampling, () => (pipeline ?? parts.Pipeline).Sample(requests, n => parts.Report(TuningStage.Sampling, epoch, done + n, total), keepSteps, cancellation));
+        var images = clock.Time(TuningStage.Sampling, () => (pipeline ?? parts.Pipeline).Sample(requests, n =>
+            parts.Report(TuningStage.Sampling, epoch, done + n, total), keepSteps, cancellation));
         parts.Report(TuningStage.Scoring, epoch, done, total);
         var inputs = images.Select((image, i) => new RewardInput(image.Image, image.Prompt, done + i)).ToArray();
         return new Collected(images, clock.Time(TuningStage.Scoring, () => parts.Reward.ScoreParts(inputs, cancellation)));

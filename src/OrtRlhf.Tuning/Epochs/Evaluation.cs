@@ -16,7 +16,9 @@ public sealed record EvaluationResult(float[] Total, IReadOnlyDictionary<string,
     /// <summary>The prompt and the seed of each image.</summary>
     public IReadOnlyList<EvaluatedImage> Images { get; init; } = [];
 
-    /// <summary>Whether each image is right, by task of <see cref="SceneTasks.Of"/>; empty where the prompts are no captions of drawn scenes.</summary>
+    /// <summary>
+    /// Whether each image is right, by task of <see cref="SceneTasks.Of"/>; empty where the prompts are no captions of drawn scenes.
+    /// </summary>
     public IReadOnlyDictionary<string, float[]> Tasks { get; init; } = new Dictionary<string, float[]>();
 }
 
@@ -44,14 +46,19 @@ public static class Evaluation
         return [.. Enumerable.Range(0, count).Select(i => new SampleRequest(prompts[i % different], seed + (ulong)i, 0, 0))];
     }
 
-    /// <summary>The KL divergence to the base model, see <see cref="Pipeline.Kl"/>, on trajectories, or on new ones of the same requests where those have no density.</summary>
+    /// <summary>
+    /// The KL divergence to the base model, see <see cref="Pipeline.Kl"/>, on trajectories, or on new ones of the same requests where those
+    /// have no density.
+    /// </summary>
     /// <param name="noisy">The policy with the sampler to measure on.</param>
     /// <param name="drawn">The policy with the sampler that drew them.</param>
     /// <param name="trajectories">Trajectories of the policy.</param>
     /// <param name="cancellation">Stops between steps.</param>
-    public static double Kl(Pipeline noisy, Pipeline drawn, IReadOnlyList<Trajectory> trajectories, CancellationToken cancellation = default)
+    public static double Kl(Pipeline noisy, Pipeline drawn, IReadOnlyList<Trajectory> trajectories,
+        CancellationToken cancellation = default)
     {
-        if (noisy.SamplerName != drawn.SamplerName) trajectories = [.. noisy.Sample([.. trajectories.Select(t => t.Request)], cancellation: cancellation).Select(s => s.Trajectory)];
+        if (noisy.SamplerName != drawn.SamplerName) trajectories =
+            [.. noisy.Sample([.. trajectories.Select(t => t.Request)], cancellation: cancellation).Select(s => s.Trajectory)];
         return noisy.Kl(trajectories, cancellation);
     }
 
@@ -65,7 +72,8 @@ public static class Evaluation
     /// <exception cref="UserError">A score that is not finite, or a fault of the model.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static EvaluationResult Run(
-        Pipeline pipeline, WeightedReward reward, IReadOnlyList<SampleRequest> requests, Pipeline? noisy = null, Action<int>? progress = null, CancellationToken cancellation = default)
+        Pipeline pipeline, WeightedReward reward, IReadOnlyList<SampleRequest> requests, Pipeline? noisy = null,
+            Action<int>? progress = null, CancellationToken cancellation = default)
     {
         var (images, trajectories) = (new List<(string, RgbImage)>(requests.Count), new List<Trajectory>());
         var total = new List<float>(requests.Count);
@@ -85,7 +93,8 @@ public static class Evaluation
             progress?.Invoke(total.Count);
         }
         var kl = noisy is null ? double.NaN : Kl(noisy, pipeline, trajectories, cancellation);
-        return new([.. total], parts.ToDictionary(p => p.Key, p => p.Value.ToArray()), ImageDiversity.Of(images), double.IsNaN(kl) ? null : kl)
+        return new([.. total], parts.ToDictionary(p => p.Key, p => p.Value.ToArray()), ImageDiversity.Of(images), double.IsNaN(kl)
+            ? null : kl)
         {
             Images = [.. requests.Select(r => new EvaluatedImage(r.Prompt, r.Seed))],
             Tasks = SceneTasks.Of(scenes ?? []),

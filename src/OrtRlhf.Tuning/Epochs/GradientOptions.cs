@@ -25,6 +25,7 @@ public abstract record GradientOptions : TuningOptions
     public override IEnumerable<string> Faults()
     {
         foreach (var fault in base.Faults()) yield return fault;
-        if (UpdatesPerPass < 1 || UpdatesPerPass > Images) yield return $"`UpdatesPerPass`: expected 1 to {Images}, the images, got {UpdatesPerPass}";
+        if (UpdatesPerPass < 1
+            || UpdatesPerPass > Images) yield return $"`UpdatesPerPass`: expected 1 to {Images}, the images, got {UpdatesPerPass}";
     }
 }

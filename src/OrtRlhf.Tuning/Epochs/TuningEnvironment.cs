@@ -37,7 +37,9 @@ public enum TuningStage
 /// <param name="Total">Of how many; 0 where nothing is counted.</param>
 public readonly record struct TuningProgress(TuningStage Stage, int Epoch, int Epochs, int Done, int Total);
 
-/// <summary>What a run takes from its surroundings: where models and rewards come from, and who is told of progress. Nothing here changes results.</summary>
+/// <summary>
+/// What a run takes from its surroundings: where models and rewards come from, and who is told of progress. Nothing here changes results.
+/// </summary>
 public sealed record TuningEnvironment
 {
     /// <summary>The rewards that expressions can name.</summary>
@@ -60,7 +62,8 @@ public sealed record TuningEnvironment
 /// <param name="message">One line.</param>
 /// <param name="run">The folder of the run.</param>
 /// <param name="cancellation">What cancelled it.</param>
-public sealed class TuningInterruptedException(string message, string run, CancellationToken cancellation) : OperationCanceledException(message, cancellation)
+public sealed class TuningInterruptedException(string message, string run, CancellationToken cancellation)
+    : OperationCanceledException(message, cancellation)
 {
     /// <summary>The run's folder, to resume.</summary>
     public string Run => run;

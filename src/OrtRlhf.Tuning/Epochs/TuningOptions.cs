@@ -13,13 +13,16 @@ using OrtRlhf.Scenes;
 namespace OrtRlhf.Tuning.Epochs;
 
 /// <summary>
-/// What every run has, whatever its method: what options.json holds, resolved. Each method has a record of its own that derives from this one, and
-/// <c>new</c> of that record is its default. A property is an option of the command line by its name in kebab case; its range is its attribute, its
+/// What every run has, whatever its method: what options.json holds, resolved. Each method has a record of its own that derives from this
+/// one, and
+/// <c>new</c> of that record is its default. A property is an option of the command line by its name in kebab case; its range is its
+/// attribute, its
 /// explanation its comment. Two runs of equal options on one machine give the same metrics and the same adapter.
 /// </summary>
 public abstract record TuningOptions
 {
-    private protected const string PromptsAndImages = "Prompts and images", Learning = "Learning", Adapters = "Adapters", Files = "Evaluation and files";
+    private protected const string PromptsAndImages = "Prompts and images", Learning = "Learning", Adapters = "Adapters",
+        Files = "Evaluation and files";
     private const int LeastFlowSteps = 20;
 
     /// <summary>Name of the method, as in the table of methods.</summary>
@@ -32,7 +35,9 @@ public abstract record TuningOptions
     /// <summary>How the model is read.</summary>
     public ModelOptions ModelOptions { get; init; } = new();
 
-    /// <summary>What to raise: a weighted sum of rewards. An argument (NAME:ARGUMENT#OPTION=VALUE) ends at a blank, + or *, or stands in quotes.</summary>
+    /// <summary>
+    /// What to raise: a weighted sum of rewards. An argument (NAME:ARGUMENT#OPTION=VALUE) ends at a blank, + or *, or stands in quotes.
+    /// </summary>
     [Display(Prompt = "SUM")]
     public string Reward { get; init; } = "jpeg-compressibility+1.5*prompt-alignment";
 
@@ -42,14 +47,19 @@ public abstract record TuningOptions
     /// <summary>Folder of the run.</summary>
     public string Output { get; init; } = "runs/tune";
 
-    /// <summary>Times to sample, score and update. With a run that resumes: the new total, to which a falling learning rate is fitted from then on.</summary>
+    /// <summary>
+    /// Times to sample, score and update. With a run that resumes: the new total, to which a falling learning rate is fitted from then on.
+    /// </summary>
     [Range(1, 1_000_000)]
     public int Epochs { get; init; } = 42;
 
     /// <summary>Seed of the run, but not of its evaluation; the same seed gives the same metrics.</summary>
     public ulong Seed { get; init; }
 
-    /// <summary>Prompt file, one prompt or template such as 'a {red|blue} circle' a line. By default captions of drawn scenes, or nothing for a model without prompts.</summary>
+    /// <summary>
+    /// Prompt file, one prompt or template such as 'a {red|blue} circle' a line. By default captions of drawn scenes, or nothing for a
+    /// model without prompts.
+    /// </summary>
     [Category(PromptsAndImages), Display(Prompt = "FILE")]
     public string? Prompts { get; init; }
 
@@ -133,7 +143,8 @@ public abstract record TuningOptions
     public IReadOnlyList<string>? LoraTargets { get; init; }
 
     /// <summary>
-    /// Adapter to go on from, .onnx_adapter or .safetensors (diffusers', PEFT's or kohya's names), with its layers and the rank of each. What the run is
+    /// Adapter to go on from, .onnx_adapter or .safetensors (diffusers', PEFT's or kohya's names), with its layers and the rank of each.
+    /// What the run is
     /// compared with stays the model without adapters.
     /// </summary>
     [Category(Adapters), Display(Prompt = "FILE")]
@@ -179,7 +190,9 @@ public abstract record TuningOptions
     /// <summary>Images that share a prompt in an epoch.</summary>
     internal int ImagesPerPrompt => SharedImages / Math.Max(1, PromptsPerEpoch);
 
-    /// <summary>Prompts for so many images where none are given: groups of this record's size, or of the next larger one that divides the images.</summary>
+    /// <summary>
+    /// Prompts for so many images where none are given: groups of this record's size, or of the next larger one that divides the images.
+    /// </summary>
     /// <param name="images">Images an epoch.</param>
     public virtual int PromptsFor(int images) =>
         Enumerable.Range(1, Math.Max(1, images / Math.Max(1, Images / PromptsPerEpoch))).Last(n => images % n == 0);
@@ -221,28 +234,36 @@ public abstract record TuningOptions
     /// <summary>The same with another sampling, and what depends on it.</summary>
     internal virtual TuningOptions WithSampling(SamplingOptions sampling) => this with { Sampling = sampling };
 
-    /// <summary>All faults, properties in backquotes; none when all is well. What needs the model or files is checked when the run starts.</summary>
+    /// <summary>
+    /// All faults, properties in backquotes; none when all is well. What needs the model or files is checked when the run starts.
+    /// </summary>
     public virtual IEnumerable<string> Faults()
     {
         if (Model.Length == 0) yield return "`Model`: expected a folder, got nothing";
         if (Output.Length == 0) yield return "`Output`: expected a folder, got nothing";
-        foreach (var fault in OptionRange.Faults(this).Concat(Sampling.Faults()).Concat(ModelOptions.Faults()).Concat(Session.Faults())) yield return fault;
+        foreach (var fault in OptionRange.Faults(this).Concat(Sampling.Faults()).Concat(ModelOptions.Faults())
+            .Concat(Session.Faults())) yield return fault;
         if (PromptsPerEpoch < 1 || PromptsPerEpoch > SharedImages || SharedImages % PromptsPerEpoch != 0)
-            yield return $"`PromptsPerEpoch`: expected a divisor of {SharedImages}, the images{(SharedImages < Images ? " of a member" : "")}, got {PromptsPerEpoch}";
+            yield return $"`PromptsPerEpoch`: expected a divisor of {SharedImages}, the "
+                + $"images{(SharedImages < Images ? " of a member" : "")}, got {PromptsPerEpoch}";
         if (Prompts is null && PromptKinds.Count == 0) yield return "`PromptKinds`: expected at least one kind, got none";
         if (LearningRateDecay != LearningRateDecay.Constant && WarmupUpdates > 0 && WarmupUpdates >= TotalUpdates)
             yield return $"`WarmupUpdates`: expected fewer than the {TotalUpdates} updates of the run, got {WarmupUpdates}";
         if (LoraTargets is { Count: 0 }) yield return "`LoraTargets`: expected at least one module path, got none";
         if (!TrainsOnSteps) yield break;
         if (Sampling.Sampler == SamplerKind.DpmSolver)
-            yield return "`Sampler`: expected ddim or ddpm, got dpm-solver++: a solver's steps have no density for a policy gradient; take the method es";
+            yield return "`Sampler`: expected ddim or ddpm, got dpm-solver++: a solver's steps have no density for a policy gradient; "
+                + "take the method es";
         if (Sampling.Sampler is SamplerKind.Euler or SamplerKind.AdamsBashforth)
-            yield return "`Sampler`: expected flow-grpo, dance-grpo, cps or noisy-euler, got a deterministic one, whose steps have no density for a policy "
+            yield return "`Sampler`: expected flow-grpo, dance-grpo, cps or noisy-euler, got a deterministic one, whose steps have no "
+                + "density for a policy "
                 + "gradient; `EvaluationSampler` may be deterministic";
         if (Sampling.ClipSample == true)
-            yield return "`ClipSample`: expected false, got true: a clamped mean is not linear in the model's output; leave it out, or take the method es";
+            yield return "`ClipSample`: expected false, got true: a clamped mean is not linear in the model's output; leave it out, or "
+                + "take the method es";
         if (Sampling is { Eta: 0, Sampler: SamplerKind.Ddim or SamplerKind.Auto })
-            yield return "`Eta`: expected more than 0, got 0: without noise the steps have no density for a policy gradient; take 1, or the method es";
+            yield return "`Eta`: expected more than 0, got 0: without noise the steps have no density for a policy gradient; take 1, or "
+                + "the method es";
     }
 
     private protected static int Limited(long count) => (int)Math.Min(int.MaxValue, count);

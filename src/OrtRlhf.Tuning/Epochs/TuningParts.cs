@@ -12,7 +12,8 @@ namespace OrtRlhf.Tuning.Epochs;
 /// <summary>What a run works with, loaded once. The reward stays its caller's.</summary>
 internal sealed class TuningParts : IDisposable
 {
-    private TuningParts(TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, Policy policy, Pipeline pipeline)
+    private TuningParts(TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, Policy policy,
+        Pipeline pipeline)
     {
         (Options, Environment, Prompts, Reward, Policy, Pipeline) = (options, environment, prompts, reward, policy, pipeline);
         Judged = options.EvaluationSampling == options.Sampling ? pipeline : pipeline.With(options.EvaluationSampling);
@@ -48,7 +49,8 @@ internal sealed class TuningParts : IDisposable
     /// <param name="initial">The adapter to go on from; null for new ones.</param>
     /// <param name="selection">People's choices; null where there are none.</param>
     /// <exception cref="UserError">The model cannot be read or run, or nothing in it can be trained.</exception>
-    public static TuningParts Load(ImageModel model, TuningOptions options, TuningEnvironment environment, PromptPool prompts, WeightedReward reward, AdapterFile? initial, PreferenceSelection? selection)
+    public static TuningParts Load(ImageModel model, TuningOptions options, TuningEnvironment environment, PromptPool prompts,
+        WeightedReward reward, AdapterFile? initial, PreferenceSelection? selection)
     {
         environment.Progress(new(TuningStage.Loading, 0, options.Epochs, 0, 0));
         options = options.ResolvedFor(model);
@@ -69,7 +71,8 @@ internal sealed class TuningParts : IDisposable
         }
     }
 
-    public void Report(TuningStage stage, int epoch, int done, int total) => Environment.Progress(new(stage, epoch, Options.Epochs, done, total));
+    public void Report(TuningStage stage, int epoch, int done, int total) =>
+        Environment.Progress(new(stage, epoch, Options.Epochs, done, total));
 
     public void Dispose()
     {

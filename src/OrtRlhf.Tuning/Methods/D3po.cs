@@ -65,7 +65,8 @@ public sealed record D3poOptions : PairOptions
 
     /// <summary>The loss as a file.</summary>
     public static TrainingFileMethod TrainingFile { get; } = TrainingFileMethod.OfTransitions("d3po",
-        "mean_pairs -A ln sigmoid(beta (ln r_w - ln r_l)), r = clip(exp(log_prob - log_prob_ref), 1-c, 1+c); rows: steps of preferred trajectories w first, "
+        "mean_pairs -A ln sigmoid(beta (ln r_w - ln r_l)), r = clip(exp(log_prob - log_prob_ref), 1-c, 1+c); rows: steps of preferred "
+            + "trajectories w first, "
             + "then the same of rejected ones l") with
     {
         IsPaired = true,
@@ -75,7 +76,8 @@ public sealed record D3poOptions : PairOptions
         ClipRange = new D3poLossOptions().ClipRange,
         Fields = new Dictionary<string, string>(TrainingFileMethod.TransitionFields, StringComparer.Ordinal)
         {
-            ["old_log_prob"] = "log p(x'|x) when x' was drawn, which the metrics ratio and approx_kl compare with; the loss takes no notice of it",
+            ["old_log_prob"] = "log p(x'|x) when x' was drawn, which the metrics ratio and approx_kl compare with; the loss takes no "
+                + "notice of it",
             ["advantage"] = "A, how much the pair counts, in both of its rows; 1 where all count the same",
         },
         Write = (f, o) => D3po.Loss(TrainingFileMethod.Transition(f), new() { Beta = o.ResolvedBeta, ClipRange = o.ResolvedClipRange }),
@@ -86,9 +88,11 @@ public sealed record D3poOptions : PairOptions
     /// <inheritdoc/>
     public override double DefaultLearningRate(bool flow) => 0.01;
 
-    internal override SamplerKind DefaultFlowSampler => NoiseWindow > 0 && NoiseWindowInterval == 0 ? SamplerKind.Cps : SamplerKind.FlowGrpo;
+    internal override SamplerKind DefaultFlowSampler =>
+        NoiseWindow > 0 && NoiseWindowInterval == 0 ? SamplerKind.Cps : SamplerKind.FlowGrpo;
 
-    internal override Pipeline SamplerOf(Pipeline pipeline, int epoch) => TrainedSteps.Window(pipeline, Sampling, epoch, NoiseWindow, NoiseWindowInterval);
+    internal override Pipeline SamplerOf(Pipeline pipeline, int epoch) =>
+        TrainedSteps.Window(pipeline, Sampling, epoch, NoiseWindow, NoiseWindowInterval);
 
     internal override IPreferenceTrainer Trainer(TuningParts parts) => new TrajectoryTrainer(parts, this);
 
@@ -123,7 +127,8 @@ internal sealed class TrajectoryTrainer : IPreferenceTrainer
     }
 
     /// <inheritdoc/>
-    public StepMetrics Accumulate(int epoch, int pass, IReadOnlyList<PreferenceExample> examples, Gradients sum, CancellationToken cancellation) =>
+    public StepMetrics Accumulate(int epoch, int pass, IReadOnlyList<PreferenceExample> examples, Gradients sum,
+        CancellationToken cancellation) =>
         step.Accumulate(Transitions(epoch, examples), sum, 1, cancellation);
 
     /// <inheritdoc/>

@@ -28,7 +28,8 @@ public sealed record DpoOptions : PairOptions, IImageLoss
 
     /// <summary>The loss as a file.</summary>
     public static TrainingFileMethod TrainingFile { get; } = 
-        new("dpo", "mean_pairs -ln sigmoid(-beta/2 ((L_w - L_l) - (L_ref_w - L_ref_l))), L = mean (m - target)^2; rows: preferred w first, then rejected l")
+        new("dpo", "mean_pairs -ln sigmoid(-beta/2 ((L_w - L_l) - (L_ref_w - L_ref_l))), L = mean (m - target)^2; rows: preferred w "
+            + "first, then rejected l")
         {
             IsPaired = true,
             NeedsReference = true,

@@ -50,8 +50,10 @@ public sealed record EsOptions : TuningOptions
     /// <inheritdoc/>
     public override IEnumerable<string> Faults()
     {
-        if (Population is < 2 or > 65_536 || Population % 2 != 0) yield return $"`Population`: expected an even number from 2 to 65536, got {Population}";
-        if (Population > 0 && Images % Population != 0) yield return $"`Images`: expected a multiple of the population, {Population}, got {Images}";
+        if (Population is < 2 or > 65_536
+            || Population % 2 != 0) yield return $"`Population`: expected an even number from 2 to 65536, got {Population}";
+        if (Population > 0 && Images % Population != 0) yield return $"`Images`: expected a multiple of the population, {Population}, "
+            + $"got {Images}";
         foreach (var fault in base.Faults()) yield return fault;
     }
 }
@@ -70,7 +72,8 @@ internal sealed class EvolutionMethod : ITuningMethod
     public EvolutionMethod(TuningParts parts, EsOptions options)
     {
         (this.parts, this.options) = (parts, options);
-        strategies = new(new() { Population = options.Population, Sigma = options.Sigma, LearningRate = options.LearningRate!.Value }, options.Seed);
+        strategies = new(new() { Population = options.Population, Sigma = options.Sigma, LearningRate = options.LearningRate!.Value },
+            options.Seed);
     }
 
     /// <inheritdoc/>
@@ -90,7 +93,8 @@ internal sealed class EvolutionMethod : ITuningMethod
                 var collected = Collector.Run(parts, epoch, requests, member * each, clock, cancellation);
                 collected.Scores.Total.CopyTo(total, member * each);
                 fitness[member] = (float)MeanEstimate.Of(collected.Scores.Total).Mean;
-                foreach (var (name, values) in collected.Scores.Parts) (scores.TryGetValue(name, out var list) ? list : scores[name] = []).AddRange(values);
+                foreach (var (name, values) in collected.Scores.Parts) (scores.TryGetValue(name, out var list) ? list : scores[name] = [])
+                    .AddRange(values);
                 if (member == 0) first = [.. collected.Images.Select(i => (i.Prompt, i.Image))];
             }
         }

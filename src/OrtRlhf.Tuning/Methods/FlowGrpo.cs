@@ -32,7 +32,8 @@ public sealed record FlowGrpoOptions : PolicyGradientOptions
     {
         ClipRange = new FlowGrpoLossOptions().ClipRange,
         KlWeight = new FlowGrpoLossOptions().KlWeight,
-        Write = (f, o) => FlowGrpo.Loss(TrainingFileMethod.Transition(f), new() { ClipRange = o.ResolvedClipRange, KlWeight = o.ResolvedKlWeight }),
+        Write = (f, o) => FlowGrpo.Loss(TrainingFileMethod.Transition(f),
+            new() { ClipRange = o.ResolvedClipRange, KlWeight = o.ResolvedKlWeight }),
     };
 
     internal override TrainingLoss Loss(PolicyTransition transition) =>

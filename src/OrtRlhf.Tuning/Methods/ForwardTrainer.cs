@@ -10,7 +10,8 @@ using OrtRlhf.Tuning.Training;
 namespace OrtRlhf.Tuning.Methods;
 
 /// <summary>
-/// Methods that learn from pictures alone (<see cref="IImageLoss"/>: dpo, ipo, kto, sft, rwr), which are encoded, noised at one timestep each, and denoised. Both sides of a pair have the same timestep and noise, drawn anew for each pass.
+/// Methods that learn from pictures alone (<see cref="IImageLoss"/>: dpo, ipo, kto, sft, rwr), which are encoded, noised at one timestep
+/// each, and denoised. Both sides of a pair have the same timestep and noise, drawn anew for each pass.
 /// </summary>
 internal sealed class ForwardTrainer : IPreferenceTrainer
 {
@@ -33,15 +34,19 @@ internal sealed class ForwardTrainer : IPreferenceTrainer
     public void Begin(int epoch, IReadOnlyList<PreferenceExample> examples, CancellationToken cancellation)
     {
         step.Reset();
-        var missing = examples.SelectMany(e => new[] { e.Preferred, e.Rejected }).OfType<RatedCandidate>().Distinct().Where(c => !latents.TryGetValue(c, out _)).ToArray();
+        var missing = examples.SelectMany(e => new[] { e.Preferred, e.Rejected }).OfType<RatedCandidate>().Distinct().Where(c =>
+            !latents.TryGetValue(c, out _)).ToArray();
         if (encoder is null && Array.Exists(missing, c => c.Trajectory is null))
-            throw new UserError($"model '{parts.Policy.Model.Name}': has no image encoder, which turns chosen pictures into latents; import it with its vae, or use `Method` d3po, which takes trajectories");
-        var encoded = encoder?.Encode([.. missing.Select(c => c.Image)], cancellation) ?? [.. missing.Select(c => c.Trajectory!.Latent(c.Trajectory.Steps).ToArray())];
+            throw new UserError($"model '{parts.Policy.Model.Name}': has no image encoder, which turns chosen pictures into latents; "
+                + $"import it with its vae, or use `Method` d3po, which takes trajectories");
+        var encoded = encoder?.Encode([.. missing.Select(c => c.Image)], cancellation)
+            ?? [.. missing.Select(c => c.Trajectory!.Latent(c.Trajectory.Steps).ToArray())];
         foreach (var (candidate, latent) in missing.Zip(encoded)) latents.Add(candidate, latent);
     }
 
     /// <inheritdoc/>
-    public StepMetrics Accumulate(int epoch, int pass, IReadOnlyList<PreferenceExample> examples, Gradients sum, CancellationToken cancellation) =>
+    public StepMetrics Accumulate(int epoch, int pass, IReadOnlyList<PreferenceExample> examples, Gradients sum,
+        CancellationToken cancellation) =>
         step.Accumulate([.. examples.SelectMany(example => Samples(epoch, pass, example))], sum, cancellation);
 
     /// <inheritdoc/>
@@ -59,6 +64,7 @@ internal sealed class ForwardTrainer : IPreferenceTrainer
         yield return Sample(example.Preferred);
         if (example.Rejected is { } rejected) yield return Sample(rejected);
 
-        NoisedSample Sample(RatedCandidate candidate) => new(latents.GetOrAdd(candidate, _ => throw new InvalidOperationException("not encoded")), candidate.Prompt, time, noise, example.Weight);
+        NoisedSample Sample(RatedCandidate candidate) => new(latents.GetOrAdd(candidate, _ =>
+            throw new InvalidOperationException("not encoded")), candidate.Prompt, time, noise, example.Weight);
     }
 }

@@ -49,7 +49,8 @@ public sealed record NftOptions : GradientOptions
 
     /// <summary>The loss as a file.</summary>
     public static TrainingFileMethod TrainingFile { get; } =
-        new("nft", "mean_i r e(v+) + (1-r) e(v-), v+- = v_old +- b (m - v_old), e the squared error of the clean sample over its mean absolute error")
+        new("nft", "mean_i r e(v+) + (1-r) e(v-), v+- = v_old +- b (m - v_old), e the squared error of the clean sample over its mean "
+            + "absolute error")
         {
             Beta = new NftLossOptions().Beta,
             Fields = new Dictionary<string, string>
@@ -57,7 +58,8 @@ public sealed record NftOptions : GradientOptions
                 ["target"] = TrainingFileMethod.Target,
                 ["old_output"] = "v_old, the output of the policy that drew the clean samples",
                 ["reward"] = "r, 0 to 1, how good the sample is among those of its prompt",
-                ["error_scale"] = "size of the clean sample's error by the output's: t of a flow, sqrt((1-a)/a) of epsilon, sqrt(1-a) of v_prediction, a the alpha bar",
+                ["error_scale"] = "size of the clean sample's error by the output's: t of a flow, sqrt((1-a)/a) of epsilon, sqrt(1-a) of "
+                    + "v_prediction, a the alpha bar",
             },
             Write = (f, o) => Nft.Loss(NftSamples.Inputs(f.Output, withReference: false), new() { Beta = o.ResolvedBeta }),
         };
@@ -73,14 +75,18 @@ public sealed record NftOptions : GradientOptions
         foreach (var fault in base.Faults()) yield return fault;
         if (AdvantageBaseline is not (AdvantageBaseline.Group or AdvantageBaseline.GroupMean))
             yield return $"`AdvantageBaseline`: expected group or group-mean, which nft compares by, got {AdvantageBaseline}";
-        if (ImagesPerPrompt <= 1) yield return $"`PromptsPerEpoch`: expected fewer than {Images}, so that prompts have several images to compare, got {PromptsPerEpoch}";
+        if (ImagesPerPrompt <= 1) yield return $"`PromptsPerEpoch`: expected fewer than {Images}, so that prompts have several images to "
+            + $"compare, got {PromptsPerEpoch}";
     }
 }
 
 /// <summary>
-/// DiffusionNFT (<see cref="Nft"/>): the old policy, which follows the trained one, draws images by any sampler; these are noised again, and the policy is trained to
-/// tell the good ones from the bad ones there. A flow's times are drawn from the logit-normal distribution (Esser et al., 2024), <c>t = 1/(1 + e^-z)</c> with
-/// z ~ N(0, 1): in the middle a sample says most about what is in the picture. A diffusion model's are times of the sampler. No log-probabilities, no paths. The
+/// DiffusionNFT (<see cref="Nft"/>): the old policy, which follows the trained one, draws images by any sampler; these are noised again,
+/// and the policy is trained to
+/// tell the good ones from the bad ones there. A flow's times are drawn from the logit-normal distribution (Esser et al., 2024), <c>t =
+/// 1/(1 + e^-z)</c> with
+/// z ~ N(0, 1): in the middle a sample says most about what is in the picture. A diffusion model's are times of the sampler. No
+/// log-probabilities, no paths. The
 /// output is guided here as it is in sampling; with a guidance of 1 it is the paper's.
 /// </summary>
 internal sealed class NftMethod : ITuningMethod
@@ -105,7 +111,8 @@ internal sealed class NftMethod : ITuningMethod
         times = [.. parts.Pipeline.Steps.Times];
         old = parts.Policy.Adapters.All.ToArray();
         var (g, withReference) = (parts.Pipeline.GuidanceScale, options.KlWeight > 0);
-        step = new(parts.Policy, parts.Pipeline.Text, g != 1, options.MicroBatch, ["weight"], batch => TrainingGraph.Build(parts.Policy, batch, g, withReference, Loss, options.Session.Gradients), options.Session);
+        step = new(parts.Policy, parts.Pipeline.Text, g != 1, options.MicroBatch, ["weight"], batch =>
+            parts.Policy.TrainingGraphOf(batch, g, withReference, Loss, options.Session.Gradients), options.Session);
     }
 
     /// <inheritdoc/>
@@ -148,7 +155,8 @@ internal sealed class NftMethod : ITuningMethod
     /// <inheritdoc/>
     public void Restore(IReadOnlyDictionary<string, float[]> snapshot)
     {
-        if (!snapshot.TryGetValue(Old, out var values) || values.Length != old.Length) throw new Graph.UserError("the checkpoint has no old policy of this model and rank; it is of another run");
+        if (!snapshot.TryGetValue(Old, out var values) || values.Length != old.Length) throw new Graph.UserError(
+            "the checkpoint has no old policy of this model and rank; it is of another run");
         values.CopyTo(old, 0);
         rounds = (int)snapshot[Rounds][0];
     }
@@ -172,7 +180,8 @@ internal sealed class NftMethod : ITuningMethod
     // The rows of each image that carries a signal: some times, noise, and what the old policy says there.
     private TrainingRow[][] Rows(int epoch, Collected collected, CancellationToken cancellation)
     {
-        var advantages = Advantage.PerGroup(collected.Scores.Total, Groups.Of(collected), parts.Reward.Name, options.AdvantageBaseline == AdvantageBaseline.GroupMean);
+        var advantages = Advantage.PerGroup(collected.Scores.Total, Groups.Of(collected), parts.Reward.Name,
+            options.AdvantageBaseline == AdvantageBaseline.GroupMean);
         var rewards = Nft.Rewards(advantages, nft);
         var length = parts.Policy.Model.Latent.Count;
         var (places, noisy, fields) = (new List<int>(), new List<NoisyLatent>(), new List<(string, ReadOnlyMemory<float>)[]>());
@@ -189,11 +198,13 @@ internal sealed class NftMethod : ITuningMethod
                 at.Target(trajectory.Latents, noise.AsSpan(k * length, length), target);
                 places.Add(i);
                 noisy.Add(new(image.Prompt, x, time));
-                fields.Add([("target", target), TrainingRow.Number("reward", rewards[i]), TrainingRow.Number("error_scale", at.ErrorScale), TrainingRow.Number("weight", 1)]);
+                fields.Add([("target", target), TrainingRow.Number("reward", rewards[i]), TrainingRow.Number("error_scale", at.ErrorScale),
+                    TrainingRow.Number("weight", 1)]);
             }
         }
         var outputs = noisy.Count == 0 ? [] : parts.Pipeline.Outputs(noisy, cancellation);
-        var rows = places.Select((place, k) => (place, Row: new TrainingRow(noisy[k], [.. fields[k], ("old_output", outputs[k])]))).ToLookup(entry => entry.place, entry => entry.Row);
+        var rows = places.Select((place, k) => (place, Row: new TrainingRow(noisy[k], [.. fields[k], ("old_output", outputs[k])])))
+            .ToLookup(entry => entry.place, entry => entry.Row);
         return [.. Enumerable.Range(0, collected.Images.Length).Select(i => rows[i].ToArray())];
     }
 
@@ -216,6 +227,7 @@ internal sealed class NftMethod : ITuningMethod
         EpochUpdates.Run(parts, epoch, rows.Length, fresh: false, (_, chosen) =>
         {
             TrainingRow[][] signal = [.. chosen.Select(i => rows[i]).Where(r => r.Length > 0)];
-            return signal.Length == 0 ? null : step.Accumulate([.. signal.SelectMany(r => r)], parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
+            return signal.Length == 0 ? null : step.Accumulate([.. signal.SelectMany(r => r)], parts.Learner.Gradient,
+                (double)signal.Length / chosen.Length, cancellation);
         });
 }

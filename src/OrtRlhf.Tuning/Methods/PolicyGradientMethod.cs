@@ -10,7 +10,8 @@ using OrtRlhf.Tuning.Training;
 namespace OrtRlhf.Tuning.Methods;
 
 /// <summary>
-/// Policy gradients on denoising steps (DDPO, REINFORCE, Flow-GRPO): collect an epoch's trajectories, turn rewards into advantages, split the
+/// Policy gradients on denoising steps (DDPO, REINFORCE, Flow-GRPO): collect an epoch's trajectories, turn rewards into advantages, split
+/// the
 /// trajectories at random into parts, and take an optimizer step on each part, once or several times over.
 /// </summary>
 internal sealed class PolicyGradientMethod : ITuningMethod
@@ -32,7 +33,8 @@ internal sealed class PolicyGradientMethod : ITuningMethod
             : parts.Prompts.Training.Sum(list => list.Distinct().Count()) < options.Images ? AdvantageBaseline.Prompt
             : AdvantageBaseline.Batch;
         step = new PolicyGradientStep(
-            parts.Policy, parts.Pipeline.Text, parts.Pipeline.GuidanceScale, options.MicroBatch, options.Loss, options.Session, withReference: options.KlWeight > 0);
+            parts.Policy, parts.Pipeline.Text, parts.Pipeline.GuidanceScale, options.MicroBatch, options.Loss, options.Session,
+                withReference: options.KlWeight > 0);
     }
 
     /// <inheritdoc/>
@@ -56,7 +58,8 @@ internal sealed class PolicyGradientMethod : ITuningMethod
             GradientNorm = updates.GradientNorm,
             LearningRate = updates.LearningRate,
             Diversity = ImageDiversity.Of(collected.Images.Select(i => (i.Prompt, i.Image))),
-            Other = Others(("approxKl", updates.Mean("approx_kl")), ("trainingKl", updates.Mean("kl")), ("zeroSpreadGroups", options.ImagesPerPrompt > 1 ? Groups.ZeroSpread(collected) : null)),
+            Other = Others(("approxKl", updates.Mean("approx_kl")), ("trainingKl", updates.Mean("kl")),
+                ("zeroSpreadGroups", options.ImagesPerPrompt > 1 ? Groups.ZeroSpread(collected) : null)),
         };
     }
 
@@ -88,13 +91,15 @@ internal sealed class PolicyGradientMethod : ITuningMethod
     {
         var weights = StepWeights.Of(images[0].Trajectory.Table!, options.StepWeighting);
         if (parts.Policy.Model.Dtype == Precision.Fp16)
-            step.Rescore([.. images.SelectMany(image => Steps(image.Trajectory).Select(s => new Transition(image.Trajectory, s, 0)))], cancellation);
+            step.Rescore([.. images.SelectMany(image => Steps(image.Trajectory).Select(s => new Transition(image.Trajectory, s, 0)))],
+                cancellation);
         return EpochUpdates.Run(parts, epoch, images.Length, fresh: true, (_, chosen) =>
         {
             // An advantage of 0 gives a gradient of 0: such images count in the mean, but need not be run.
             var signal = chosen.Where(i => advantages[i] != 0).ToArray();
             if (signal.Length == 0) return null;
-            var transitions = signal.SelectMany(i => Steps(images[i].Trajectory).Select(s => new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
+            var transitions = signal.SelectMany(i => Steps(images[i].Trajectory).Select(s =>
+                new Transition(images[i].Trajectory, s, (float)(advantages[i] * weights[s])))).ToArray();
             return step.Accumulate(transitions, parts.Learner.Gradient, (double)signal.Length / chosen.Length, cancellation);
         });
 

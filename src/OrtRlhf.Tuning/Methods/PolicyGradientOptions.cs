@@ -10,7 +10,9 @@ namespace OrtRlhf.Tuning.Methods;
 /// <summary>What policy gradients on denoising steps have in common.</summary>
 public abstract record PolicyGradientOptions : GradientOptions
 {
-    /// <summary>Groups to compare within, and noise in the early steps alone: what is in the picture is learnt, and how it is drawn stays.</summary>
+    /// <summary>
+    /// Groups to compare within, and noise in the early steps alone: what is in the picture is learnt, and how it is drawn stays.
+    /// </summary>
     protected PolicyGradientOptions()
     {
         Epochs = 40;
@@ -23,7 +25,8 @@ public abstract record PolicyGradientOptions : GradientOptions
     public double TimestepFraction { get; init; } = 1;
 
     /// <summary>
-    /// How much each step counts: uniform (DDPO), or noise, where the early steps, which decide what is in the picture, count as much as the late ones.
+    /// How much each step counts: uniform (DDPO), or noise, where the early steps, which decide what is in the picture, count as much as
+    /// the late ones.
     /// </summary>
     [Category(Learning)]
     public StepWeighting StepWeighting { get; init; } = StepWeighting.Uniform;
@@ -33,7 +36,8 @@ public abstract record PolicyGradientOptions : GradientOptions
     public double AdvantageClip { get; init; } = 5;
 
     /// <summary>
-    /// What a reward is compared with: batch, group, group-mean, prompt (its running mean), or auto: group-mean where prompts have several images, else
+    /// What a reward is compared with: batch, group, group-mean, prompt (its running mean), or auto: group-mean where prompts have several
+    /// images, else
     /// prompt where the list is short, else batch.
     /// </summary>
     [Category(Learning)]
@@ -44,13 +48,17 @@ public abstract record PolicyGradientOptions : GradientOptions
     public double KlWeight { get; init; }
 
     /// <summary>
-    /// Only so many steps are noisy and trained on, the others deterministic (MixGRPO; DDIM and flows); 0 for all. By default 4, or all but one where
+    /// Only so many steps are noisy and trained on, the others deterministic (MixGRPO; DDIM and flows); 0 for all. By default 4, or all but
+    /// one where
     /// there are fewer steps; none with ddpm.
     /// </summary>
     [Category(Learning)]
     public int? NoiseWindow { get; init; }
 
-    /// <summary>Epochs between two moves of that window from noise to image; 0 for one that stays at the first steps, which decide what is in the picture.</summary>
+    /// <summary>
+    /// Epochs between two moves of that window from noise to image; 0 for one that stays at the first steps, which decide what is in the
+    /// picture.
+    /// </summary>
     [Category(Learning), Range(0, int.MaxValue)]
     public int NoiseWindowInterval { get; init; }
 
@@ -67,7 +75,8 @@ public abstract record PolicyGradientOptions : GradientOptions
     // Of the coefficient-preserving steps the last have next to no noise, and so log-probs that drown all others.
     internal override SamplerKind DefaultFlowSampler => Window > 0 && NoiseWindowInterval == 0 ? SamplerKind.Cps : SamplerKind.FlowGrpo;
 
-    internal override Pipeline SamplerOf(Pipeline pipeline, int epoch) => TrainedSteps.Window(pipeline, Sampling, epoch, Window, NoiseWindowInterval);
+    internal override Pipeline SamplerOf(Pipeline pipeline, int epoch) =>
+        TrainedSteps.Window(pipeline, Sampling, epoch, Window, NoiseWindowInterval);
 
     internal override ITuningMethod Create(TuningParts parts) => new PolicyGradientMethod(parts, this);
 
@@ -78,6 +87,7 @@ public abstract record PolicyGradientOptions : GradientOptions
     {
         foreach (var fault in base.Faults().Concat(TrainedSteps.Faults(NoiseWindow, Sampling))) yield return fault;
         if (AdvantageBaseline is AdvantageBaseline.Group or AdvantageBaseline.GroupMean && ImagesPerPrompt <= 1)
-            yield return $"`PromptsPerEpoch`: expected fewer than {Images}, so that prompts have several images to compare, got {PromptsPerEpoch}";
+            yield return $"`PromptsPerEpoch`: expected fewer than {Images}, so that prompts have several images to compare, got "
+                + $"{PromptsPerEpoch}";
     }
 }

@@ -6,8 +6,10 @@ using OrtRlhf.Tuning.Training;
 namespace OrtRlhf.Tuning.Methods;
 
 /// <summary>
-/// Learning from preferences (D3PO, Diffusion-DPO, IPO, KTO, and fine-tuning on chosen or reward-weighted pictures). An epoch is a round: several candidates a prompt
-/// are sampled, a reward chooses among them in a rater's place, and what was chosen is trained on. With people's choices every epoch trains on all of them.
+/// Learning from preferences (D3PO, Diffusion-DPO, IPO, KTO, and fine-tuning on chosen or reward-weighted pictures). An epoch is a round:
+/// several candidates a prompt
+/// are sampled, a reward chooses among them in a rater's place, and what was chosen is trained on. With people's choices every epoch trains
+/// on all of them.
 /// </summary>
 internal sealed class PreferenceMethod : ITuningMethod
 {
@@ -27,7 +29,8 @@ internal sealed class PreferenceMethod : ITuningMethod
     /// <inheritdoc/>
     public EpochMetrics Run(int epoch, EpochClock clock, CancellationToken cancellation)
     {
-        var (round, collected) = parts.Selection is { } selection ? (stored ??= StoredRound.Load(selection, parts, cancellation)) : Sampled(epoch, clock, cancellation);
+        var (round, collected) = parts.Selection is { } selection ? (stored ??= StoredRound.Load(selection, parts, cancellation))
+            : Sampled(epoch, clock, cancellation);
         var updates = clock.Time(TuningStage.Updating, () => Update(epoch, round, cancellation));
         return new EpochMetrics
         {
@@ -48,7 +51,8 @@ internal sealed class PreferenceMethod : ITuningMethod
         Dictionary<string, double> Others()
         {
             var others = new Dictionary<string, double> { ["choices"] = round.Pairs.Count };
-            foreach (var (name, written) in (ReadOnlySpan<(string, string)>)[("accuracy", "implicitAccuracy"), ("margin", "margin"), ("mse", "mse"), ("approx_kl", "approxKl")])
+            foreach (var (name, written) in (ReadOnlySpan<(string, string)>)[("accuracy", "implicitAccuracy"), ("margin", "margin"),
+                ("mse", "mse"), ("approx_kl", "approxKl")])
                 if (updates.Mean(name) is { } mean) others[written] = mean;
             return others;
         }
@@ -66,14 +70,17 @@ internal sealed class PreferenceMethod : ITuningMethod
     private (PreferenceRound, Collected) Sampled(int epoch, EpochClock clock, CancellationToken cancellation)
     {
         var requests = Collector.Requests(parts, epoch, options.Images, options.PromptsPerEpoch);
-        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, options.SamplerOf(parts.Pipeline, epoch), options.TrainsOnSteps);
+        var collected = Collector.Run(parts, epoch, requests, 0, clock, cancellation, options.SamplerOf(parts.Pipeline, epoch),
+            options.TrainsOnSteps);
         var pairs = options.Rate(parts, collected.Scores);
-        return (new([.. collected.Images.Select((image, i) => new RatedCandidate(image.Prompt, image.Image, image.Trajectory, collected.Scores.Total[i]))], pairs), collected);
+        return (new([.. collected.Images.Select((image, i) =>
+            new RatedCandidate(image.Prompt, image.Image, image.Trajectory, collected.Scores.Total[i]))], pairs), collected);
     }
 
     private EpochUpdates Update(int epoch, PreferenceRound round, CancellationToken cancellation)
     {
-        PreferenceExample[] examples = [.. options.Examples(round).Select((e, i) => new PreferenceExample(e.Preferred, e.Rejected, e.Weight, i))];
+        PreferenceExample[] examples = [.. options.Examples(round).Select((e, i) =>
+            new PreferenceExample(e.Preferred, e.Rejected, e.Weight, i))];
         trainer.Begin(epoch, examples, cancellation);
         return EpochUpdates.Run(
             parts, epoch, examples.Length, fresh: parts.Selection is null,

@@ -11,12 +11,16 @@ public abstract record PreferenceOptions : GradientOptions
 {
     private protected const string Choices = "Preferences";
 
-    /// <summary>Store of people's choices to learn from, a folder or a server. By default none: the reward chooses among candidates drawn each epoch.</summary>
+    /// <summary>
+    /// Store of people's choices to learn from, a folder or a server. By default none: the reward chooses among candidates drawn each
+    /// epoch.
+    /// </summary>
     [Category(Choices), Display(Prompt = "STORE")]
     public string? Preferences { get; init; }
 
     /// <summary>
-    /// Factors on the weights of stored choices by what was judged (quality=1,taste=0.5) or by rater; 0 leaves them out. By default all count alike.
+    /// Factors on the weights of stored choices by what was judged (quality=1,taste=0.5) or by rater; 0 leaves them out. By default all
+    /// count alike.
     /// </summary>
     [Category(Choices)]
     public IReadOnlyDictionary<string, double>? ExpertWeights { get; init; }
@@ -40,7 +44,8 @@ public abstract record PreferenceOptions : GradientOptions
     {
         foreach (var fault in base.Faults()) yield return fault;
         if (Preferences is null && ImagesPerPrompt <= 1)
-            yield return $"`PromptsPerEpoch`: expected at most half of the {Images} images, so that each prompt has candidates to choose among, got {PromptsPerEpoch}";
+            yield return $"`PromptsPerEpoch`: expected at most half of the {Images} images, so that each prompt has candidates to choose "
+                + $"among, got {PromptsPerEpoch}";
         if (ExpertWeights?.Values.All(w => w >= 0 && double.IsFinite(w)) == false)
             yield return $"`ExpertWeights`: expected weights of 0 and more, got {string.Join(",", ExpertWeights.Values)}";
     }
@@ -50,7 +55,8 @@ public abstract record PreferenceOptions : GradientOptions
 public abstract record PairOptions : PreferenceOptions
 {
     /// <summary>
-    /// Which choices a reward makes among a prompt's candidates in a person's place: best-worst, one a prompt, or top-bottom, half as many as candidates.
+    /// Which choices a reward makes among a prompt's candidates in a person's place: best-worst, one a prompt, or top-bottom, half as many
+    /// as candidates.
     /// </summary>
     [Category(Choices)]
     public RaterRule Rater { get; init; } = RaterRule.BestWorst;
@@ -61,7 +67,8 @@ public abstract record PairOptions : PreferenceOptions
     [Category(Choices)]
     public ExpertRule Experts { get; init; } = ExpertRule.Sum;
 
-    internal override IReadOnlyList<RatedPair> Rate(TuningParts parts, RewardScores scores) => SyntheticRater.Rate(parts.Reward, scores, ImagesPerPrompt, Rater, Experts);
+    internal override IReadOnlyList<RatedPair> Rate(TuningParts parts, RewardScores scores) =>
+        SyntheticRater.Rate(parts.Reward, scores, ImagesPerPrompt, Rater, Experts);
 
     internal override IEnumerable<(RatedCandidate Preferred, RatedCandidate? Rejected, float Weight)> Examples(PreferenceRound round) =>
         round.Pairs.Select(p => (round.Candidates[p.Preferred], (RatedCandidate?)round.Candidates[p.Rejected], p.Weight));

@@ -18,5 +18,6 @@ public sealed record ReinforceOptions : PolicyGradientOptions
         Write = (f, o) => Reinforce.Loss(TrainingFileMethod.Transition(f), new() { KlWeight = o.ResolvedKlWeight }),
     };
 
-    internal override TrainingLoss Loss(PolicyTransition transition) => Reinforce.Loss(transition, new() { AdvantageClip = AdvantageClip, KlWeight = KlWeight });
+    internal override TrainingLoss Loss(PolicyTransition transition) =>
+        Reinforce.Loss(transition, new() { AdvantageClip = AdvantageClip, KlWeight = KlWeight });
 }

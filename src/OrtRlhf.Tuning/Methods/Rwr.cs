@@ -38,7 +38,8 @@ public sealed record RwrOptions : PreferenceOptions, IImageLoss
     {
         var candidates = round.Candidates;
         var numbers = candidates.Select(c => c.Prompt).Distinct().Select((prompt, i) => (prompt, i)).ToDictionary();
-        var advantages = Advantage.PerGroup([.. candidates.Select(c => c.Score)], [.. candidates.Select(c => numbers[c.Prompt])], Reward, batchDeviation: false);
+        var advantages = Advantage.PerGroup([.. candidates.Select(c => c.Score)], [.. candidates.Select(c => numbers[c.Prompt])], Reward,
+            batchDeviation: false);
         Advantage.Clip(advantages, AdvantageClip);
         var weights = Array.ConvertAll(advantages, a => Math.Exp(a / Temperature));
         var mean = weights.Average();

@@ -23,8 +23,12 @@ internal static class TrainedSteps
         return shuffled.Take(count).Order();
     }
 
-    /// <summary>The pipeline with a few noisy steps among deterministic ones, which slide from noise to image as epochs pass (MixGRPO); with 0 as it is.</summary>
-    public static Pipeline Window(Pipeline pipeline, SamplingOptions sampling, int epoch, int window, int interval) => window == 0 ? pipeline
+    /// <summary>
+    /// The pipeline with a few noisy steps among deterministic ones, which slide from noise to image as epochs pass (MixGRPO); with 0 as it
+    /// is.
+    /// </summary>
+    public static Pipeline Window(Pipeline pipeline, SamplingOptions sampling, int epoch, int window, int interval) =>
+        window == 0 ? pipeline
         : pipeline.With(sampling with { NoiseWindow = NoiseWindow.Slide(epoch - 1, sampling.Steps, window, interval) });
 
     /// <summary>A window as wide as asked, but no wider than the steps allow; none for a sampler whose steps are all noisy.</summary>
@@ -34,6 +38,7 @@ internal static class TrainedSteps
     /// <summary>Faults of a window.</summary>
     public static IEnumerable<string> Faults(int? window, SamplingOptions sampling)
     {
-        if (window < 0 || window >= sampling.Steps) yield return $"`NoiseWindow`: expected 0, or fewer than the {sampling.Steps} steps, got {window}";
+        if (window < 0 || window >= sampling.Steps) yield return $"`NoiseWindow`: expected 0, or fewer than the {sampling.Steps} steps, "
+            + $"got {window}";
     }
 }

@@ -7,7 +7,9 @@ using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Methods;
 
-/// <summary>The table of methods. A line here makes a method known to <c>tune</c>, <c>artifacts</c>, <c>bench</c>, their help and options.json.</summary>
+/// <summary>
+/// The table of methods. A line here makes a method known to <c>tune</c>, <c>artifacts</c>, <c>bench</c>, their help and options.json.
+/// </summary>
 public static class TuningMethods
 {
     /// <summary>All, the default first, in the order in which help lists them.</summary>
@@ -30,14 +32,16 @@ public static class TuningMethods
     public static TuningMethod? Find(string name) => All.FirstOrDefault(method => method.Name == name);
 
     /// <summary>The losses that can be written to a file.</summary>
-    public static IReadOnlyList<TrainingFileMethod> TrainingFiles { get; } = [.. All.Select(method => method.TrainingFile).OfType<TrainingFileMethod>()];
+    public static IReadOnlyList<TrainingFileMethod> TrainingFiles { get; } = [.. All.Select(method => method.TrainingFile)
+        .OfType<TrainingFileMethod>()];
 
     /// <summary>The loss of a name.</summary>
     /// <param name="name">That of a method, or <c>mse</c>, which sft trains on.</param>
     /// <exception cref="UserError">There is none of that name.</exception>
     public static TrainingFileMethod TrainingFile(string name) =>
         TrainingFiles.FirstOrDefault(file => file.Name == name) ?? Find(name)?.TrainingFile
-            ?? throw new UserError($"artifacts: method: expected {string.Join(", ", TrainingFiles.Select(file => file.Name))}, got '{name}'");
+            ?? throw new UserError(
+                $"artifacts: method: expected {string.Join(", ", TrainingFiles.Select(file => file.Name))}, got '{name}'");
 
     /// <summary>Reads options.json, of this version or of 0.1, whose record held the options of all methods.</summary>
     /// <param name="path">The file.</param>
@@ -46,7 +50,8 @@ public static class TuningMethods
     {
         var json = JsonFile.Read<JsonObject>(path);
         var name = JsonNamingPolicy.KebabCaseLower.ConvertName((string?)json["method"] ?? "");
-        var method = Find(name) ?? throw new UserError($"{path}: method: expected {string.Join(", ", All.Select(m => m.Name))}, got '{name}'");
+        var method = Find(name)
+            ?? throw new UserError($"{path}: method: expected {string.Join(", ", All.Select(m => m.Name))}, got '{name}'");
         // 0.1 had one beta for the methods that learn from choices and another for nft, which is nft's beta now.
         if (json.Remove("nftBeta", out var beta) && name == "nft") json["beta"] = beta?.DeepClone();
         try

@@ -54,7 +54,8 @@ public sealed record EpochMetrics
 /// <param name="TotalSeconds">Seconds of the whole epoch.</param>
 /// <param name="PeakMemoryBytes">The process's largest resident memory so far.</param>
 public sealed record EpochTiming(
-    int Epoch, DateTimeOffset Finished, double SampleSeconds, double ScoreSeconds, double UpdateSeconds, double TotalSeconds, long PeakMemoryBytes);
+    int Epoch, DateTimeOffset Finished, double SampleSeconds, double ScoreSeconds, double UpdateSeconds, double TotalSeconds,
+        long PeakMemoryBytes);
 
 /// <summary>How scores are spread.</summary>
 /// <param name="Mean">Mean.</param>

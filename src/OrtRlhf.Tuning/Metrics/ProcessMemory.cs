@@ -10,7 +10,8 @@ internal static class ProcessMemory
     public static long Peak()
     {
         const string status = "/proc/self/status", field = "VmHWM:";
-        if (File.Exists(status) && File.ReadLines(status).FirstOrDefault(line => line.StartsWith(field, StringComparison.Ordinal)) is { } line)
+        if (File.Exists(status)
+            && File.ReadLines(status).FirstOrDefault(line => line.StartsWith(field, StringComparison.Ordinal)) is { } line)
             return 1024 * long.Parse(line[field.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture);
         using var process = Process.GetCurrentProcess();
         return process.PeakWorkingSet64;

@@ -28,7 +28,10 @@ public sealed record RunSummary
     /// <summary>Every part of the reward, and rewards watched but not trained on, on the same images, by name.</summary>
     public required IReadOnlyDictionary<string, BeforeAfter> Rewards { get; init; }
 
-    /// <summary>GenEval in small: share of right images by task, and <c>overall</c>, the mean of the tasks; null where the held-out prompts are no captions of drawn scenes.</summary>
+    /// <summary>
+    /// GenEval in small: share of right images by task, and <c>overall</c>, the mean of the tasks; null where the held-out prompts are no
+    /// captions of drawn scenes.
+    /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyDictionary<string, BeforeAfter>? GenEval { get; init; }
 
@@ -47,7 +50,8 @@ public sealed record RunSummary
 /// <param name="Before">The base model.</param>
 /// <param name="After">The tuned model on the same prompts and seeds.</param>
 /// <param name="Change">See <see cref="BeforeAfter"/>.</param>
-public sealed record RewardSummary(string Name, MeanEstimate Before, MeanEstimate After, MeanEstimate? Change = null) : BeforeAfter(Before, After, Change)
+public sealed record RewardSummary(string Name, MeanEstimate Before, MeanEstimate After, MeanEstimate? Change = null)
+    : BeforeAfter(Before, After, Change)
 {
     /// <summary>The estimates from the scores of the same images before and after.</summary>
     public static RewardSummary Of(string name, float[] before, float[] after) =>
@@ -57,21 +61,26 @@ public sealed record RewardSummary(string Name, MeanEstimate Before, MeanEstimat
 /// <summary>One quantity before and after tuning.</summary>
 /// <param name="Before">The base model.</param>
 /// <param name="After">The tuned model on the same prompts and seeds.</param>
-/// <param name="Change">Mean and standard error of after - before, taken image by image (a paired difference); null in summaries of earlier versions.</param>
+/// <param name="Change">Mean and standard error of after - before, taken image by image (a paired difference); null in summaries of earlier
+/// versions.</param>
 public record BeforeAfter(
-    MeanEstimate Before, MeanEstimate After, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] MeanEstimate? Change = null)
+    MeanEstimate Before, MeanEstimate After,
+        [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] MeanEstimate? Change = null)
 {
     /// <summary>The estimates from the scores of the same images before and after.</summary>
-    public static BeforeAfter Of(float[] before, float[] after) => new(MeanEstimate.Of(before), MeanEstimate.Of(after), Differences(before, after)) { WinRate = Wins(before, after) };
+    public static BeforeAfter Of(float[] before, float[] after) =>
+        new(MeanEstimate.Of(before), MeanEstimate.Of(after), Differences(before, after)) { WinRate = Wins(before, after) };
 
     /// <summary>
-    /// Share of the images, 0 to 1, that score higher than the base model's of the same prompt and seed, ties half; null in summaries of earlier versions.
+    /// Share of the images, 0 to 1, that score higher than the base model's of the same prompt and seed, ties half; null in summaries of
+    /// earlier versions.
     /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public MeanEstimate? WinRate { get; init; }
 
     /// <summary>
-    /// The change in standard errors: that of the paired difference, else <c>sqrt(se1^2 + se2^2)</c>. 0 when nothing changed, infinite without any spread.
+    /// The change in standard errors: that of the paired difference, else <c>sqrt(se1^2 + se2^2)</c>. 0 when nothing changed, infinite
+    /// without any spread.
     /// </summary>
     [JsonIgnore]
     public double StandardErrors
@@ -79,12 +88,14 @@ public record BeforeAfter(
         get
         {
             var difference = After.Mean - Before.Mean;
-            return difference == 0 ? 0 : difference / (Change?.Stderr ?? Math.Sqrt((Before.Stderr * Before.Stderr) + (After.Stderr * After.Stderr)));
+            return difference == 0 ? 0
+                : difference / (Change?.Stderr ?? Math.Sqrt((Before.Stderr * Before.Stderr) + (After.Stderr * After.Stderr)));
         }
     }
 
     /// <summary>See <see cref="WinRate"/>.</summary>
-    protected static MeanEstimate Wins(float[] before, float[] after) => MeanEstimate.Of([.. after.Zip(before, (a, b) => a > b ? 1 : a == b ? 0.5f : 0)]);
+    protected static MeanEstimate Wins(float[] before, float[] after) =>
+        MeanEstimate.Of([.. after.Zip(before, (a, b) => a > b ? 1 : a == b ? 0.5f : 0)]);
 
     /// <summary>The paired difference.</summary>
     protected static MeanEstimate Differences(float[] before, float[] after) => MeanEstimate.Of([.. after.Zip(before, (a, b) => a - b)]);

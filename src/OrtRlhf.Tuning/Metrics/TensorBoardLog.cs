@@ -24,7 +24,8 @@ public sealed class TensorBoardLog : IDisposable
 
     /// <summary>Starts a new event file.</summary>
     /// <param name="folder">The folder that TensorBoard is pointed at; made when missing.</param>
-    /// <param name="afterEpoch">The epoch of the checkpoint resumed from; 0 for a new run, which removes event files of an earlier one.</param>
+    /// <param name="afterEpoch">The epoch of the checkpoint resumed from; 0 for a new run, which removes event files of an earlier
+    /// one.</param>
     /// <param name="clock">Gives the events' times; null for the system's.</param>
     /// <exception cref="UserError">The file cannot be made.</exception>
     public static TensorBoardLog Open(string folder, int afterEpoch = 0, Func<DateTimeOffset>? clock = null)
@@ -37,10 +38,13 @@ public sealed class TensorBoardLog : IDisposable
             if (afterEpoch == 0) Array.ForEach(earlier, File.Delete);
             // TensorBoard reads files in the order of their names; resumptions within a second still differ.
             var number = afterEpoch == 0 ? 0 : earlier.Length;
-            var name = string.Create(CultureInfo.InvariantCulture, $"events.out.tfevents.{clock().ToUnixTimeSeconds():D10}.ortrlhf.{number:D4}");
-            var log = new TensorBoardLog(new FileStream(System.IO.Path.Combine(folder, name), FileMode.CreateNew, FileAccess.Write, FileShare.Read, 0), clock);
+            var name = string.Create(CultureInfo.InvariantCulture,
+                $"events.out.tfevents.{clock().ToUnixTimeSeconds():D10}.ortrlhf.{number:D4}");
+            var log = new TensorBoardLog(new FileStream(System.IO.Path.Combine(folder, name), FileMode.CreateNew, FileAccess.Write,
+                FileShare.Read, 0), clock);
             log.Append(0, new Event { FileVersion = "brain.Event:2" });
-            if (afterEpoch > 0) log.Append(afterEpoch + 1, new Event { SessionLog = new SessionLog { Status = SessionLog.Types.SessionStatus.Start } });
+            if (afterEpoch > 0) log.Append(afterEpoch + 1,
+                new Event { SessionLog = new SessionLog { Status = SessionLog.Types.SessionStatus.Start } });
             return log;
         });
     }
@@ -63,10 +67,13 @@ public sealed class TensorBoardLog : IDisposable
     {
         List<(string, double?)> values =
         [
-            ("reward/mean", metrics.Reward.Mean), ("reward/stddev", metrics.Reward.Stddev), ("reward/min", metrics.Reward.Min), ("reward/max", metrics.Reward.Max),
+            ("reward/mean", metrics.Reward.Mean), ("reward/stddev", metrics.Reward.Stddev), ("reward/min", metrics.Reward.Min),
+                ("reward/max", metrics.Reward.Max),
             .. metrics.Rewards.Select(part => ("rewards/" + part.Key, (double?)part.Value)),
-            ("train/images", metrics.Images), ("train/loss", metrics.Loss), ("train/kl", metrics.Kl), ("train/ratio.firstMaxDeviation", metrics.RatioFirstMaxDeviation),
-            ("train/clipFraction", metrics.ClipFraction), ("train/gradientNorm", metrics.GradientNorm), ("train/learningRate", metrics.LearningRate),
+            ("train/images", metrics.Images), ("train/loss", metrics.Loss), ("train/kl", metrics.Kl),
+                ("train/ratio.firstMaxDeviation", metrics.RatioFirstMaxDeviation),
+            ("train/clipFraction", metrics.ClipFraction), ("train/gradientNorm", metrics.GradientNorm),
+                ("train/learningRate", metrics.LearningRate),
             ("train/diversity", metrics.Diversity),
             .. (metrics.Other ?? new Dictionary<string, double>()).Select(other => ("train/" + other.Key, (double?)other.Value)),
         ];

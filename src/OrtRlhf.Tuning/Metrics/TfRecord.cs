@@ -33,7 +33,8 @@ public static class TfRecord
         if (got < 12) throw new InvalidDataException("The record's head is cut off.");
         Check(head.AsSpan(0, 8), head.AsSpan(8));
         var body = new byte[checked((int)BinaryPrimitives.ReadUInt64LittleEndian(head)) + 4];
-        if (stream.ReadAtLeast(body, body.Length, throwOnEndOfStream: false) < body.Length) throw new InvalidDataException("The record is cut off.");
+        if (stream.ReadAtLeast(body, body.Length,
+            throwOnEndOfStream: false) < body.Length) throw new InvalidDataException("The record is cut off.");
         Check(body.AsSpan(0, body.Length - 4), body.AsSpan(body.Length - 4));
         return body[..^4];
     }
@@ -52,6 +53,7 @@ public static class TfRecord
 
     private static void Check(ReadOnlySpan<byte> data, ReadOnlySpan<byte> stored)
     {
-        if (Mask(Crc32C(data)) != BinaryPrimitives.ReadUInt32LittleEndian(stored)) throw new InvalidDataException("The record's checksum is wrong.");
+        if (Mask(Crc32C(data)) != BinaryPrimitives.ReadUInt32LittleEndian(stored)) throw new InvalidDataException(
+            "The record's checksum is wrong.");
     }
 }

@@ -108,16 +108,19 @@ public sealed class PromptList
         }
         catch (DecoderFallbackException fault)
         {
-            throw new UserError($"{where}: expected UTF-8 text, got the byte 0x{fault.BytesUnknown?.FirstOrDefault():X2} at position {fault.Index + 1}. Save the file as UTF-8.", fault);
+            throw new UserError($"{where}: expected UTF-8 text, got the byte 0x{fault.BytesUnknown?.FirstOrDefault():X2} at position "
+                + $"{fault.Index + 1}. Save the file as UTF-8.", fault);
         }
     }
 
     private static string Checked(string prompt, string where)
     {
-        if (prompt.Contains('\0')) throw new UserError($"{where}: the prompt contains a NUL character at position {prompt.IndexOf('\0') + 1}. Save the file as plain UTF-8 text.");
+        if (prompt.Contains('\0')) throw new UserError(
+            $"{where}: the prompt contains a NUL character at position {prompt.IndexOf('\0') + 1}. Save the file as plain UTF-8 text.");
         var trimmed = prompt.Trim();
         if (trimmed.Length == 0) throw new UserError($"{where}: the line is empty. Write a prompt, or remove the line.");
-        if (trimmed.Length > MaxLength) throw new UserError($"{where}: the prompt has {trimmed.Length} characters; at most {MaxLength} are allowed. Shorten it.");
+        if (trimmed.Length > MaxLength) throw new UserError(
+            $"{where}: the prompt has {trimmed.Length} characters; at most {MaxLength} are allowed. Shorten it.");
         return trimmed;
     }
 }

@@ -43,12 +43,14 @@ public sealed record PromptPool(IReadOnlyList<IReadOnlyList<string>> Training, I
         var aside = PromptList.Read(heldOutPath).Prompts.Distinct().ToArray();
         var trained = prompts.Prompts.ToHashSet();
         if (aside.FirstOrDefault(trained.Contains) is { } both)
-            throw new UserError($"{heldOutPath}: the prompt \"{both}\" is also in {path}. Held-out prompts must not be trained on: remove it from one of the files.");
+            throw new UserError($"{heldOutPath}: the prompt \"{both}\" is also in {path}. Held-out prompts must not be trained on: "
+                + $"remove it from one of the files.");
         return new([prompts.Prompts], aside);
     }
 
     /// <summary>
-    /// The pool of a run that trains on other prompts than these: what is held out stays, but for those trained on. Where none of it would be left, or
+    /// The pool of a run that trains on other prompts than these: what is held out stays, but for those trained on. Where none of it would
+    /// be left, or
     /// captions of drawn scenes do not fit what is trained on, the prompts trained on are evaluated, too, from other noise.
     /// </summary>
     /// <param name="prompts">At least one.</param>
@@ -66,5 +68,6 @@ public sealed record PromptPool(IReadOnlyList<IReadOnlyList<string>> Training, I
     public string Draw(ulong seed, uint epoch, uint index) => lists[index % lists.Length].Draw(seed, epoch, index);
 
     private static string[] InTurn(IReadOnlyList<IReadOnlyList<string>> lists) =>
-        [.. Enumerable.Range(0, lists.Max(list => list.Count)).SelectMany(i => lists.Where(list => i < list.Count).Select(list => list[i]))];
+        [.. Enumerable.Range(0, lists.Max(list => list.Count)).SelectMany(i =>
+            lists.Where(list => i < list.Count).Select(list => list[i]))];
 }

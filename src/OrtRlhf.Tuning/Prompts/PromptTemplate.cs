@@ -37,7 +37,8 @@ public static class PromptTemplate
             var symbol = text[at];
             if (symbol == '\\' && at + 1 < text.Length && "{|}\\".Contains(text[at + 1])) literal.Append(text[++at]);
             else if (symbol == '{') prefixes = Product(prefixes, literal, Choices(text, ref at, where, limit, depth + 1), where, limit);
-            else if (symbol == '}' && depth == 0) throw new UserError($"{where}: '}}' at character {at + 1} closes nothing in \"{text}\". Write \\}} for a plain brace.");
+            else if (symbol == '}' && depth == 0) throw new UserError(
+                $"{where}: '}}' at character {at + 1} closes nothing in \"{text}\". Write \\}} for a plain brace.");
             else if (depth > 0 && symbol is '|' or '}') break;
             else literal.Append(symbol);
         }
@@ -55,7 +56,8 @@ public static class PromptTemplate
             choices.AddRange(Sequence(text, ref at, where, limit, depth));
             if (at == text.Length)
             {
-                throw new UserError($"{where}: '{{' at character {open + 1} is never closed in \"{text}\". Close it with '}}', or write \\{{ for a plain brace.");
+                throw new UserError($"{where}: '{{' at character {open + 1} is never closed in \"{text}\". Close it with '}}', or write "
+                    + $"\\{{ for a plain brace.");
             }
         }
         while (text[at] == '|');

@@ -43,15 +43,19 @@ internal sealed record LineChart(string Title, IReadOnlyList<ChartPoint> Points)
     public void Write(StringBuilder html)
     {
         var x = Axis.Over(Points.Select(point => point.X), Large ? 7 : 3, toTicks: false);
-        var y = Axis.Over(Points.SelectMany(point => new[] { point.Y - 2 * point.Error, point.Y + 2 * point.Error }).Concat(Levels.Select(level => level.Value)),
+        var y = Axis.Over(Points.SelectMany(point => new[] { point.Y - 2 * point.Error, point.Y + 2 * point.Error })
+            .Concat(Levels.Select(level => level.Value)),
             Large ? 5 : 3, toTicks: true);
         var smooth = Smoothed();
         var lead = Smooth ? smooth : [.. Points.Select(point => point.Y)];
 
-        html.Append(CultureInfo.InvariantCulture, $"<div class=\"plot{(Large ? " large" : "")}\" data-points=\"{Html(Tooltips(x, y, lead))}\"><div class=\"area\">");
-        html.Append("<svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"").Append(Html(Title)).Append("\">");
+        html.Append(CultureInfo.InvariantCulture,
+            $"<div class=\"plot{(Large ? " large" : "")}\" data-points=\"{Html(Tooltips(x, y, lead))}\"><div class=\"area\">");
+        html.Append("<svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"").Append(Html(Title))
+            .Append("\">");
         foreach (var tick in y.Ticks) html.Append(CultureInfo.InvariantCulture, $"<path class=\"grid\" d=\"M0 {Y(y, tick)}H1000\"/>");
-        foreach (var level in Levels) html.Append(CultureInfo.InvariantCulture, $"<path class=\"level {level.Class}\" d=\"M0 {Y(y, level.Value)}H1000\"/>");
+        foreach (var level in Levels) html.Append(CultureInfo.InvariantCulture,
+            $"<path class=\"level {level.Class}\" d=\"M0 {Y(y, level.Value)}H1000\"/>");
         foreach (var run in Runs(i => Points[i].Error > 0))
         {
             var upper = run.Select(i => $"{X(x, Points[i].X)} {Y(y, Points[i].Y + 2 * Points[i].Error)}");
@@ -63,11 +67,14 @@ internal sealed record LineChart(string Title, IReadOnlyList<ChartPoint> Points)
         if (Large && Points.Count <= 60) Dots(html, x, y, [.. Points.Select(point => point.Y)]);
         html.Append("</svg>");
 
-        foreach (var tick in y.Ticks) html.Append(CultureInfo.InvariantCulture, $"<span class=\"ytick\" style=\"top:{100 - 100 * y.Place(tick):0.##}%\">{Tick(tick, y)}</span>");
-        foreach (var tick in x.Ticks) html.Append(CultureInfo.InvariantCulture, $"<span class=\"xtick\" style=\"left:{100 * x.Place(tick):0.##}%\">{Count((long)tick)}</span>");
+        foreach (var tick in y.Ticks) html.Append(CultureInfo.InvariantCulture,
+            $"<span class=\"ytick\" style=\"top:{100 - 100 * y.Place(tick):0.##}%\">{Tick(tick, y)}</span>");
+        foreach (var tick in x.Ticks) html.Append(CultureInfo.InvariantCulture,
+            $"<span class=\"xtick\" style=\"left:{100 * x.Place(tick):0.##}%\">{Count((long)tick)}</span>");
         foreach (var (level, top) in Levels.Zip(LabelPlaces(y)).Where(_ => Large))
         {
-            html.Append(CultureInfo.InvariantCulture, $"<span class=\"level-label {level.Class}\" style=\"top:{top:0.##}%\">{Html(level.Label)}</span>");
+            html.Append(CultureInfo.InvariantCulture,
+                $"<span class=\"level-label {level.Class}\" style=\"top:{top:0.##}%\">{Html(level.Label)}</span>");
         }
         html.Append("<i class=\"cursor\"></i><i class=\"mark\"></i></div></div>\n");
     }
@@ -89,7 +96,8 @@ internal sealed record LineChart(string Title, IReadOnlyList<ChartPoint> Points)
                 double d = i - at;
                 if (Math.Abs(d) >= width || !double.IsFinite(Points[i].Y)) continue;
                 var weight = Math.Pow(1 - d * d / (width * width), 2);
-                (w, wd, wdd, wy, wdy) = (w + weight, wd + weight * d, wdd + weight * d * d, wy + weight * Points[i].Y, wdy + weight * d * Points[i].Y);
+                (w, wd, wdd, wy, wdy) = (w + weight, wd + weight * d, wdd + weight * d * d, wy + weight * Points[i].Y,
+                    wdy + weight * d * Points[i].Y);
             }
             var spread = w * wdd - wd * wd;
             return spread > 1e-9 * w * wdd ? (wdd * wy - wd * wdy) / spread : wy / w;
@@ -137,7 +145,8 @@ internal sealed record LineChart(string Title, IReadOnlyList<ChartPoint> Points)
     private double[] LabelPlaces(Axis y)
     {
         var places = Levels.Select(level => 100 - 100 * y.Place(level.Value)).ToArray();
-        return [.. places.Select((place, i) => places.Where((other, j) => j != i).Any(other => Math.Abs(other - place) < 8 && (other < place || (other == place && i > 0))) ? place + 8 : place)];
+        return [.. places.Select((place, i) => places.Where((other, j) => j != i).Any(other =>
+            Math.Abs(other - place) < 8 && (other < place || (other == place && i > 0))) ? place + 8 : place)];
     }
 
     private string Tooltips(Axis x, Axis y, double[] lead)

@@ -62,9 +62,11 @@ internal sealed class ReportPage
         var errors = summary.Reward.StandardErrors;
         var verdict = Math.Abs(errors) < 2 ? "The reward did not move" : errors > 0 ? "The reward rose" : "The reward fell";
         var evidence = Math.Abs(errors) < 2 ? $"by more than chance would ({StandardErrors(errors)} standard errors)"
-            : double.IsInfinity(errors) ? "on prompts it never trained on" : $"by {StandardErrors(Math.Abs(errors)).TrimStart('+')} standard errors on prompts it never trained on";
+            : double.IsInfinity(errors) ? "on prompts it never trained on"
+                : $"by {StandardErrors(Math.Abs(errors)).TrimStart('+')} standard errors on prompts it never trained on";
         var decimals = Decimals(before, after);
-        var wins = summary.Reward.WinRate is { } rate ? string.Create(CultureInfo.InvariantCulture, $"<br>wins {100 * rate.Mean:0.#}% ± {100 * rate.Stderr:0.#} of them against the base") : "";
+        var wins = summary.Reward.WinRate is { } rate ? string.Create(CultureInfo.InvariantCulture,
+            $"<br>wins {100 * rate.Mean:0.#}% ± {100 * rate.Stderr:0.#} of them against the base") : "";
         html.Append($"""
             <header>
             <p class="eyebrow">OrtRlhf <span>{Html(summary.Method)}</span> <span>{Html(summary.Model)}</span> <span>seed {summary.Seed}</span></p>
@@ -77,12 +79,15 @@ internal sealed class ReportPage
         if (summary.Kl is { } kl) Tile("KL to the base", Short(kl), "nats, held out");
         if (report is { DiversityBefore: { } spreadBefore, DiversityAfter: { } spreadAfter })
         {
-            Tile("Diversity", $"<span class=\"from\">{Short(spreadBefore)}</span><span class=\"arrow\">→</span>{Short(spreadAfter)}", $"<b class=\"{(spreadAfter < 0.75 * spreadBefore ? "bad" : "")}\">{Percent(spreadBefore, spreadAfter)}</b> between images of a prompt");
+            Tile("Diversity", $"<span class=\"from\">{Short(spreadBefore)}</span><span class=\"arrow\">→</span>{Short(spreadAfter)}",
+                $"<b class=\"{(spreadAfter < 0.75 * spreadBefore ? "bad" : "")}\">{Percent(spreadBefore, spreadAfter)}</b> between "
+                + $"images of a prompt");
         }
         if (summary.Ratio is { } ratio)
         {
             var exact = ratio.FirstMaxDeviation <= 1e-4;
-            Tile("Ratio at first pass", $"1 ± {Short(ratio.FirstMaxDeviation)}", exact ? "<b class=\"good\">✓</b> sampler and trainer agree" : "<b class=\"bad\">✗</b> must be within 1e−4");
+            Tile("Ratio at first pass", $"1 ± {Short(ratio.FirstMaxDeviation)}", exact
+                ? "<b class=\"good\">✓</b> sampler and trainer agree" : "<b class=\"bad\">✗</b> must be within 1e−4");
         }
         Tile("Peak memory", Bytes(summary.PeakMemoryBytes), Speed());
         html.Append("</dl>\n</header>\n");
@@ -92,7 +97,8 @@ internal sealed class ReportPage
         html.Append($"<div><dt>{name}</dt><dd>{value}</dd><dd class=\"note\">{note}</dd></div>\n");
 
     private string Speed() =>
-        report.Timings.Sum(timing => timing.TotalSeconds) is var seconds and > 0 ? $"{Short(summary.Images / seconds)} images a second" : "of the whole process";
+        report.Timings.Sum(timing => timing.TotalSeconds) is var seconds and > 0 ? $"{Short(summary.Images / seconds)} images a second"
+            : "of the whole process";
 
     private void Pictures()
     {
@@ -109,7 +115,9 @@ internal sealed class ReportPage
             html.Append("<figure><div class=\"pair\">");
             Picture(pair.Before, "before");
             Picture(pair.After, "after");
-            html.Append($"</div><p class=\"scores\"><span>before {Score(pair.ScoreBefore)}</span><span>after {Score(pair.ScoreAfter)}</span></p><figcaption>{Html(pair.Prompt)} <span class=\"seed\">seed {pair.Seed}</span></figcaption></figure>\n");
+            html.Append($"</div><p class=\"scores\"><span>before {Score(pair.ScoreBefore)}</span><span>after "
+                + $"{Score(pair.ScoreAfter)}</span></p><figcaption>{Html(pair.Prompt)} <span class=\"seed\">seed "
+                + $"{pair.Seed}</span></figcaption></figure>\n");
         }
         html.Append("</div>\n</section>\n");
     }
@@ -120,7 +128,8 @@ internal sealed class ReportPage
     {
         var crisp = Math.Max(image.Width, image.Height) <= 160 ? " class=\"crisp\"" : "";
         var source = Convert.ToBase64String(ImageCodec.EncodePng(image, compression: 9));
-        html.Append($"<div class=\"{side}\"><img{crisp} alt=\"{side}\" width=\"{image.Width}\" height=\"{image.Height}\" src=\"data:image/png;base64,{source}\"></div>");
+        html.Append($"<div class=\"{side}\"><img{crisp} alt=\"{side}\" width=\"{image.Width}\" height=\"{image.Height}\" "
+            + $"src=\"data:image/png;base64,{source}\"></div>");
     }
 
     private void Curve()
@@ -134,7 +143,8 @@ internal sealed class ReportPage
             <p class="legend"><span class="key line"></span>trend <span class="key raw"></span>epoch <span class="key band"></span>± 2 standard errors <span class="key before"></span>held out, before <span class="key after"></span>held out, after</p>
 
             """);
-        new LineChart(expression, Points(epoch => epoch.Reward.Mean, epoch => epoch.Reward.N > 0 ? epoch.Reward.Stddev / Math.Sqrt(epoch.Reward.N) : 0))
+        new LineChart(expression,
+            Points(epoch => epoch.Reward.Mean, epoch => epoch.Reward.N > 0 ? epoch.Reward.Stddev / Math.Sqrt(epoch.Reward.N) : 0))
         {
             Large = true,
             Smooth = report.Epochs.Count >= 6,
@@ -162,7 +172,9 @@ internal sealed class ReportPage
         }
         html.Append("</tbody></table></div>\n");
         Cost();
-        html.Append($"<p class=\"about\">Both columns are means over the same {summary.Reward.After.N} held-out prompts and seeds, ± their standard errors. Standard errors are the change over the standard error of the difference, taken image by image; wins the share of images that score higher than the base model's of the same prompt and seed, ties half.</p>\n</section>\n");
+        html.Append($"<p class=\"about\">Both columns are means over the same {summary.Reward.After.N} held-out prompts and seeds, ± "
+            + $"their standard errors. Standard errors are the change over the standard error of the difference, taken image by image; "
+            + $"wins the share of images that score higher than the base model's of the same prompt and seed, ties half.</p>\n</section>\n");
     }
 
     private void Row(string name, string role, BeforeAfter change, string kind, int sign)
@@ -170,9 +182,12 @@ internal sealed class ReportPage
         var (before, after, _) = change;
         var (decimals, errors) = (Decimals(before, after), change.StandardErrors);
         var width = Math.Min(50, 50 * Math.Log(1 + Math.Abs(errors)) / Math.Log(51));
-        html.Append($"<tr class=\"{kind}\"><th>{Html(name)} <span class=\"role\">{role}</span><td class=\"n\">{Estimate(before, decimals)}<td class=\"n\">{Estimate(after, decimals)}");
-        html.Append($"<td class=\"n\">{Signed(after.Mean - before.Mean, decimals)} <small>{Percent(before.Mean, after.Mean)}</small><td class=\"n\">{Chip(errors, sign)}<td class=\"n\">{(change.WinRate is { } wins ? Share(wins) : "")}");
-        html.Append(CultureInfo.InvariantCulture, $"<td class=\"bar\"><i class=\"{Tone(sign * errors)}\" style=\"width:{width:0.#}%;{(errors < 0 ? "right" : "left")}:50%\"></i></tr>\n");
+        html.Append($"<tr class=\"{kind}\"><th>{Html(name)} <span class=\"role\">{role}</span><td "
+            + $"class=\"n\">{Estimate(before, decimals)}<td class=\"n\">{Estimate(after, decimals)}");
+        html.Append($"<td class=\"n\">{Signed(after.Mean - before.Mean, decimals)} <small>{Percent(before.Mean, after.Mean)}</small><td "
+            + $"class=\"n\">{Chip(errors, sign)}<td class=\"n\">{(change.WinRate is { } wins ? Share(wins) : "")}");
+        html.Append(CultureInfo.InvariantCulture, $"<td class=\"bar\"><i class=\"{Tone(sign * errors)}\" "
+            + $"style=\"width:{width:0.#}%;{(errors < 0 ? "right" : "left")}:50%\"></i></tr>\n");
     }
 
     private void Cost()
@@ -185,19 +200,23 @@ internal sealed class ReportPage
             foreach (var (name, change, errors) in fallen)
             {
                 var decimals = Decimals(change.Before, change.After);
-                html.Append($"<b>{Html(name)}</b> went from {Fixed(change.Before.Mean, decimals)} to {Fixed(change.After.Mean, decimals)} ({StandardErrors(errors)} standard errors). ");
+                html.Append($"<b>{Html(name)}</b> went from {Fixed(change.Before.Mean, decimals)} to "
+                    + $"{Fixed(change.After.Mean, decimals)} ({StandardErrors(errors)} standard errors). ");
             }
             html.Append(fallen.Any(reward => !weights.ContainsKey(reward.Name))
-                ? "The run was not rewarded for what it only watched: the sign of a reward being hacked. Give it a weight in the sum, or stop earlier.</p></div>\n"
+                ? "The run was not rewarded for what it only watched: the sign of a reward being hacked. Give it a weight in the sum, or "
+                    + "stop earlier.</p></div>\n"
                 : "It is a part of the sum, given up for the others. Raise its weight, or stop earlier.</p></div>\n");
         }
         else if (watched.Length > 0)
         {
-            html.Append($"<div class=\"callout good\"><h3>What it cost</h3><p>Nothing that was watched fell by two standard errors: {string.Join(", ", watched.Select(Html))}.</p></div>\n");
+            html.Append($"<div class=\"callout good\"><h3>What it cost</h3><p>Nothing that was watched fell by two standard errors: "
+                + $"{string.Join(", ", watched.Select(Html))}.</p></div>\n");
         }
         else
         {
-            html.Append("<div class=\"callout\"><h3>What it cost</h3><p>No reward beside the trained one was watched: look at the images above.</p></div>\n");
+            html.Append("<div class=\"callout\"><h3>What it cost</h3><p>No reward beside the trained one was watched: look at the images "
+                + "above.</p></div>\n");
         }
     }
 
@@ -219,7 +238,8 @@ internal sealed class ReportPage
         {
             var levels = summary.Rewards.TryGetValue(name, out var change)
                 ? new ChartLevel[] { new(change.Before.Mean, "before", "before"), new(change.After.Mean, "after", "after") } : [];
-            if (weights.Count > 1 || !weights.ContainsKey(name)) Add(weights.ContainsKey(name) ? name : name + " (watched)", epoch => epoch.Rewards.TryGetValue(name, out var value) ? value : null, levels);
+            if (weights.Count > 1 || !weights.ContainsKey(name)) Add(weights.ContainsKey(name) ? name : name + " (watched)", epoch =>
+                epoch.Rewards.TryGetValue(name, out var value) ? value : null, levels);
         }
         Add("Diversity of images of one prompt", epoch => epoch.Diversity);
         Add("KL to the base, nats", epoch => epoch.Kl);
@@ -233,11 +253,13 @@ internal sealed class ReportPage
             Add(name, epoch => epoch.Other is { } other && other.TryGetValue(name, out var value) ? value : null);
         }
         if (charts.Count == 0) return;
-        html.Append("<section>\n<h2>Behind the curve</h2>\n<p class=\"about\">Means over each epoch's images and updates, on the prompts trained on.</p>\n<div class=\"smalls\">\n");
+        html.Append("<section>\n<h2>Behind the curve</h2>\n<p class=\"about\">Means over each epoch's images and updates, on the prompts "
+            + "trained on.</p>\n<div class=\"smalls\">\n");
         foreach (var chart in charts)
         {
             var finite = chart.Points.Where(point => double.IsFinite(point.Y)).ToArray();
-            html.Append($"<div class=\"small\"><h3>{Html(chart.Title)}</h3><p class=\"ends\">{Short(finite[0].Y)} → <b>{Short(finite[^1].Y)}</b></p>");
+            html.Append($"<div class=\"small\"><h3>{Html(chart.Title)}</h3><p class=\"ends\">{Short(finite[0].Y)} → "
+                + $"<b>{Short(finite[^1].Y)}</b></p>");
             chart.Write(html);
             html.Append("</div>\n");
         }
@@ -246,7 +268,8 @@ internal sealed class ReportPage
         void Add(string title, Func<EpochMetrics, double?> value, IReadOnlyList<ChartLevel>? levels = null, bool smooth = true)
         {
             var points = Points(value, _ => 0);
-            if (points.Any(point => double.IsFinite(point.Y))) charts.Add(new LineChart(title, points) { Levels = levels ?? [], Smooth = smooth && points.Count >= 6 });
+            if (points.Any(point => double.IsFinite(point.Y))) charts.Add(new LineChart(title, points) { Levels = levels ?? [],
+                Smooth = smooth && points.Count >= 6 });
         }
     }
 
@@ -255,7 +278,8 @@ internal sealed class ReportPage
         var adapter = $"{report.RunPath.TrimEnd('/')}/adapter/adapter.onnx_adapter";
         var prompt = report.Pairs.Count > 0 ? report.Pairs[0].Prompt : "a prompt";
         html.Append("<section>\n<h2>Use it</h2>\n<div class=\"uses\">\n");
-        Code("Make images", $"ortrlhf sample {Quote(summary.Model)} \\\n  --adapter {Quote(adapter)} \\\n  --prompt {Quote(prompt)} --seed {summary.Seed} --output images");
+        Code("Make images", $"ortrlhf sample {Quote(summary.Model)} \\\n  --adapter {Quote(adapter)} \\\n  --prompt {Quote(prompt)} "
+            + $"--seed {summary.Seed} --output images");
         Code("Measure it again", $"ortrlhf eval {Quote(summary.Model)} \\\n  --adapter {Quote(adapter)} --json eval.json");
         Code("Train on", $"ortrlhf tune --resume {Quote(report.RunPath)}");
         Code("In an application, with ONNX Runtime alone", $"""
@@ -280,8 +304,10 @@ internal sealed class ReportPage
 
     private void Foot()
     {
-        var (sample, score, update) = (report.Timings.Sum(t => t.SampleSeconds), report.Timings.Sum(t => t.ScoreSeconds), report.Timings.Sum(t => t.UpdateSeconds));
-        var time = sample + score + update is var all and > 0 ? $"Of the time {Fixed(100 * sample / all, 0)}% went into sampling, {Fixed(100 * score / all, 0)}% into scoring, {Fixed(100 * update / all, 0)}% into updates. " : "";
+        var (sample, score, update) = (report.Timings.Sum(t => t.SampleSeconds), report.Timings.Sum(t => t.ScoreSeconds),
+            report.Timings.Sum(t => t.UpdateSeconds));
+        var time = sample + score + update is var all and > 0 ? $"Of the time {Fixed(100 * sample / all, 0)}% went into sampling, "
+            + $"{Fixed(100 * score / all, 0)}% into scoring, {Fixed(100 * update / all, 0)}% into updates. " : "";
         html.Append($"""
             <footer>{time}Made with {Html(report.MadeWith)}. This file needs no network.</footer>
             </main>
@@ -297,21 +323,26 @@ internal sealed class ReportPage
 
     private IReadOnlyList<ChartPoint> Points(Func<EpochMetrics, double?> value, Func<EpochMetrics, double> error) =>
         // What was not measured in an epoch is left out; what is no number interrupts the line.
-        [.. from epoch in report.Epochs let y = value(epoch) where y is not null select new ChartPoint(epoch.Images, y.Value, error(epoch), epoch.Epoch)];
+        [.. from epoch in report.Epochs let y = value(epoch) where y is not null select new ChartPoint(epoch.Images, y.Value, error(epoch),
+            epoch.Epoch)];
 
-    private static string Chip(double errors, int sign = 1) => $"<span class=\"chip {Tone(sign * errors)}\">{StandardErrors(errors)}</span>";
+    private static string Chip(double errors, int sign = 1) =>
+        $"<span class=\"chip {Tone(sign * errors)}\">{StandardErrors(errors)}</span>";
 
     private static string Tone(double errors) => errors >= 2 ? "good" : errors <= -2 ? "bad" : "even";
 
-    private static string Estimate(MeanEstimate estimate, int decimals) => $"{Fixed(estimate.Mean, decimals)} <small>± {Fixed(estimate.Stderr, decimals)}</small>";
+    private static string Estimate(MeanEstimate estimate, int decimals) =>
+        $"{Fixed(estimate.Mean, decimals)} <small>± {Fixed(estimate.Stderr, decimals)}</small>";
 
-    private static string Share(MeanEstimate share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share.Mean:0.0}% <small>± {100 * share.Stderr:0.0}</small>");
+    private static string Share(MeanEstimate share) =>
+        string.Create(CultureInfo.InvariantCulture, $"{100 * share.Mean:0.0}% <small>± {100 * share.Stderr:0.0}</small>");
 
     private static string Percent(double before, double after) =>
         before == 0 ? "" : $"{((after - before) / Math.Abs(before) > 0 ? "+" : "")}{Fixed(100 * (after - before) / Math.Abs(before), 0)}%";
 
     private static string Quote(string text) =>
-        text.All(symbol => char.IsAsciiLetterOrDigit(symbol) || "-_./:=".Contains(symbol)) && text.Length > 0 ? text : "\"" + text.Replace("\\", "\\\\").Replace("\"", "\\\"") + "\"";
+        text.All(symbol => char.IsAsciiLetterOrDigit(symbol) || "-_./:=".Contains(symbol)) && text.Length > 0 ? text
+            : "\"" + text.Replace("\\", "\\\\").Replace("\"", "\\\"") + "\"";
 
     private static string Resource(string name)
     {

@@ -13,7 +13,8 @@ namespace OrtRlhf.Tuning.Reports;
 /// <param name="After">The tuned model's image.</param>
 /// <param name="ScoreBefore">The trained reward of <paramref name="Before"/>, null to leave it out.</param>
 /// <param name="ScoreAfter">The trained reward of <paramref name="After"/>.</param>
-public sealed record ReportPair(string Prompt, ulong Seed, RgbImage Before, RgbImage After, double? ScoreBefore = null, double? ScoreAfter = null);
+public sealed record ReportPair(string Prompt, ulong Seed, RgbImage Before, RgbImage After, double? ScoreBefore = null,
+    double? ScoreAfter = null);
 
 /// <summary>
 /// A run as one page: what changed, in pictures and numbers with standard errors, what it cost, and how to use the result.
@@ -50,7 +51,8 @@ public sealed record RunReport
 
     /// <summary>Weights of the rewards trained on, by name; what <see cref="RunSummary.Rewards"/> holds beyond them was watched.</summary>
     internal IReadOnlyDictionary<string, double> Weights =>
-        RewardExpression.Parse(Summary.Reward.Name, Names().Contains, Summary.Rewards.Keys).ToDictionary(term => term.Name.ToString(), term => term.Weight);
+        RewardExpression.Parse(Summary.Reward.Name, Names().Contains, Summary.Rewards.Keys).ToDictionary(term =>
+            term.Name.ToString(), term => term.Weight);
 
     private HashSet<string> Names() => [.. Summary.Rewards.Keys.Select(name => name.Split(':')[0])];
 

@@ -30,7 +30,8 @@ public sealed record Checkpoint(int Epoch, string Folder)
     public string PathOf(string name)
     {
         var path = Path.Combine(Folder, name);
-        return File.Exists(path) ? path : throw new UserError($"{Folder}: the checkpoint has no '{name}'. It was written by another version or method; start a new run.");
+        return File.Exists(path) ? path : throw new UserError(
+            $"{Folder}: the checkpoint has no '{name}'. It was written by another version or method; start a new run.");
     }
 
     /// <summary>Writes a checkpoint, then removes old ones, and those of later epochs, which this run has not come to.</summary>
@@ -51,8 +52,10 @@ public sealed record Checkpoint(int Epoch, string Folder)
                 WriteFiles(folder.FullPath, epoch, files);
                 folder.Finish();
             }
-            foreach (var left in Directory.GetDirectories(checkpoints, Prefix + "*").Where(StagedFolder.IsLeftover)) Directory.Delete(left, recursive: true);
-            var (later, earlier) = (Folders(checkpoints).TakeWhile(other => other.Epoch > epoch), Folders(checkpoints).SkipWhile(other => other.Epoch >= epoch));
+            foreach (var left in Directory.GetDirectories(checkpoints, Prefix + "*").Where(StagedFolder.IsLeftover)) Directory.Delete(left,
+                recursive: true);
+            var (later, earlier) = (Folders(checkpoints).TakeWhile(other => other.Epoch > epoch),
+                Folders(checkpoints).SkipWhile(other => other.Epoch >= epoch));
             foreach (var (_, folder) in later.Concat(earlier.Skip(keep - 1)).ToArray()) Directory.Delete(folder, recursive: true);
         });
         return new Checkpoint(epoch, place);
@@ -72,12 +75,14 @@ public sealed record Checkpoint(int Epoch, string Folder)
         var entries = new List<Entry>();
         foreach (var (name, write) in files)
         {
-            if (name != Path.GetFileName(name) || name == ManifestName) throw new ArgumentException($"'{name}' cannot be a checkpoint's file.", nameof(files));
+            if (name != Path.GetFileName(name)
+                || name == ManifestName) throw new ArgumentException($"'{name}' cannot be a checkpoint's file.", nameof(files));
             var path = Path.Combine(folder, name);
             using (var stream = File.Create(path)) write(stream);
             entries.Add(new Entry(name, new FileInfo(path).Length, Hash(path)));
         }
-        File.WriteAllBytes(Path.Combine(folder, ManifestName), JsonSerializer.SerializeToUtf8Bytes(new Manifest(epoch, entries), JsonFile.Indented));
+        File.WriteAllBytes(Path.Combine(folder, ManifestName),
+            JsonSerializer.SerializeToUtf8Bytes(new Manifest(epoch, entries), JsonFile.Indented));
     }
 
     private static bool IsWhole(string folder, int epoch)
@@ -86,7 +91,8 @@ public sealed record Checkpoint(int Epoch, string Folder)
         {
             var manifest = JsonSerializer.Deserialize<Manifest>(File.ReadAllBytes(Path.Combine(folder, ManifestName)), JsonFile.Indented);
             return manifest is not null && manifest.Epoch == epoch && manifest.Files.All(entry =>
-                new FileInfo(Path.Combine(folder, entry.Name)) is { Exists: true } file && file.Length == entry.Length && Hash(file.FullName) == entry.Sha256);
+                new FileInfo(Path.Combine(folder, entry.Name)) is { Exists: true } file && file.Length == entry.Length
+                    && Hash(file.FullName) == entry.Sha256);
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException or JsonException)
         {

@@ -16,7 +16,8 @@ internal sealed record TuningCheckpoint(double Seconds, IReadOnlyDictionary<stri
 
     /// <summary>Writes a checkpoint.</summary>
     /// <exception cref="UserError">Full disk or another I/O fault; earlier checkpoints are intact.</exception>
-    public static void Save(RunFolder folder, int epoch, TuningParts parts, ITuningMethod method, double seconds) => Checkpoint.Save(folder.Checkpoints, epoch,
+    public static void Save(RunFolder folder, int epoch, TuningParts parts, ITuningMethod method, double seconds) =>
+        Checkpoint.Save(folder.Checkpoints, epoch,
     [
         new(Adapter, stream => SafetensorsFile.Write(stream, parts.Policy.Adapters.ToTensors())),
         new(Optimizer, stream => SafetensorsFile.Write(stream, parts.Learner.Snapshot())),

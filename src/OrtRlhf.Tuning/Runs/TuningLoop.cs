@@ -45,7 +45,8 @@ internal sealed class TuningLoop : IDisposable
     /// <param name="method">How it learns.</param>
     /// <param name="from">The checkpoint to go on from; null for the beginning.</param>
     /// <param name="cancellation">Stops the run.</param>
-    public static RunSummary Run(RunFolder folder, TuningParts parts, ITuningMethod method, Checkpoint? from, CancellationToken cancellation)
+    public static RunSummary Run(RunFolder folder, TuningParts parts, ITuningMethod method, Checkpoint? from,
+        CancellationToken cancellation)
     {
         using var loop = new TuningLoop(folder, parts, method, from);
         try
@@ -54,7 +55,8 @@ internal sealed class TuningLoop : IDisposable
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
-            var kept = Checkpoint.Latest(folder.Checkpoints) is { } checkpoint ? $"the checkpoint after epoch {checkpoint.Epoch} of {loop.options.Epochs} is kept" : "no epoch was finished";
+            var kept = Checkpoint.Latest(folder.Checkpoints) is { } checkpoint
+                ? $"the checkpoint after epoch {checkpoint.Epoch} of {loop.options.Epochs} is kept" : "no epoch was finished";
             throw new TuningInterruptedException($"interrupted; {kept}", folder.Root, cancellation);
         }
     }
@@ -91,14 +93,18 @@ internal sealed class TuningLoop : IDisposable
         var (clock, began) = (new EpochClock(), Stopwatch.GetTimestamp());
         var line = method.Run(next, clock, cancellation);
         epoch = next;
-        if (options.SamplesEvery > 0 && (epoch % options.SamplesEvery == 0 || epoch == options.Epochs)) line = line with { Kl = Samples(withKl: true, cancellation) };
-        if (options.EvaluateEvery > 0 && epoch % options.EvaluateEvery == 0 && epoch < options.Epochs) line = WithEvaluation(line, cancellation);
+        if (options.SamplesEvery > 0 && (epoch % options.SamplesEvery == 0 || epoch == options.Epochs)) line =
+            line with { Kl = Samples(withKl: true, cancellation) };
+        if (options.EvaluateEvery > 0 && epoch % options.EvaluateEvery == 0 && epoch < options.Epochs) line = WithEvaluation(line,
+            cancellation);
         metrics.Append(line);
         board.Scalars(line);
-        var timing = new EpochTiming(epoch, DateTimeOffset.UtcNow, clock[TuningStage.Sampling], clock[TuningStage.Scoring], clock[TuningStage.Updating],
+        var timing = new EpochTiming(epoch, DateTimeOffset.UtcNow, clock[TuningStage.Sampling], clock[TuningStage.Scoring],
+            clock[TuningStage.Updating],
             Stopwatch.GetElapsedTime(began).TotalSeconds, ProcessMemory.Peak());
         timings.Append(timing);
-        board.Scalars(epoch, [("time/sample", timing.SampleSeconds), ("time/score", timing.ScoreSeconds), ("time/update", timing.UpdateSeconds), ("time/peakMemoryMB", timing.PeakMemoryBytes / 1e6)]);
+        board.Scalars(epoch, [("time/sample", timing.SampleSeconds), ("time/score", timing.ScoreSeconds),
+            ("time/update", timing.UpdateSeconds), ("time/peakMemoryMB", timing.PeakMemoryBytes / 1e6)]);
         if (epoch % options.CheckpointEvery == 0 || epoch == options.Epochs) TuningCheckpoint.Save(folder, epoch, parts, method, Seconds);
         parts.Environment.EpochDone(line);
     }
@@ -109,7 +115,8 @@ internal sealed class TuningLoop : IDisposable
         if (epoch > 0 && File.Exists(folder.EvaluationBefore)) return JsonFile.Read<EvaluationResult>(folder.EvaluationBefore);
         EvaluationResult? result = null;
         parts.Policy.AsBase(() => result = Evaluation.Run(
-            parts.Judged, parts.Reward, heldOut, noisy: null, done => parts.Report(TuningStage.EvaluatingBase, epoch, done, heldOut.Length), cancellation));
+            parts.Judged, parts.Reward, heldOut, noisy: null, done =>
+                parts.Report(TuningStage.EvaluatingBase, epoch, done, heldOut.Length), cancellation));
         JsonFile.Write(folder.EvaluationBefore, result);
         return result!;
     }
@@ -118,14 +125,16 @@ internal sealed class TuningLoop : IDisposable
     {
         EvaluationResult? result = null;
         parts.Learner.AsShipped(() => result = Evaluation.Run(
-            parts.Judged, parts.Reward, heldOut, parts.Pipeline.Noisy(), done => parts.Report(TuningStage.Evaluating, epoch, done, heldOut.Length), cancellation));
+            parts.Judged, parts.Reward, heldOut, parts.Pipeline.Noisy(), done =>
+                parts.Report(TuningStage.Evaluating, epoch, done, heldOut.Length), cancellation));
         return result!;
     }
 
     private EpochMetrics WithEvaluation(EpochMetrics line, CancellationToken cancellation)
     {
         var result = Evaluate(cancellation);
-        var other = new Dictionary<string, double>(line.Other ?? new Dictionary<string, double>()) { ["evaluation"] = MeanEstimate.Of(result.Total).Mean };
+        var other = new Dictionary<string, double>(line.Other
+            ?? new Dictionary<string, double>()) { ["evaluation"] = MeanEstimate.Of(result.Total).Mean };
         foreach (var (name, scores) in result.Rewards) other["evaluation." + name] = MeanEstimate.Of(scores).Mean;
         return line with { Kl = result.Kl, Other = other };
     }
@@ -140,7 +149,8 @@ internal sealed class TuningLoop : IDisposable
             images = parts.Judged.Sample([.. heldOut.Take(options.SampleImages)], cancellation: cancellation);
             if (withKl) kl = Evaluation.Kl(parts.Pipeline.Noisy(), parts.Judged, [.. images.Select(i => i.Trajectory)], cancellation);
         });
-        var sheet = new ImageGrid { Columns = 4, Scale = Math.Max(1, 160 / images[0].Image.Width) }.Draw([.. images.Select(i => i.Image)], [.. images.Select(i => i.Prompt)]);
+        var sheet = new ImageGrid { Columns = 4, Scale = Math.Max(1, 160 / images[0].Image.Width) }
+            .Draw([.. images.Select(i => i.Image)], [.. images.Select(i => i.Prompt)]);
         AtomicFile.Write(Path.Combine(folder.Samples, $"epoch-{epoch:D6}.png"), ImageCodec.EncodePng(sheet));
         board.Image(epoch, "samples", sheet);
         return double.IsNaN(kl) ? null : kl;

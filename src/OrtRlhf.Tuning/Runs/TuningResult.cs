@@ -51,35 +51,41 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
             DiversityBefore = before.Diversity,
             DiversityAfter = after.Diversity,
             RunPath = options.Output,
-            MadeWith = $"OrtRlhf {typeof(TuningResult).Assembly.GetName().Version?.ToString(3)}, ONNX Runtime {OrtEnv.Instance().GetVersionString()}",
+            MadeWith = $"OrtRlhf {typeof(TuningResult).Assembly.GetName().Version?.ToString(3)}, ONNX Runtime "
+                + $"{OrtEnv.Instance().GetVersionString()}",
         };
         report.Write(folder.Report);
         JsonFile.Write(folder.Summary, summary);
         return summary;
     }
 
-    private static Dictionary<string, BeforeAfter> Tasks(IReadOnlyDictionary<string, float[]> before, IReadOnlyDictionary<string, float[]> after)
+    private static Dictionary<string, BeforeAfter> Tasks(IReadOnlyDictionary<string, float[]> before,
+        IReadOnlyDictionary<string, float[]> after)
     {
         var (old, tuned) = (SceneTasks.Estimates(before), SceneTasks.Estimates(after));
-        var change = SceneTasks.Estimates(after.ToDictionary(task => task.Key, task => task.Value.Zip(before[task.Key], (a, b) => a - b).ToArray()));
+        var change = SceneTasks.Estimates(after.ToDictionary(task => task.Key, task =>
+            task.Value.Zip(before[task.Key], (a, b) => a - b).ToArray()));
         return old.ToDictionary(task => task.Key, task => new BeforeAfter(task.Value, tuned[task.Key], change[task.Key]));
     }
 
     private void Adapter()
     {
-        foreach (var name in (string[])["adapter.safetensors", "adapter.onnx_adapter"]) AdapterFile.Write(parts.Policy, Path.Combine(folder.Adapter, name));
+        foreach (var name in (string[])["adapter.safetensors", "adapter.onnx_adapter"]) AdapterFile.Write(parts.Policy,
+            Path.Combine(folder.Adapter, name));
     }
 
     private ReportPair[] Pairs(CancellationToken cancellation)
     {
-        var requests = Evaluation.Requests(parts.Prompts.HeldOut, options.EvaluationImages, options.EvaluationSeed).Take(options.SampleImages).ToArray();
+        var requests = Evaluation.Requests(parts.Prompts.HeldOut, options.EvaluationImages, options.EvaluationSeed)
+            .Take(options.SampleImages).ToArray();
         SampledImage[] before = [], after = [];
         parts.Policy.AsBase(() => before = parts.Judged.Sample(requests, cancellation: cancellation));
         parts.Learner.AsShipped(() => after = parts.Judged.Sample(requests, cancellation: cancellation));
         var (old, tuned) = (Scores(before), Scores(after));
         return [.. requests.Select((r, i) => new ReportPair(r.Prompt, r.Seed, before[i].Image, after[i].Image, old[i], tuned[i]))];
 
-        float[] Scores(SampledImage[] images) => parts.Reward.Score([.. images.Select((image, i) => new Rewards.RewardInput(image.Image, image.Prompt, i))], cancellation);
+        float[] Scores(SampledImage[] images) =>
+            parts.Reward.Score([.. images.Select((image, i) => new Rewards.RewardInput(image.Image, image.Prompt, i))], cancellation);
     }
 
     // {"sampling":{"guidanceScale":3}} becomes guidance-scale: 3, as the command line has it.

@@ -21,7 +21,8 @@ public static class TuningRun
     /// <param name="options">What to do.</param>
     /// <param name="environment">Models, rewards, progress.</param>
     /// <param name="cancellation">Stops the run where it is; the last checkpoint stays.</param>
-    /// <exception cref="UserError">A fault in the options, files, model or rewards, a full disk, or a run in the folder already.</exception>
+    /// <exception cref="UserError">A fault in the options, files, model or rewards, a full disk, or a run in the folder
+    /// already.</exception>
     /// <exception cref="TuningInterruptedException">Cancelled.</exception>
     public static RunSummary Execute(TuningOptions options, TuningEnvironment environment, CancellationToken cancellation = default)
     {
@@ -56,7 +57,8 @@ public static class TuningRun
     /// <param name="cancellation">Stops the run where it is; the last checkpoint stays.</param>
     /// <exception cref="UserError">No run in the folder, or as <see cref="Execute"/>.</exception>
     /// <exception cref="TuningInterruptedException">Cancelled.</exception>
-    public static RunSummary Resume(string path, TuningEnvironment environment, int? epochs = null, CancellationToken cancellation = default)
+    public static RunSummary Resume(string path, TuningEnvironment environment, int? epochs = null,
+        CancellationToken cancellation = default)
     {
         var folder = new RunFolder(path);
         if (!File.Exists(folder.Options)) throw new UserError($"run '{path}': there is no run in this folder: options.json is missing");
@@ -64,7 +66,8 @@ public static class TuningRun
         var checkpoint = Checkpoint.Latest(folder.Checkpoints);
         if (epochs is { } more && more != options.Epochs)
         {
-            if (checkpoint is { } latest && more < latest.Epoch) throw new UserError($"`Epochs`: expected at least {latest.Epoch}, which the run has finished, got {more}");
+            if (checkpoint is { } latest && more < latest.Epoch) throw new UserError(
+                $"`Epochs`: expected at least {latest.Epoch}, which the run has finished, got {more}");
             options = options with { Epochs = more };
         }
         else if (checkpoint?.Epoch == options.Epochs && File.Exists(folder.Summary)) return JsonFile.Read<RunSummary>(folder.Summary);
@@ -72,7 +75,8 @@ public static class TuningRun
         var prompts = JsonFile.Read<PromptPool>(folder.Prompts);
         // A run keeps what it began with: the file that was given may have gone.
         var initial = options.InitAdapter is null ? null : AdapterFile.Open(folder.InitialAdapter);
-        var selection = options is not PreferenceOptions { Preferences: not null } ? null : JsonFile.Read<PreferenceSelection>(folder.Preferences);
+        var selection = options is not PreferenceOptions { Preferences: not null } ? null
+            : JsonFile.Read<PreferenceSelection>(folder.Preferences);
         using var reward = ParseReward(options, environment, prompts);
         using var parts = TuningParts.Load(
             environment.OpenModel(options.Model, options.ModelOptions), options, environment, prompts, reward, initial, selection);
@@ -88,7 +92,8 @@ public static class TuningRun
         var given = options.Prompts is null ? null : PromptPool.Read(options.Prompts, options.HeldOutPrompts, options.Seed);
         var model = environment.OpenModel(options.Model, options.ModelOptions);
         if (model.IsConditional) return (model, given ?? PromptPool.Scenes(options.PromptKinds));
-        return given is null ? (model, PromptPool.WithoutText) : throw new UserError($"`Prompts`: model '{model.Name}' draws without prompts; leave them out");
+        return given is null ? (model, PromptPool.WithoutText)
+            : throw new UserError($"`Prompts`: model '{model.Name}' draws without prompts; leave them out");
     }
 
     private static PreferenceSelection Selection(string place, IReadOnlyDictionary<string, double>? experts)

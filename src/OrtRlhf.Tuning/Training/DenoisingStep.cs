@@ -18,7 +18,8 @@ namespace OrtRlhf.Tuning.Training;
 internal sealed record NoisedSample(ReadOnlyMemory<float> Latent, string Prompt, double Time, Philox Noise, float Weight = 1);
 
 /// <summary>
-/// Gradients of a loss on the forward process: clean latents are noised, and the denoiser answers for them, without guidance. For every loss that is made of
+/// Gradients of a loss on the forward process: clean latents are noised, and the denoiser answers for them, without guidance. For every
+/// loss that is made of
 /// <see cref="DenoisingErrors"/>; see <see cref="TrainingStep"/>.
 /// </summary>
 internal sealed class DenoisingStep : IDisposable
@@ -37,11 +38,13 @@ internal sealed class DenoisingStep : IDisposable
     /// <param name="paired">As in <see cref="TrainingStep"/>.</param>
     /// <exception cref="Graph.UserError">The graph cannot be differentiated or run.</exception>
     public DenoisingStep(
-        Policy policy, TextEmbeddings text, int microBatch, bool withReference, Func<DenoisingErrors, TrainingLoss> loss, SessionSettings settings, bool paired = false)
+        Policy policy, TextEmbeddings text, int microBatch, bool withReference, Func<DenoisingErrors, TrainingLoss> loss,
+            SessionSettings settings, bool paired = false)
     {
         (_model, _forward) = (policy.Model, policy.Model.Forward());
-        _step = new(policy, text, guided: false, microBatch, ["weight"], batch => TrainingGraph.Build(
-            policy, batch, 1, withReference, o => loss(DenoisingErrors.Inputs(o.Output, o.Reference, weighted: true)), settings.Gradients), settings, paired);
+        _step = new(policy, text, guided: false, microBatch, ["weight"], batch => policy.TrainingGraphOf(
+            batch, 1, withReference, o => loss(DenoisingErrors.Inputs(o.Output, o.Reference, weighted: true)), settings.Gradients),
+                settings, paired);
     }
 
     /// <summary>Adds the gradient of the mean loss over all samples to a sum.</summary>
@@ -49,13 +52,16 @@ internal sealed class DenoisingStep : IDisposable
     public StepMetrics Accumulate(IReadOnlyList<NoisedSample> samples, Gradients sum, CancellationToken cancellation = default) =>
         _step.Accumulate([.. samples.Select(Row)], sum, 1, cancellation);
 
-    /// <summary>A time to train at: evenly drawn from a diffusion model's timesteps; of a flow evenly, then shifted as those of sampling are.</summary>
+    /// <summary>
+    /// A time to train at: evenly drawn from a diffusion model's timesteps; of a flow evenly, then shifted as those of sampling are.
+    /// </summary>
     /// <param name="key">Key of the draw.</param>
     public double Time(Philox key)
     {
         Span<float> share = stackalloc float[1];
         (key with { Step = RandomStep.Timesteps }).FillUniform(share);
-        return _model.Flow is { } flow ? flow.Time(flow.Shift(1 - share[0])) : Math.Floor(share[0] * (double)_model.Scheduler!.TrainTimesteps);
+        return _model.Flow is { } flow ? flow.Time(flow.Shift(1 - share[0]))
+            : Math.Floor(share[0] * (double)_model.Scheduler!.TrainTimesteps);
     }
 
     /// <inheritdoc cref="TrainingStep.Reset"/>

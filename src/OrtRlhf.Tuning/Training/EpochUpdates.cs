@@ -12,7 +12,9 @@ internal sealed class EpochUpdates
     /// <summary>How far the importance ratio may be from 1 where the policy is still the one that sampled.</summary>
     public const double RatioTolerance = 1e-4;
 
-    /// <summary>The same for a model that computes in halves, where the rows that share a batch may change the last digit of an activation.</summary>
+    /// <summary>
+    /// The same for a model that computes in halves, where the rows that share a batch may change the last digit of an activation.
+    /// </summary>
     public const double HalfRatioTolerance = 1e-3;
 
     private readonly List<(StepMetrics Metrics, double Norm, double Rate)> steps = [];
@@ -31,7 +33,8 @@ internal sealed class EpochUpdates
     /// <param name="epoch">The epoch.</param>
     /// <param name="images">How many images, or other examples, there are.</param>
     /// <param name="fresh">Whether they are the policy's own, so that the importance ratio, if the loss has one, must begin at 1.</param>
-    /// <param name="accumulate">Adds the gradient of some of them, by pass and number, to the learner's; null where they carry no signal, which is no step.</param>
+    /// <param name="accumulate">Adds the gradient of some of them, by pass and number, to the learner's; null where they carry no signal,
+    /// which is no step.</param>
     /// <exception cref="UserError">Sampler and trainer disagree.</exception>
     public static EpochUpdates Run(TuningParts parts, int epoch, int images, bool fresh, Func<int, int[], StepMetrics?> accumulate)
     {
@@ -56,13 +59,16 @@ internal sealed class EpochUpdates
     }
 
     /// <summary>The mean of a metric over the steps; null if the loss does not have it, or there was no step.</summary>
-    public double? Mean(string name) => steps.Count > 0 && steps[0].Metrics.Means.ContainsKey(name) ? steps.Average(s => s.Metrics.Means[name]) : null;
+    public double? Mean(string name) =>
+        steps.Count > 0 && steps[0].Metrics.Means.ContainsKey(name) ? steps.Average(s => s.Metrics.Means[name]) : null;
 
     private static void RequireRatioOne(TuningParts parts, double deviation)
     {
         var tolerance = parts.Policy.Model.Dtype == Precision.Fp16 ? HalfRatioTolerance : RatioTolerance;
         if (deviation <= tolerance) return;
         throw new UserError(string.Create(CultureInfo.InvariantCulture,
-            $"ratio.first: expected the importance ratio within {tolerance} of 1 on fresh samples, got {deviation:g3} off: sampler and training graph of '{parts.Policy.Model.Name}' compute different outputs. Use `Device` cpu, or a larger `Eta`; the last checkpoint is intact."));
+            $"ratio.first: expected the importance ratio within {tolerance} of 1 on fresh samples, got {deviation:g3} off: sampler and "
+                + $"training graph of '{parts.Policy.Model.Name}' compute different outputs. Use `Device` cpu, or a larger `Eta`; the "
+                + $"last checkpoint is intact."));
     }
 }

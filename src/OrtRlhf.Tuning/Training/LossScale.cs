@@ -3,8 +3,10 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Tuning.Training;
 
 /// <summary>
-/// The factor on a loss whose gradients flow back through half-precision activations: so large that small gradients do not vanish below 6e-8, halved whenever one
-/// overflows 65504, doubled after <see cref="GrowthInterval"/> runs without. Source: Micikevicius et al., 2018. Departure: a micro-batch that overflows is
+/// The factor on a loss whose gradients flow back through half-precision activations: so large that small gradients do not vanish below
+/// 6e-8, halved whenever one
+/// overflows 65504, doubled after <see cref="GrowthInterval"/> runs without. Source: Micikevicius et al., 2018. Departure: a micro-batch
+/// that overflows is
 /// taken again with half the factor, rather than left out, so that the factor changes rounding only.
 /// </summary>
 internal sealed class LossScale
@@ -31,7 +33,8 @@ internal sealed class LossScale
         {
             (Value, _since) = (Value / 2, 0);
             return Value >= Least ? false
-                : throw new UserError("`Dtype` fp16: the model's numbers overflow half precision whatever the loss scale; use `Dtype` fp32, or lower `LearningRate`; the last checkpoint is intact");
+                : throw new UserError("`Dtype` fp16: the model's numbers overflow half precision whatever the loss scale; use `Dtype` "
+                    + "fp32, or lower `LearningRate`; the last checkpoint is intact");
         }
         if (++_since == GrowthInterval) (Value, _since) = (Math.Min(Most, 2 * Value), 0);
         return true;

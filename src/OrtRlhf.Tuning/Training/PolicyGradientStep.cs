@@ -23,9 +23,11 @@ public sealed class PolicyGradientStep : IDisposable
     /// <param name="paired">As in <see cref="TrainingStep"/>.</param>
     /// <exception cref="UserError">The graph cannot be differentiated or run.</exception>
     public PolicyGradientStep(
-        Policy policy, TextEmbeddings text, double guidanceScale, int microBatch, Func<PolicyTransition, TrainingLoss> loss, SessionSettings settings, bool withReference = false, bool paired = false) =>
+        Policy policy, TextEmbeddings text, double guidanceScale, int microBatch, Func<PolicyTransition, TrainingLoss> loss,
+            SessionSettings settings, bool withReference = false, bool paired = false) =>
         _step = new(policy, text, guidanceScale != 1, microBatch, ["advantage", "weight"],
-            batch => TrainingGraph.Build(policy, batch, guidanceScale, withReference, output => loss(Transitions(output)), settings.Gradients), settings, paired);
+            batch => policy.TrainingGraphOf(batch, guidanceScale, withReference, output => loss(Transitions(output)), settings.Gradients),
+                settings, paired);
 
     /// <summary>Adds the gradient of the mean loss over all transitions, times a weight, to a sum.</summary>
     /// <inheritdoc cref="TrainingStep.Accumulate"/>
@@ -33,11 +35,13 @@ public sealed class PolicyGradientStep : IDisposable
     /// <param name="sum">Receives the gradient.</param>
     /// <param name="weight">What the mean is multiplied by.</param>
     /// <param name="cancellation">Stops between micro-batches.</param>
-    public StepMetrics Accumulate(IReadOnlyList<Transition> transitions, Gradients sum, double weight = 1, CancellationToken cancellation = default) =>
+    public StepMetrics Accumulate(IReadOnlyList<Transition> transitions, Gradients sum, double weight = 1,
+        CancellationToken cancellation = default) =>
         _step.Accumulate([.. transitions.Select(t => t.ToRow())], sum, weight, cancellation);
 
     /// <summary>
-    /// Takes the log-probabilities of transitions anew, by the training graph, and keeps them as those of the policy that drew them. In halves the sampler's graph
+    /// Takes the log-probabilities of transitions anew, by the training graph, and keeps them as those of the policy that drew them. In
+    /// halves the sampler's graph
     /// rounds so differently that ratios would begin percents away from 1.
     /// </summary>
     /// <param name="transitions">Transitions of the policy as it is now.</param>
@@ -57,6 +61,7 @@ public sealed class PolicyGradientStep : IDisposable
     private static PolicyTransition Transitions(GuidedOutput o)
     {
         var transition = PolicyTransition.Inputs(o.Output, o.X, withReference: false);
-        return o.Reference is null ? transition : transition with { Reference = o.Reference, Weight = o.Output.Graph.Input("weight", ElementType.Float, o.Output.Sizes[0]) };
+        return o.Reference is null ? transition
+            : transition with { Reference = o.Reference, Weight = o.Output.Graph.Input("weight", ElementType.Float, o.Output.Sizes[0]) };
     }
 }

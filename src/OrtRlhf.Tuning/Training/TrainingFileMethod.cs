@@ -8,24 +8,30 @@ namespace OrtRlhf.Tuning.Training;
 /// <param name="Formula">Its loss.</param>
 public sealed record TrainingFileMethod(string Name, string Formula)
 {
-    internal const string Target = "what the model should have given: the noise that was added (epsilon), the velocity (v_prediction) or the clean sample, as the model predicts";
+    internal const string Target = "what the model should have given: the noise that was added (epsilon), the velocity (v_prediction) or "
+        + "the clean sample, as the model predicts";
     internal const string PairTarget = Target + "; both rows of a pair have the same noise";
 
     internal static Dictionary<string, string> TransitionFields { get; } = new(StringComparer.Ordinal)
     {
         ["next_sample"] = "x', the latent that the step has drawn from sample x",
-        ["c_x"] = "cX of the step's mean mu = cX*x + cM*m, with m the model's (guided) output. DDIM, with a and a' the alpha bars before and after the step and d = sqrt(1-a'-sigma^2): "
-            + "epsilon sqrt(a'/a), v_prediction sqrt(a*a') + d*sqrt(1-a). Flow-GRPO's step from t to t+dt, dt < 0, with noise s: 1 + s^2*dt/(2t)",
-        ["c_m"] = "cM of the same mean. DDIM: epsilon d - sqrt(a'*(1-a)/a), v_prediction d*sqrt(a) - sqrt(a'*(1-a)). Flow-GRPO: (1 + s^2*(1-t)/(2t))*dt, and sigma = s*sqrt(-dt)",
+        ["c_x"] = "cX of the step's mean mu = cX*x + cM*m, with m the model's (guided) output. DDIM, with a and a' the alpha bars before "
+            + "and after the step and d = sqrt(1-a'-sigma^2): "
+            + "epsilon sqrt(a'/a), v_prediction sqrt(a*a') + d*sqrt(1-a). Flow-GRPO's step from t to t+dt, dt < 0, with noise s: 1 + "
+                + "s^2*dt/(2t)",
+        ["c_m"] = "cM of the same mean. DDIM: epsilon d - sqrt(a'*(1-a)/a), v_prediction d*sqrt(a) - sqrt(a'*(1-a)). Flow-GRPO: (1 + "
+            + "s^2*(1-t)/(2t))*dt, and sigma = s*sqrt(-dt)",
         ["sigma"] = "standard deviation of the step, > 0: x' ~ N(mu, sigma^2)",
-        ["old_log_prob"] = "log p(x'|x) when x' was drawn, nats, a mean over elements: mean[-(x'-mu)^2/(2 sigma^2)] - ln sigma - ln sqrt(2 pi); in the first pass the output log_prob",
+        ["old_log_prob"] = "log p(x'|x) when x' was drawn, nats, a mean over elements: mean[-(x'-mu)^2/(2 sigma^2)] - ln sigma - ln "
+            + "sqrt(2 pi); in the first pass the output log_prob",
         ["advantage"] = "advantage A of the trajectory, limited to [-5, 5] by whoever computes it",
     };
 
     /// <summary>A policy gradient on recorded steps, which may have a KL term.</summary>
     /// <param name="name">Its name.</param>
     /// <param name="formula">Its loss.</param>
-    internal static TrainingFileMethod OfTransitions(string name, string formula) => new(name, formula) { IsPolicyGradient = true, Fields = TransitionFields, KlWeight = 0 };
+    internal static TrainingFileMethod OfTransitions(string name, string formula) =>
+        new(name, formula) { IsPolicyGradient = true, Fields = TransitionFields, KlWeight = 0 };
 
     /// <summary>Whether it takes recorded denoising steps, and guidance.</summary>
     public bool IsPolicyGradient { get; init; }
@@ -72,5 +78,6 @@ public sealed record TrainingFileMethod(string Name, string Formula)
     };
 
     /// <summary>The recorded step that a policy gradient is written on.</summary>
-    internal static PolicyTransition Transition(GuidedOutput f) => PolicyTransition.Inputs(f.Output, f.X, withReference: false) with { Reference = f.Reference };
+    internal static PolicyTransition Transition(GuidedOutput f) =>
+        PolicyTransition.Inputs(f.Output, f.X, withReference: false) with { Reference = f.Reference };
 }

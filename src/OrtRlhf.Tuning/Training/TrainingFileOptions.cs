@@ -21,7 +21,8 @@ public sealed record TrainingFileOptions
     public bool AllWeights { get; init; }
 
     /// <summary>
-    /// Scale of classifier-free guidance, at least 1, with the gradient through both branches; 1 for none. Null for the method's default: 5 for policy gradients
+    /// Scale of classifier-free guidance, at least 1, with the gradient through both branches; 1 for none. Null for the method's default: 5
+    /// for policy gradients
     /// of models that take text, as DDPO; none for others.
     /// </summary>
     public double? GuidanceScale { get; init; }
@@ -29,7 +30,9 @@ public sealed record TrainingFileOptions
     /// <summary>Half width of the ratio's trust region, (0, 1). Null for <see cref="TrainingFileMethod.ClipRange"/>.</summary>
     public double? ClipRange { get; init; }
 
-    /// <summary>Weight of the KL divergence to the reference of policy gradients, at least 0. Null for <see cref="TrainingFileMethod.KlWeight"/>.</summary>
+    /// <summary>
+    /// Weight of the KL divergence to the reference of policy gradients, at least 0. Null for <see cref="TrainingFileMethod.KlWeight"/>.
+    /// </summary>
     public double? KlWeight { get; init; }
 
     /// <summary>beta, &gt; 0. Null for <see cref="TrainingFileMethod.Beta"/>.</summary>
@@ -55,16 +58,22 @@ public sealed record TrainingFileOptions
     public void Validate()
     {
         var faults = new List<string>();
-        foreach (var (name, given, has) in new[] { ("beta", Beta, Method.Beta), ("clip range", ClipRange, Method.ClipRange), ("KL weight", KlWeight, Method.KlWeight) })
+        foreach (var (name, given, has) in new[] { ("beta", Beta, Method.Beta), ("clip range", ClipRange, Method.ClipRange),
+            ("KL weight", KlWeight, Method.KlWeight) })
             if (given is not null && has is null) faults.Add($"{name}: {Method.Name} has none; leave it out");
         if (BatchSize is < 1 or > 65_536) faults.Add($"batch size: expected 1 to 65536, got {BatchSize}");
         if (Method.IsPaired && BatchSize % 2 != 0)
-            faults.Add($"batch size: {Method.Name} compares pairs, the preferred samples first and then the rejected ones; expected an even number, got {BatchSize}");
-        if (GuidanceScale is { } scale && !(scale >= 1 && double.IsFinite(scale))) faults.Add(FormattableString.Invariant($"guidance scale: expected at least 1, got {scale}"));
-        if (GuidanceScale is > 1 && !Method.IsPolicyGradient) faults.Add($"guidance scale: {Method.Name} trains without guidance; leave it out");
+            faults.Add($"batch size: {Method.Name} compares pairs, the preferred samples first and then the rejected ones; expected an "
+                + $"even number, got {BatchSize}");
+        if (GuidanceScale is { } scale && !(scale >= 1
+            && double.IsFinite(scale))) faults.Add(FormattableString.Invariant($"guidance scale: expected at least 1, got {scale}"));
+        if (GuidanceScale is > 1
+            && !Method.IsPolicyGradient) faults.Add($"guidance scale: {Method.Name} trains without guidance; leave it out");
         if (AllWeights && (Method.NeedsReference || ResolvedKlWeight > 0))
-            faults.Add($"all weights: {Method.Name} compares with the model without adapters, which is gone when every weight is trained; train adapters");
-        if (AllWeights && Dtype != Precision.Fp32) faults.Add("dtype: weights that are trained are single precision, halves lose small steps; train adapters, or take fp32");
+            faults.Add($"all weights: {Method.Name} compares with the model without adapters, which is gone when every weight is "
+                + $"trained; train adapters");
+        if (AllWeights && Dtype != Precision.Fp32) faults.Add(
+            "dtype: weights that are trained are single precision, halves lose small steps; train adapters, or take fp32");
         foreach (var (name, size) in new[] { ("height", Sizes.Height), ("width", Sizes.Width), ("text tokens", Sizes.TextTokens) })
             if (size is < 1 or > 65_536) faults.Add($"{name}: expected 1 to 65536, got {size}");
         if (faults.Count > 0) throw new UserError($"artifacts: {string.Join("; ", faults)}");
@@ -74,5 +83,6 @@ public sealed record TrainingFileOptions
 /// <summary>Sizes that a training graph is fixed to; null for the model's own.</summary>
 /// <param name="Height">Height of the latents in cells; the model's own is sample_size of its config.json.</param>
 /// <param name="Width">Width of the latents in cells.</param>
-/// <param name="TextTokens">Tokens of the text states; a U-Net's stay open, an export's are its tokenizer's length, or what its text encoder takes, or 77, a transformer's those of its pipeline.</param>
+/// <param name="TextTokens">Tokens of the text states; a U-Net's stay open, an export's are its tokenizer's length, or what its text
+/// encoder takes, or 77, a transformer's those of its pipeline.</param>
 public sealed record DenoiserSizes(long? Height = null, long? Width = null, long? TextTokens = null);

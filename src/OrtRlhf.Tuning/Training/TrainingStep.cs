@@ -24,7 +24,8 @@ public sealed record TrainingRow(NoisyLatent At, params IReadOnlyList<(string Na
 }
 
 /// <summary>
-/// Gradients of a loss over any number of rows, a micro-batch at a time through a training graph of fixed shape, of which each worker has a session; the last
+/// Gradients of a loss over any number of rows, a micro-batch at a time through a training graph of fixed shape, of which each worker has a
+/// session; the last
 /// micro-batch is filled up with rows whose weight is 0. Which worker runs which micro-batch is fixed, and so is the order of all sums.
 /// </summary>
 public sealed class TrainingStep : IDisposable
@@ -40,15 +41,18 @@ public sealed class TrainingStep : IDisposable
     /// <param name="text">Embeddings of the prompts.</param>
     /// <param name="guided">Whether the graph runs each row without the prompt, too.</param>
     /// <param name="microBatch">Rows that the workers run together.</param>
-    /// <param name="weights">The fields that are 0 in rows which only fill up, where the graph has them: their loss and gradient are then 0.</param>
+    /// <param name="weights">The fields that are 0 in rows which only fill up, where the graph has them: their loss and gradient are then
+    /// 0.</param>
     /// <param name="build">Builds the graph for a number of rows, see <see cref="TrainingGraph"/>.</param>
     /// <param name="settings">Device, threads, workers.</param>
     /// <param name="paired">
-    /// Whether rows are pairs, a preferred one and behind it the rejected one: a micro-batch then takes whole pairs, and its first half are the preferred ones.
+    /// Whether rows are pairs, a preferred one and behind it the rejected one: a micro-batch then takes whole pairs, and its first half are
+    /// the preferred ones.
     /// </param>
     /// <exception cref="UserError">The graph cannot be differentiated or run.</exception>
     public TrainingStep(
-        Policy policy, TextEmbeddings text, bool guided, int microBatch, IReadOnlyList<string> weights, Func<int, OnnxGraph> build, SessionSettings settings, bool paired = false)
+        Policy policy, TextEmbeddings text, bool guided, int microBatch, IReadOnlyList<string> weights, Func<int, OnnxGraph> build,
+            SessionSettings settings, bool paired = false)
     {
         (_text, _paired) = (text, paired);
         _scale = policy.Model.Dtype == Precision.Fp16 ? new() : null;
@@ -56,7 +60,8 @@ public sealed class TrainingStep : IDisposable
         _batch = (microBatch + count - 1) / count;
         if (paired) _batch += _batch % 2;
         var graph = build(_batch);
-        _workers = new([.. GraphSession.Load(graph, each, count).Select(session => new Worker(session, graph, policy, text, guided, _batch, weights))]);
+        _workers = new([.. GraphSession.Load(graph, each, count).Select(session =>
+            new Worker(session, graph, policy, text, guided, _batch, weights))]);
     }
 
     /// <summary>Adds the gradient of the mean loss over all rows, times a weight, to a sum.</summary>
@@ -66,7 +71,8 @@ public sealed class TrainingStep : IDisposable
     /// <param name="cancellation">Stops between micro-batches.</param>
     /// <exception cref="UserError">A loss that is not finite.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; the sum is then incomplete.</exception>
-    public StepMetrics Accumulate(IReadOnlyList<TrainingRow> rows, Gradients sum, double weight = 1, CancellationToken cancellation = default)
+    public StepMetrics Accumulate(IReadOnlyList<TrainingRow> rows, Gradients sum, double weight = 1,
+        CancellationToken cancellation = default)
     {
         _text.Add(rows.Select(row => row.At.Prompt));
         var means = new SortedDictionary<string, double>(StringComparer.Ordinal);
@@ -92,7 +98,8 @@ public sealed class TrainingStep : IDisposable
                     }
                 });
             }
-            while (_scale is not null && !_scale.Accept(sums.All(s => s is null || float.IsFinite(TensorPrimitives.SumOfMagnitudes<float>(s.Values)))));
+            while (_scale is not null
+                && !_scale.Accept(sums.All(s => s is null || float.IsFinite(TensorPrimitives.SumOfMagnitudes<float>(s.Values)))));
             foreach (var part in sums.OfType<Gradients>()) sum.Add(part.Values, weight * _batch / rows.Count / scale);
             foreach (var (part, results) in round.Zip(outputs))
             {
@@ -101,11 +108,13 @@ public sealed class TrainingStep : IDisposable
                     if (values.Length != 1) continue;
                     if (name == "ratio_deviation") deviation = Math.Max(deviation, values[0]);
                     // What fills the last batch up adds nothing to its loss, and what it is a copy of to other means.
-                    else means[name] = means.GetValueOrDefault(name) + (values[0] * (double)(name == "loss" ? _batch / scale : part.Length) / rows.Count);
+                    else means[name] = means.GetValueOrDefault(name)
+                        + (values[0] * (double)(name == "loss" ? _batch / scale : part.Length) / rows.Count);
                 }
             }
             if (!double.IsFinite(means["loss"]) || double.IsNaN(deviation))
-                throw new UserError($"loss: expected a finite number, got {means["loss"]}; lower `LearningRate`; the last checkpoint is intact");
+                throw new UserError(
+                    $"loss: expected a finite number, got {means["loss"]}; lower `LearningRate`; the last checkpoint is intact");
         }
         return new StepMetrics(means, deviation);
     }
@@ -137,7 +146,8 @@ public sealed class TrainingStep : IDisposable
     // The rows in their places; what is missing at the end is the last row or pair once more, which does not count.
     private (TrainingRow Row, bool Counts)[] Placed(TrainingRow[] part) =>
     [
-        .. Enumerable.Range(0, _batch).Select(Place).Select(place => place < part.Length ? (part[place], true) : (part[part.Length - (_paired ? 2 - (place % 2) : 1)], false)),
+        .. Enumerable.Range(0, _batch).Select(Place).Select(place =>
+            place < part.Length ? (part[place], true) : (part[part.Length - (_paired ? 2 - (place % 2) : 1)], false)),
     ];
 
     /// <summary>Begins an epoch: what a run that is resumed here does not know is forgotten.</summary>
@@ -158,7 +168,8 @@ public sealed class TrainingStep : IDisposable
         private readonly Dictionary<string, float[]> _fields = new(StringComparer.Ordinal);
         private readonly (string Name, OrtValue Value)[] _inputs;
 
-        public Worker(GraphSession session, OnnxGraph graph, Policy policy, TextEmbeddings text, bool guided, int batch, IReadOnlyList<string> weights)
+        public Worker(GraphSession session, OnnxGraph graph, Policy policy, TextEmbeddings text, bool guided, int batch,
+            IReadOnlyList<string> weights)
         {
             (_batch, _weights, _latent, _text) = (batch, weights, policy.Model.Latent, text);
             Gradients = policy.Adapters.Like();
@@ -168,7 +179,8 @@ public sealed class TrainingStep : IDisposable
             var known = _session.Inputs.ToHashSet(StringComparer.Ordinal);
             foreach (var input in _model.Inputs.Where(i => !known.Contains(i.Name))) input.Value.Dispose();
             _inputs = [.. _model.Inputs.Where(i => known.Contains(i.Name))];
-            var others = known.Except(_inputs.Select(i => i.Name)).Except(policy.Adapters.Names).Order(StringComparer.Ordinal).Select(name => (Name: name, graph[name].Shape!.Sizes)).ToArray();
+            var others = known.Except(_inputs.Select(i => i.Name)).Except(policy.Adapters.Names).Order(StringComparer.Ordinal)
+                .Select(name => (Name: name, graph[name].Shape!.Sizes)).ToArray();
             foreach (var (name, sizes) in others) _fields[name] = new float[sizes.Aggregate(1L, (a, b) => a * b)];
             _inputs = [.. _inputs, .. others.Select(field => (field.Name, _fields[field.Name].ToOrt(field.Sizes)))];
         }

@@ -15,6 +15,7 @@ public sealed record Transition(Trajectory Trajectory, int Step, float Advantage
         var step = (Trajectory.Table ?? throw new InvalidOperationException("the trajectory has no Gaussian steps")).Steps[Step];
         return new(new(Trajectory.Request.Prompt, Trajectory.Latent(Step), step.Time), ("next_sample", Trajectory.Latent(Step + 1)),
             TrainingRow.Number("c_x", step.CX), TrainingRow.Number("c_m", step.CM), TrainingRow.Number("sigma", step.Sigma),
-            TrainingRow.Number("old_log_prob", Trajectory.LogProbs[Step]), TrainingRow.Number("advantage", Advantage), TrainingRow.Number("weight", 1));
+            TrainingRow.Number("old_log_prob", Trajectory.LogProbs[Step]), TrainingRow.Number("advantage", Advantage),
+                TrainingRow.Number("weight", 1));
     }
 }

@@ -13,9 +13,11 @@ public class LabelFaultTests
 {
     public static TheoryData<string, Exception, HttpStatusCode, string> Faults => new()
     {
-        { "full", new StoreError("preferences 'x': full; free some space", new IOException("full")), HttpStatusCode.ServiceUnavailable, "free some space" },
+        { "full", new StoreError("preferences 'x': full; free some space", new IOException("full")), HttpStatusCode.ServiceUnavailable,
+            "free some space" },
         { "wrong", new UserError("choice 'a1': wrong"), HttpStatusCode.BadRequest, "wrong" },
-        { "wrong, with a cause", new UserError("choice 'a1': not valid", new FormatException("odd")), HttpStatusCode.BadRequest, "not valid" },
+        { "wrong, with a cause", new UserError("choice 'a1': not valid", new FormatException("odd")), HttpStatusCode.BadRequest,
+            "not valid" },
         { "ours", new InvalidOperationException("secret"), HttpStatusCode.InternalServerError, "the server failed" },
     };
 
@@ -31,7 +33,8 @@ public class LabelFaultTests
         using var client = new HttpClient { BaseAddress = new($"http://localhost:{server.Port}") };
         client.DefaultRequestHeaders.Add(RequestGuard.Header, "1");
         var question = queue.View("ada").Questions[0];
-        using var reply = await client.PostAsJsonAsync("/api/answer", new { rater = "ada", id = "a1", question = question.Id, candidates = question.Candidates, ranks = (int[])[0, 1] });
+        using var reply = await client.PostAsJsonAsync("/api/answer",
+            new { rater = "ada", id = "a1", question = question.Id, candidates = question.Candidates, ranks = (int[])[0, 1] });
         var text = await reply.Content.ReadAsStringAsync();
         Assert.Equal(expected, reply.StatusCode);
         Assert.Contains(line, text);

@@ -15,10 +15,12 @@ public class LabelLoadTests(ITestOutputHelper output)
         var images = LabelProcess.Images(folder.At("in"), 100);
         File.WriteAllLines(folder.At("prompts.txt"), ["a cat", "a dog"]);
         using var server = new LabelProcess(
-            "--model", TinyModel.Write(folder.At("tiny")), "--prompts", folder.At("prompts.txt"), "--count", "100000", "--images", images, "--overlap", "50", "--store", folder.At("store"), "--port", "0");
+            "--model", TinyModel.Write(folder.At("tiny")), "--prompts", folder.At("prompts.txt"), "--count", "100000", "--images", images,
+                "--overlap", "50", "--store", folder.At("store"), "--port", "0");
         var load = Load();
         var before = (await server.View("nobody")).Open;
-        for (var i = 0; i < 100 && (await server.View("nobody")).Open == before; i++) await Task.Delay(100); // the model is loaded, and draws
+        // the model is loaded, and draws
+        for (var i = 0; i < 100 && (await server.View("nobody")).Open == before; i++) await Task.Delay(100);
 
         var (times, end) = (new List<double>(), Stopwatch.StartNew());
         var saved = await Task.WhenAll(Enumerable.Range(0, Raters).Select(async r =>
@@ -40,11 +42,13 @@ public class LabelLoadTests(ITestOutputHelper output)
 
         times.Sort();
         var (median, p99) = (times[times.Count / 2], times[(int)(times.Count * 0.99)]);
-        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{times.Count} answers, from answer to next pair: median {median:F1} ms, 99th percentile {p99:F1} ms, longest {times[^1]:F1} ms; load before {load:F1}"));
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{times.Count} answers, from answer to next pair: median "
+            + $"{median:F1} ms, 99th percentile {p99:F1} ms, longest {times[^1]:F1} ms; load before {load:F1}"));
         Assert.Equal(times.Count, saved.Sum());
         // The promise is of a machine that has nothing else to do.
         Assert.True(p99 < (load < Environment.ProcessorCount ? 100 : 2000), $"99th percentile {p99:F1} ms, load {load:F1}");
     }
 
-    private static double Load() => File.Exists("/proc/loadavg") ? double.Parse(File.ReadAllText("/proc/loadavg").Split(' ')[0], CultureInfo.InvariantCulture) : 0;
+    private static double Load() =>
+        File.Exists("/proc/loadavg") ? double.Parse(File.ReadAllText("/proc/loadavg").Split(' ')[0], CultureInfo.InvariantCulture) : 0;
 }

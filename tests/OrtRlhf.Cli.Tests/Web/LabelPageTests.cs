@@ -19,7 +19,8 @@ public sealed class NeedsChromiumAttribute : BeforeAfterTestAttribute
 
 public class LabelPageTests
 {
-    internal const string Settled = "n => !busy && view && view.saved === n && ((document.body.dataset.screen === 'choose' && current && current.id === view.questions[0].id && cards.className === '') || document.body.dataset.screen === 'done')";
+    internal const string Settled = "n => !busy && view && view.saved === n && ((document.body.dataset.screen === 'choose' && current && "
+        + "current.id === view.questions[0].id && cards.className === '') || document.body.dataset.screen === 'done')";
     private const string Html = "<img src=x onerror=\"document.title='broken'\"> & a <b>disc</b>";
 
     internal sealed record Given(string[] Candidates, int[] Ranks, string? Comment = null);
@@ -29,7 +30,8 @@ public class LabelPageTests
     {
         using var folder = new TempFolder();
         var port = $"{LabelProcess.FreePort()}";
-        string[] arguments = ["--images", LabelProcess.Images(folder.At("in"), 30, caption: i => i == 3 ? Html : $"a disc, number {i}"), "--store", folder.At("store"), "--port", port, "--overlap", "2", "--check-every", "9"];
+        string[] arguments = ["--images", LabelProcess.Images(folder.At("in"), 30, caption: i => i == 3 ? Html : $"a disc, number {i}"),
+            "--store", folder.At("store"), "--port", port, "--overlap", "2", "--check-every", "9"];
         var server = new LabelProcess(arguments);
         try
         {
@@ -59,15 +61,18 @@ public class LabelPageTests
             foreach (var (rater, expected) in ((string, List<Given>)[])[("Ada", given[0]), ("Bob <b>", given[1])])
             {
                 var stored = store.Choices(rater);
-                Assert.Equal(Write(expected), Write(stored.Select(choice => new Given([.. choice.Candidates], [.. choice.Ranks], choice.Comment))));
+                Assert.Equal(Write(expected),
+                    Write(stored.Select(choice => new Given([.. choice.Candidates], [.. choice.Ranks], choice.Comment))));
                 Assert.Equal(30, stored.Count(choice => choice.Mode == ChoiceMode.Pair));
                 Assert.InRange(stored.Count(choice => choice.Mode == ChoiceMode.Check), 1, 6);
                 Assert.Contains(stored, choice => choice.IsTie);
                 Assert.Contains(stored, choice => choice.IsSkipped);
             }
             // Sides are shuffled for each rater.
-            var sides = store.Choices("Ada").ToDictionary(choice => string.Join(' ', choice.Candidates.Order()), choice => choice.Candidates[0]);
-            Assert.Contains(store.Choices("Bob <b>"), choice => sides.TryGetValue(string.Join(' ', choice.Candidates.Order()), out var left) && left != choice.Candidates[0]);
+            var sides = store.Choices("Ada").ToDictionary(choice => string.Join(' ', choice.Candidates.Order()), choice =>
+                choice.Candidates[0]);
+            Assert.Contains(store.Choices("Bob <b>"), choice =>
+                sides.TryGetValue(string.Join(' ', choice.Candidates.Order()), out var left) && left != choice.Candidates[0]);
         }
         finally
         {
@@ -79,7 +84,8 @@ public class LabelPageTests
     public async Task Rank_OnAPhone_StoresTheOrderTapped()
     {
         using var folder = new TempFolder();
-        using var server = new LabelProcess("--images", LabelProcess.Images(folder.At("in"), 1, 4), "--store", folder.At("store"), "--port", "0", "--mode", "rank", "--check-every", "0");
+        using var server = new LabelProcess("--images", LabelProcess.Images(folder.At("in"), 1, 4), "--store", folder.At("store"),
+            "--port", "0", "--mode", "rank", "--check-every", "0");
         using var playwright = await Playwright.CreateAsync();
         await using var browser = await Launch(playwright);
         var page = await Enter(browser, server, "Ada", [], phone: true);
@@ -97,7 +103,9 @@ public class LabelPageTests
         Assert.Equal([0, 2, 0, 1], choice.Ranks);
     }
 
-    /// <summary>Not a test of anything but that the page can be drawn: with ORTRLHF_SCREENSHOTS=FOLDER it writes the pictures of docs/.</summary>
+    /// <summary>
+    /// Not a test of anything but that the page can be drawn: with ORTRLHF_SCREENSHOTS=FOLDER it writes the pictures of docs/.
+    /// </summary>
     [Fact, NeedsChromium]
     public async Task Pages_OnLaptopAndPhone_FitTheScreen()
     {
@@ -107,7 +115,8 @@ public class LabelPageTests
         await using var browser = await Launch(playwright);
         foreach (var mode in (string[])["pair", "best", "rank"])
         {
-            using var server = new LabelProcess("--images", images, "--store", folder.At(mode), "--port", "0", "--mode", mode, "--check-every", "0");
+            using var server = new LabelProcess("--images", images, "--store", folder.At(mode), "--port", "0", "--mode", mode,
+                "--check-every", "0");
             foreach (var phone in (bool[])[false, true])
             {
                 var page = await Enter(browser, server, phone ? "Bob" : "Ada", [], phone, Shot);
@@ -119,7 +128,9 @@ public class LabelPageTests
                 await page.WaitForFunctionAsync(Settled, mode == "pair" ? 3 : 0);
                 if (mode == "rank") await page.ClickAsync(".card:nth-child(2)");
                 await Shot(page, $"{mode}-{(phone ? "phone" : "laptop")}");
-                Assert.True(await page.EvaluateAsync<bool>("() => [...document.querySelectorAll('.card, footer nav button, #prompt')].every(e => { const r = e.getBoundingClientRect(); return r.left >= 0 && r.top >= 0 && r.right <= innerWidth + 1 && r.bottom <= innerHeight + 1; })"));
+                Assert.True(await page.EvaluateAsync<bool>("() => [...document.querySelectorAll('.card, footer nav button, "
+                    + "#prompt')].every(e => { const r = e.getBoundingClientRect(); return r.left >= 0 && r.top >= 0 && r.right <= "
+                    + "innerWidth + 1 && r.bottom <= innerHeight + 1; })"));
                 Assert.True(await page.EvaluateAsync<double>("() => document.querySelector('.card').getBoundingClientRect().width") > 150);
                 await page.Context.CloseAsync();
             }
@@ -135,12 +146,15 @@ public class LabelPageTests
 
     internal static string Write(IEnumerable<Given> given) => string.Join('\n', given.Select(one => JsonSerializer.Serialize(one)));
 
-    internal static Task<IBrowser> Launch(IPlaywright playwright) => playwright.Chromium.LaunchAsync(new() { ExecutablePath = NeedsChromiumAttribute.Program, Args = ["--no-sandbox", "--disable-dev-shm-usage"] });
+    internal static Task<IBrowser> Launch(IPlaywright playwright) => playwright.Chromium.LaunchAsync(
+        new() { ExecutablePath = NeedsChromiumAttribute.Program, Args = ["--no-sandbox", "--disable-dev-shm-usage"] });
 
-    internal static async Task<IPage> Enter(IBrowser browser, LabelProcess server, string rater, List<string> faults, bool phone = false, Func<IPage, string, Task>? shot = null)
+    internal static async Task<IPage> Enter(IBrowser browser, LabelProcess server, string rater, List<string> faults, bool phone = false,
+        Func<IPage, string, Task>? shot = null)
     {
         var context = await browser.NewContextAsync(phone
-            ? new() { ViewportSize = new() { Width = 390, Height = 844 }, DeviceScaleFactor = 1, HasTouch = true, IsMobile = true, ColorScheme = ColorScheme.Dark }
+            ? new() { ViewportSize = new() { Width = 390, Height = 844 }, DeviceScaleFactor = 1, HasTouch = true, IsMobile = true,
+                ColorScheme = ColorScheme.Dark }
             : new() { ViewportSize = new() { Width = 1280, Height = 800 } });
         context.SetDefaultTimeout(180_000); // of a busy machine: drawing gives way to everything else
         var page = await context.NewPageAsync();
@@ -183,7 +197,8 @@ public class LabelPageTests
                 Assert.Equal(shown, await Shown(page));
                 undone++;
             }
-            var (key, ranks) = ((n + shift) % 7) switch { 3 => ("t", (int[])[0, 0]), 5 => ("s", []), 1 or 4 => ("2", [1, 0]), _ => ("1", [0, 1]) };
+            var (key, ranks) = ((n + shift) % 7) switch { 3 => ("t", (int[])[0, 0]), 5 => ("s", []), 1 or 4 => ("2", [1, 0]), _ =>
+                ("1", [0, 1]) };
             string? comment = null;
             if (n % 10 == 2)
             {
@@ -199,5 +214,6 @@ public class LabelPageTests
         return given;
     }
 
-    internal static async Task<string[]> Shown(IPage page) => await page.EvaluateAsync<string[]>("() => [...document.querySelectorAll('.card')].map(card => card.dataset.candidate)");
+    internal static async Task<string[]> Shown(IPage page) =>
+        await page.EvaluateAsync<string[]>("() => [...document.querySelectorAll('.card')].map(card => card.dataset.candidate)");
 }

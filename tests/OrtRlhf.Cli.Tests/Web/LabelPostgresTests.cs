@@ -12,7 +12,8 @@ public class LabelPostgresTests(PostgresServer database) : IClassFixture<Postgre
     public async Task Page_ItsServerAndTheDatabaseAreKilled_KeepsExactlyWhatWasChosen()
     {
         using var folder = new TempFolder();
-        string[] arguments = ["--images", LabelProcess.Images(folder.At("in"), 12), "--store", database.Store(folder.At("shared")), "--port", $"{LabelProcess.FreePort()}", "--check-every", "0"];
+        string[] arguments = ["--images", LabelProcess.Images(folder.At("in"), 12), "--store", database.Store(folder.At("shared")),
+            "--port", $"{LabelProcess.FreePort()}", "--check-every", "0"];
         var server = new LabelProcess(arguments);
         try
         {
@@ -43,7 +44,8 @@ public class LabelPostgresTests(PostgresServer database) : IClassFixture<Postgre
             Assert.Equal("12", await page.TextContentAsync("#saved"));
             Assert.Empty(faults);
             using var store = PreferenceStore.Open(database.Store(folder.At("shared")));
-            Assert.Equal(Write(given), Write(store.Choices("Ada").Select(choice => new Given([.. choice.Candidates], [.. choice.Ranks], choice.Comment))));
+            Assert.Equal(Write(given),
+                Write(store.Choices("Ada").Select(choice => new Given([.. choice.Candidates], [.. choice.Ranks], choice.Comment))));
         }
         finally
         {

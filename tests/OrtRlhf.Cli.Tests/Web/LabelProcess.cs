@@ -46,7 +46,8 @@ internal sealed class LabelProcess : IDisposable
 
     public HttpClient Browser(bool own = true)
     {
-        var client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = true, UseProxy = false }) { BaseAddress = new Uri(Url), Timeout = TimeSpan.FromSeconds(30) };
+        var client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = true,
+            UseProxy = false }) { BaseAddress = new Uri(Url), Timeout = TimeSpan.FromSeconds(30) };
         if (own) client.DefaultRequestHeaders.Add("X-OrtRlhf", "1");
         return client;
     }
@@ -95,7 +96,9 @@ internal sealed class LabelProcess : IDisposable
         return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 
-    /// <summary>Writes a folder of images with captions: <paramref name="each"/> discs of random places and colours for each prompt.</summary>
+    /// <summary>
+    /// Writes a folder of images with captions: <paramref name="each"/> discs of random places and colours for each prompt.
+    /// </summary>
     public static string Images(string folder, int prompts, int each = 2, Func<int, string>? caption = null)
     {
         Directory.CreateDirectory(folder);
@@ -104,7 +107,8 @@ internal sealed class LabelProcess : IDisposable
         for (var i = 0; i < prompts * each; i++)
         {
             File.WriteAllBytes(Path.Combine(folder, $"{i}.png"), ImageCodec.EncodePng(Disc(random)));
-            list.WriteLine(JsonSerializer.Serialize(new { file_name = $"{i}.png", text = caption?.Invoke(i / each) ?? $"a disc, number {i / each}" }));
+            list.WriteLine(JsonSerializer.Serialize(new { file_name = $"{i}.png", text = caption?.Invoke(i / each)
+                ?? $"a disc, number {i / each}" }));
         }
         return folder;
     }
@@ -120,6 +124,7 @@ internal sealed class LabelProcess : IDisposable
                 image[u, v] = ((u - x) * (u - x)) + ((v - y) * (v - y)) < r * r ? ink : paper;
         return image;
 
-        (byte, byte, byte) Colour(int from, int to) => ((byte)random.Next(from, to), (byte)random.Next(from, to), (byte)random.Next(from, to));
+        (byte, byte, byte) Colour(int from, int to) =>
+            ((byte)random.Next(from, to), (byte)random.Next(from, to), (byte)random.Next(from, to));
     }
 }

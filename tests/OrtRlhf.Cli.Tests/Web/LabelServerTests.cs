@@ -15,23 +15,27 @@ public class LabelServerTests
     public async Task Requests_OfOthers_AreRefused()
     {
         using var folder = new TempFolder();
-        using var server = new LabelProcess("--images", LabelProcess.Images(folder.At("in"), 2), "--store", folder.At("store"), "--port", "0");
+        using var server = new LabelProcess("--images", LabelProcess.Images(folder.At("in"), 2), "--store", folder.At("store"),
+            "--port", "0");
         var question = (await server.View("ada")).Questions[0];
 
         using var stranger = server.Browser(own: false);
-        Assert.Equal(HttpStatusCode.Forbidden, (await stranger.PostAsJsonAsync("/api/view", new { rater = "ada" })).StatusCode); // a form or image of another site cannot send our header
+        // a form or image of another site cannot send our header
+        Assert.Equal(HttpStatusCode.Forbidden, (await stranger.PostAsJsonAsync("/api/view", new { rater = "ada" })).StatusCode);
         Assert.Equal(HttpStatusCode.Forbidden, await Status(request => request.Headers.Add("Origin", "http://evil.example")));
         Assert.Equal(HttpStatusCode.Forbidden, await Status(request => request.Headers.Add("Origin", "null")));
         Assert.Equal(HttpStatusCode.Forbidden, await Status(request => request.Headers.Add("Sec-Fetch-Site", "cross-site")));
         Assert.Equal(HttpStatusCode.Forbidden, await Status(request => request.Headers.Host = "evil.example")); // a name made to point here
-        Assert.Equal(HttpStatusCode.Forbidden, await Status(request => request.Content!.Headers.ContentType = new MediaTypeHeaderValue("text/plain")));
+        Assert.Equal(HttpStatusCode.Forbidden,
+            await Status(request => request.Content!.Headers.ContentType = new MediaTypeHeaderValue("text/plain")));
         Assert.Equal(HttpStatusCode.OK, await Status(request => request.Headers.Add("Origin", server.Url)));
 
         using var named = new HttpRequestMessage(HttpMethod.Get, "/");
         named.Headers.Host = "evil.example";
         Assert.Equal(HttpStatusCode.Forbidden, (await server.Client.SendAsync(named)).StatusCode);
 
-        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await Post(Encoding.UTF8.GetBytes("{\"rater\":\"" + new string('x', 1 << 20) + "\"}"))).StatusCode);
+        Assert.Equal(HttpStatusCode.RequestEntityTooLarge,
+            (await Post(Encoding.UTF8.GetBytes("{\"rater\":\"" + new string('x', 1 << 20) + "\"}"))).StatusCode);
         Assert.Equal(HttpStatusCode.BadRequest, (await Post("{\"rater\":"u8.ToArray())).StatusCode);
         Assert.Equal(HttpStatusCode.BadRequest, (await Post("{}"u8.ToArray())).StatusCode);
         Assert.Equal(HttpStatusCode.BadRequest, (await Post("null"u8.ToArray())).StatusCode);
@@ -46,22 +50,27 @@ public class LabelServerTests
 
         // A path in an image's name.
         Assert.Equal(HttpStatusCode.OK, (await server.Client.GetAsync($"/images/{question.Candidates[0]}")).StatusCode);
-        foreach (var name in (string[])["..%2fpreferences.db", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%5cpreferences.db", $"{question.Candidates[0]}.png", "%00", ""])
-            Assert.True((await server.Client.GetAsync($"/images/{name}")).StatusCode is HttpStatusCode.NotFound or HttpStatusCode.BadRequest, name);
+        foreach (var name in (string[])["..%2fpreferences.db", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%5cpreferences.db",
+            $"{question.Candidates[0]}.png", "%00", ""])
+            Assert.True((await server.Client.GetAsync(
+                $"/images/{name}")).StatusCode is HttpStatusCode.NotFound or HttpStatusCode.BadRequest, name);
 
         async Task<HttpStatusCode> Status(Action<HttpRequestMessage> change)
         {
-            using var request = new HttpRequestMessage(HttpMethod.Post, "/api/view") { Content = JsonContent.Create(new { rater = "ada" }) };
+            using var request = new HttpRequestMessage(HttpMethod.Post,
+                "/api/view") { Content = JsonContent.Create(new { rater = "ada" }) };
             await request.Content.LoadIntoBufferAsync();
             change(request);
             return (await server.Client.SendAsync(request)).StatusCode;
         }
 
-        Task<HttpResponseMessage> Post(byte[] body) => server.Client.PostAsync("/api/view", new ByteArrayContent(body) { Headers = { ContentType = new("application/json") } });
+        Task<HttpResponseMessage> Post(byte[] body) =>
+            server.Client.PostAsync("/api/view", new ByteArrayContent(body) { Headers = { ContentType = new("application/json") } });
 
         async Task<string> Refusal(string[] candidates, int[] ranks, string id = "a1", string? comment = null)
         {
-            using var reply = await server.Client.PostAsJsonAsync("/api/answer", new { rater = "ada", id, question = question.Id, candidates, ranks, comment });
+            using var reply = await server.Client.PostAsJsonAsync("/api/answer",
+                new { rater = "ada", id, question = question.Id, candidates, ranks, comment });
             Assert.Equal(HttpStatusCode.BadRequest, reply.StatusCode);
             return await reply.Content.ReadAsStringAsync();
         }
@@ -71,7 +80,8 @@ public class LabelServerTests
     public async Task Comment_OfSqlAndHtml_IsKeptAsText()
     {
         using var folder = new TempFolder();
-        using var server = new LabelProcess("--images", LabelProcess.Images(folder.At("in"), 2), "--store", folder.At("store"), "--port", "0");
+        using var server = new LabelProcess("--images", LabelProcess.Images(folder.At("in"), 2), "--store", folder.At("store"),
+            "--port", "0");
         var question = (await server.View(Hard[..40])).Questions[0];
         var after = await server.Answer(Hard[..40], "one", question, [1, 0], Hard);
         Assert.Equal((1, "one"), (after.Saved, after.Last));
@@ -88,12 +98,14 @@ public class LabelServerTests
     public async Task Token_IsAskedForBeyondLoopback()
     {
         using var folder = new TempFolder();
-        using var server = new LabelProcess("--images", LabelProcess.Images(folder.At("in"), 1), "--store", folder.At("store"), "--port", "0", "--host", "0.0.0.0");
+        using var server = new LabelProcess("--images", LabelProcess.Images(folder.At("in"), 1), "--store", folder.At("store"), "--port",
+            "0", "--host", "0.0.0.0");
         var token = server.Link.Query["?token=".Length..];
         Assert.True(token.Length >= 32);
 
         using var browser = server.Browser();
-        foreach (var path in (string[])["/", "/label.js", "/api/greeting", "/images/x", "/?token=wrong"]) Assert.Equal(HttpStatusCode.Unauthorized, (await browser.GetAsync(path)).StatusCode);
+        foreach (var path in (string[])["/", "/label.js", "/api/greeting", "/images/x",
+            "/?token=wrong"]) Assert.Equal(HttpStatusCode.Unauthorized, (await browser.GetAsync(path)).StatusCode);
         Assert.Equal(HttpStatusCode.Unauthorized, (await browser.PostAsJsonAsync("/api/view", new { rater = "ada" })).StatusCode);
         using var entrance = await browser.GetAsync($"/?token={token}");
         Assert.Equal(HttpStatusCode.OK, entrance.StatusCode);
@@ -129,7 +141,8 @@ public class LabelServerTests
                 confirmed.Add(id);
             }
             // One more is on its way when the server dies; the page sends it again to the next.
-            var last = server.Client.PostAsJsonAsync("/api/answer", new { rater = "ada", id = $"flight-{life}", question = view.Questions[0].Id, candidates = view.Questions[0].Candidates, ranks = (int[])[1, 0] });
+            var last = server.Client.PostAsJsonAsync("/api/answer", new { rater = "ada", id = $"flight-{life}",
+                question = view.Questions[0].Id, candidates = view.Questions[0].Candidates, ranks = (int[])[1, 0] });
             server.Kill();
             try
             {
@@ -154,15 +167,18 @@ public class LabelServerTests
     [InlineData("--host", "example.org", "expected an address")]
     [InlineData("--token", "short", "16 to 200 letters and digits")]
     [InlineData("--overlap", "0", "expected 1 to 1000")]
-    public void Run_WrongOption_SaysWhatIsExpected(string option, string value, string expected) => Cli.Run("label", option, value).FailsWith(2, expected);
+    public void Run_WrongOption_SaysWhatIsExpected(string option, string value, string expected) =>
+        Cli.Run("label", option, value).FailsWith(2, expected);
 
     [Fact]
     public void Run_ImageOutsideTheFolder_IsRefused()
     {
         using var folder = new TempFolder();
         File.WriteAllText(folder.At("metadata.jsonl"), """{"file_name": "../../etc/passwd", "text": "a"}""");
-        Cli.Run("label", "--images", folder.Path, "--store", folder.At("store")).FailsWith(1, "line 1", "expected a path inside the folder");
+        Cli.Run("label", "--images", folder.Path, "--store", folder.At("store"))
+            .FailsWith(1, "line 1", "expected a path inside the folder");
         File.WriteAllText(folder.At("metadata.jsonl"), """{"file_name": "metadata.jsonl", "text": "a"}""");
-        Cli.Run("label", "--images", folder.Path, "--store", folder.At("store")).FailsWith(1, "line 1", "expected a JPEG, PNG or WebP image");
+        Cli.Run("label", "--images", folder.Path, "--store", folder.At("store"))
+            .FailsWith(1, "line 1", "expected a JPEG, PNG or WebP image");
     }
 }

@@ -41,7 +41,8 @@ public class LabelToTuneTests(TinyModelFixture model) : IClassFixture<TinyModelF
     // Clicks through all questions; says which candidate was preferred to which.
     private async Task<List<PreferencePair>> Round(IBrowser browser, TempFolder folder, int questions, params string[] more)
     {
-        using var server = new LabelProcess(["--model", model.Path, "--prompts", folder.At("prompts.txt"), "--store", folder.At("store"), "--count", $"{questions}", "--check-every", "0", "--port", "0", .. Drawing, .. more]);
+        using var server = new LabelProcess(["--model", model.Path, "--prompts", folder.At("prompts.txt"), "--store", folder.At("store"),
+            "--count", $"{questions}", "--check-every", "0", "--port", "0", .. Drawing, .. more]);
         var faults = new List<string>();
         var page = await Enter(browser, server, "Ada", faults);
         await page.WaitForFunctionAsync("() => view && document.body.dataset.screen === 'choose'");
@@ -75,8 +76,10 @@ public class LabelToTuneTests(TinyModelFixture model) : IClassFixture<TinyModelF
     }
 
     private void Tune(TempFolder folder, string run, string method, params string[] more) =>
-        Cli.Run(["tune", model.Path, "--method", method, "--preferences", folder.At("store"), "--prompts", folder.At("prompts.txt"), "--reward", "jpeg-compressibility", "--output", folder.At(run), "--epochs", "2",
-            "--evaluation-images", "4", "--sample-images", "2", "--micro-batch", "4", .. more.Contains("--init-adapter") ? [] : new[] { "--lora-rank", "2" }, .. Drawing, .. more]).Succeeds();
+        Cli.Run(["tune", model.Path, "--method", method, "--preferences", folder.At("store"), "--prompts", folder.At("prompts.txt"),
+            "--reward", "jpeg-compressibility", "--output", folder.At(run), "--epochs", "2",
+            "--evaluation-images", "4", "--sample-images", "2", "--micro-batch", "4", .. more.Contains("--init-adapter") ? []
+                : new[] { "--lora-rank", "2" }, .. Drawing, .. more]).Succeeds();
 
     // What a run says it was trained on.
     private static IReadOnlyList<PreferencePair> Learned(TempFolder folder, string run)

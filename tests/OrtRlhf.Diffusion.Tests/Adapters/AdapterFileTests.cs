@@ -24,7 +24,8 @@ public class AdapterFileTests : IDisposable
     [InlineData("a.safetensors")]
     public void WriteThenOpen_LinearAndConvolution_GivesTheSameDenoiser(string name)
     {
-        using var policy = RandomPolicy.Create(_model, new LoraOptions { Rank = 3, Alpha = 5, Targets = ["attn1.to_q", "attn2.to_out.0", "resnets.*.conv1", "proj_in"] });
+        using var policy = RandomPolicy.Create(_model,
+            new LoraOptions { Rank = 3, Alpha = 5, Targets = ["attn1.to_q", "attn2.to_out.0", "resnets.*.conv1", "proj_in"] });
         AdapterFile.Write(policy, _folder.At(name));
         using var opened = Open(name);
         Numbers.Close(RandomPolicy.Denoise(policy), RandomPolicy.Denoise(opened), 1e-5);
@@ -34,7 +35,8 @@ public class AdapterFileTests : IDisposable
     public void Open_OtherRankInALayer_GivesTheSameDenoiser()
     {
         using var policy = RandomPolicy.Create(_model, new LoraOptions { Rank = 4, Targets = ["attn1.to_q", "attn1.to_v"] });
-        foreach (var name in policy.Adapters.Names.Where(n => n.Contains("to_v.lora_A"))) policy.Adapters[name][(policy.Adapters[name].Length / 4)..].Clear();
+        foreach (var name in policy.Adapters.Names.Where(n =>
+            n.Contains("to_v.lora_A"))) policy.Adapters[name][(policy.Adapters[name].Length / 4)..].Clear();
         var layers = Layers(policy).Select(l => !l.Module.EndsWith("to_v", StringComparison.Ordinal) ? l
             : l with { A = First(l.A, 0), B = First(l.B, 1) }).ToList();
         Assert.Equal([1, 4], layers.Select(l => l.Rank).Distinct().Order());
@@ -45,7 +47,8 @@ public class AdapterFileTests : IDisposable
         static Tensor First(Tensor t, int axis)
         {
             var rows = t.ToFloats();
-            return axis == 0 ? Tensor.Of(rows[..(int)t.Dims[1]], 1, t.Dims[1]) : Tensor.Of([.. rows.Where((_, i) => i % t.Dims[1] == 0)], t.Dims[0], 1);
+            return axis == 0 ? Tensor.Of(rows[..(int)t.Dims[1]], 1, t.Dims[1])
+                : Tensor.Of([.. rows.Where((_, i) => i % t.Dims[1] == 0)], t.Dims[0], 1);
         }
     }
 
@@ -57,7 +60,8 @@ public class AdapterFileTests : IDisposable
     public void Read_PeftMetadata_ScalesB(string metadata, double scale)
     {
         var (a, b) = (Tensor.Of(new float[48], 3, 16), Tensor.Of([.. Enumerable.Range(0, 48).Select(i => (float)i)], 16, 3));
-        SafetensorsFile.Write(_folder.At("a.safetensors"), Whole(a, b), new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
+        SafetensorsFile.Write(_folder.At("a.safetensors"), Whole(a, b),
+            new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
         var layer = Assert.Single(AdapterFile.Open(_folder.At("a.safetensors")).Layers);
         Assert.Equal(Layer, layer.Module);
         Assert.Equal(47 * scale, layer.B.ToFloats()[47], 1e-4);
@@ -70,15 +74,18 @@ public class AdapterFileTests : IDisposable
         var tensors = Layers(policy).SelectMany(l => new[]
         {
             KeyValuePair.Create($"lora_unet_{l.Module.Replace('.', '_')}.lora_down.weight", l.A),
-            KeyValuePair.Create($"lora_unet_{l.Module.Replace('.', '_')}.lora_up.weight", Tensor.Of([.. l.B.ToFloats().Select(v => v / 3)], l.B.Dims)),
+            KeyValuePair.Create($"lora_unet_{l.Module.Replace('.', '_')}.lora_up.weight",
+                Tensor.Of([.. l.B.ToFloats().Select(v => v / 3)], l.B.Dims)),
             KeyValuePair.Create($"lora_unet_{l.Module.Replace('.', '_')}.alpha", Tensor.Scalar(6f)),
         });
         SafetensorsFile.Write(_folder.At("k.safetensors"), tensors);
         using var opened = Open("k.safetensors");
         Numbers.Close(RandomPolicy.Denoise(policy), RandomPolicy.Denoise(opened), 1e-5);
-        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_unet_no_such.lora_down.weight", Tensor.Of([1f], 1, 1)), KeyValuePair.Create("lora_unet_no_such.lora_up.weight", Tensor.Of([1f], 1, 1))]);
+        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_unet_no_such.lora_down.weight",
+            Tensor.Of([1f], 1, 1)), KeyValuePair.Create("lora_unet_no_such.lora_up.weight", Tensor.Of([1f], 1, 1))]);
         Assert.Contains("has no layer for lora_unet_no_such", Fails("k.safetensors"));
-        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_te_text_model.alpha", Tensor.Scalar(1f)), KeyValuePair.Create("lora_unet_x.alpha", Tensor.Scalar(1f))]);
+        SafetensorsFile.Write(_folder.At("k.safetensors"), [KeyValuePair.Create("lora_te_text_model.alpha", Tensor.Scalar(1f)),
+            KeyValuePair.Create("lora_unet_x.alpha", Tensor.Scalar(1f))]);
         Assert.Contains("layers and convolutions of the denoiser", Fails("k.safetensors"));
     }
 
@@ -99,7 +106,8 @@ public class AdapterFileTests : IDisposable
 
         string Read(string nameA, string nameB)
         {
-            SafetensorsFile.Write(_folder.At("a.safetensors"), [KeyValuePair.Create(nameA, Tensor.Of(new float[16], 1, 16)), KeyValuePair.Create(nameB, Tensor.Of(new float[16], 16, 1))]);
+            SafetensorsFile.Write(_folder.At("a.safetensors"),
+                [KeyValuePair.Create(nameA, Tensor.Of(new float[16], 1, 16)), KeyValuePair.Create(nameB, Tensor.Of(new float[16], 16, 1))]);
             return Assert.Single(AdapterFile.Open(_folder.At("a.safetensors")).Layers).Module;
         }
     }
@@ -108,7 +116,8 @@ public class AdapterFileTests : IDisposable
     public void Open_PeftsOwnFile_TakesAlphaFromTheFileBeside()
     {
         var b = Tensor.Of([.. Enumerable.Range(0, 32).Select(i => (float)i)], 16, 2);
-        SafetensorsFile.Write(_folder.At("adapter_model.safetensors"), Whole(Tensor.Of(new float[32], 2, 16), b).Select(t => KeyValuePair.Create("base_model.model." + t.Key["unet.".Length..], t.Value)));
+        SafetensorsFile.Write(_folder.At("adapter_model.safetensors"), Whole(Tensor.Of(new float[32], 2, 16), b).Select(t =>
+            KeyValuePair.Create("base_model.model." + t.Key["unet.".Length..], t.Value)));
         Assert.Equal(31, Last());
         File.WriteAllText(_folder.At("adapter_config.json"), """{"peft_type":"LORA","r":2,"lora_alpha":6}""");
         Assert.Equal(93, Last());
@@ -119,7 +128,8 @@ public class AdapterFileTests : IDisposable
     [Fact]
     public void WriteKohya_ThenOpen_LinearAndConvolution_GivesTheSameDenoiser()
     {
-        using var policy = RandomPolicy.Create(_model, new LoraOptions { Rank = 3, Alpha = 5, Targets = ["attn1.to_q", "attn2.to_out.0", "resnets.*.conv1", "proj_in"] });
+        using var policy = RandomPolicy.Create(_model,
+            new LoraOptions { Rank = 3, Alpha = 5, Targets = ["attn1.to_q", "attn2.to_out.0", "resnets.*.conv1", "proj_in"] });
         AdapterFile.Of(policy, _folder.At("k.safetensors")).WriteKohya();
         var names = SafetensorsFile.Open(_folder.At("k.safetensors")).Tensors.Keys;
         Assert.Contains("lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_out_0.lora_down.weight", names);
@@ -128,7 +138,8 @@ public class AdapterFileTests : IDisposable
         Numbers.Close(RandomPolicy.Denoise(policy), RandomPolicy.Denoise(opened), 1e-5);
         AdapterFile.Open(_folder.At("k.safetensors")).NamedAs(_model).Write();
         Assert.False(AdapterFile.Open(_folder.At("k.safetensors")).HasKohyaNames);
-        Assert.Contains("expected .safetensors", Assert.Throws<UserError>(() => AdapterFile.Of(policy, _folder.At("k.bin")).WriteKohya()).Message);
+        Assert.Contains("expected .safetensors",
+            Assert.Throws<UserError>(() => AdapterFile.Of(policy, _folder.At("k.bin")).WriteKohya()).Message);
     }
 
     [Fact]
@@ -144,9 +155,11 @@ public class AdapterFileTests : IDisposable
         ];
         SafetensorsFile.Write(_folder.At("k.safetensors"), layers.SelectMany(l => new[]
         {
-            KeyValuePair.Create($"lora_unet_{l.Kohya}.lora_down.weight", Tensor.Of(new float[l.In], 1, l.In)), KeyValuePair.Create($"lora_unet_{l.Kohya}.lora_up.weight", Tensor.Of(new float[l.Out], l.Out, 1)),
+            KeyValuePair.Create($"lora_unet_{l.Kohya}.lora_down.weight", Tensor.Of(new float[l.In], 1, l.In)),
+                KeyValuePair.Create($"lora_unet_{l.Kohya}.lora_up.weight", Tensor.Of(new float[l.Out], l.Out, 1)),
         }));
-        Assert.Equal(layers.Select(l => l.Path), AdapterFile.Open(_folder.At("k.safetensors")).NamedAs(xl).Layers.Select(l => l.Module).Order(StringComparer.Ordinal).OrderBy(m => Array.FindIndex(layers, l => l.Path == m)));
+        Assert.Equal(layers.Select(l => l.Path), AdapterFile.Open(_folder.At("k.safetensors")).NamedAs(xl).Layers.Select(l => l.Module)
+            .Order(StringComparer.Ordinal).OrderBy(m => Array.FindIndex(layers, l => l.Path == m)));
         Policy.WithAdapter(xl, AdapterFile.Open(_folder.At("k.safetensors"))).Dispose();
     }
 
@@ -184,7 +197,8 @@ public class AdapterFileTests : IDisposable
             using var x = golden["forward.sample"].ToFloats().ToOrt(golden["forward.sample"].Dims);
             using var t = golden["forward.timestep"].ToInt64s().ToOrt(2);
             using var c = golden["forward.encoder_hidden_states"].ToFloats().ToOrt(golden["forward.encoder_hidden_states"].Dims);
-            Numbers.Close(golden["forward.output_lora"].ToFloats(), session.Run(("sample", x), ("timestep", t), ("encoder_hidden_states", c))["out_sample"], 1e-4);
+            Numbers.Close(golden["forward.output_lora"].ToFloats(),
+                session.Run(("sample", x), ("timestep", t), ("encoder_hidden_states", c))["out_sample"], 1e-4);
             policy.Dispose();
         }
     }
@@ -211,7 +225,8 @@ public class AdapterFileTests : IDisposable
         Assert.Contains("attn1.to_u': matches no linear or convolution layer", Fails("a.safetensors"));
         Save([.. Whole(a, b).Select(t => KeyValuePair.Create(t.Key.Replace(Layer, "to_q"), t.Value))]);
         Assert.Contains("whole module paths", Fails("a.safetensors"));
-        Save([.. Whole(a, b), KeyValuePair.Create("text_encoder.x.lora_A.weight", a), KeyValuePair.Create("text_encoder.x.lora_B.weight", b)]);
+        Save([.. Whole(a, b), KeyValuePair.Create("text_encoder.x.lora_A.weight", a),
+            KeyValuePair.Create("text_encoder.x.lora_B.weight", b)]);
         Assert.Contains("does not fit text_encoder", Fails("a.safetensors"));
         Save([]);
         Assert.Contains("no tensors", Fails("a.safetensors"));
@@ -221,7 +236,8 @@ public class AdapterFileTests : IDisposable
         Assert.Contains("use_dora", Fails("a.safetensors"));
 
         void Save(KeyValuePair<string, Tensor>[] tensors, string metadata = "{}") =>
-            SafetensorsFile.Write(_folder.At("a.safetensors"), tensors, new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
+            SafetensorsFile.Write(_folder.At("a.safetensors"), tensors,
+                new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
     }
 
     private static IEnumerable<KeyValuePair<string, Tensor>> Whole(Tensor a, Tensor b) =>

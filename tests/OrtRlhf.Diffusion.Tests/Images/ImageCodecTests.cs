@@ -52,7 +52,8 @@ public sealed class ImageCodecTests
     public void Decode_Transparency_IsLaidOverWhite()
     {
         // A 1x1 RGBA PNG, fully transparent black.
-        var file = Convert.FromBase64String("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg==");
+        var file = Convert.FromBase64String(
+            "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg==");
         Assert.Equal((255, 255, 255), ImageCodec.Decode(file)[0, 0]);
     }
 

@@ -32,7 +32,8 @@ public sealed class ImageGridTests
         var image = NoiseImage.Of(5, 4, 1);
         var sheet = new ImageGrid { Margin = 2, Scale = 3 }.Draw([image]);
         Assert.Equal((19, 16), (sheet.Width, sheet.Height));
-        for (var (x, y) = (0, 0); y < 12; (x, y) = x == 14 ? (0, y + 1) : (x + 1, y)) Assert.Equal(image[x / 3, y / 3], sheet[2 + x, 2 + y]);
+        for (var (x, y) = (0, 0); y < 12; (x, y) = x == 14 ? (0, y + 1) : (x + 1, y)) Assert.Equal(image[x / 3, y / 3],
+            sheet[2 + x, 2 + y]);
     }
 
     [Fact]
@@ -89,10 +90,12 @@ public sealed class ImageGridTests
     public void Draw_HostileCaption_IsDrawn(string caption) => Assert.True(new ImageGrid().Draw([Flat(64, 64, 9)], [caption]).Height >= 72);
 
     [Fact]
-    public void Draw_WrongCaptionCount_Throws() => Assert.Throws<ArgumentException>(() => new ImageGrid().Draw([Flat(2, 2, 0)], ["a", "b"]));
+    public void Draw_WrongCaptionCount_Throws() =>
+        Assert.Throws<ArgumentException>(() => new ImageGrid().Draw([Flat(2, 2, 0)], ["a", "b"]));
 
     [Fact]
     public void Draw_NoImages_Throws() => Assert.Throws<ArgumentException>(() => new ImageGrid().Draw([]));
 
-    private static RgbImage Flat(int width, int height, byte value) => new(width, height, [.. Enumerable.Repeat(value, 3 * width * height)]);
+    private static RgbImage Flat(int width, int height, byte value) =>
+        new(width, height, [.. Enumerable.Repeat(value, 3 * width * height)]);
 }

@@ -24,7 +24,8 @@ public sealed class ImagePreprocessorTests
     {
         var image = new RgbImage(2, 2, [0, 51, 255, 0, 51, 255, 0, 51, 255, 0, 51, 255]);
         Assert.Equal([0, 0, 0, 0, 0.2f, 0.2f, 0.2f, 0.2f, 1, 1, 1, 1], Process(ImageProcessorConfig.Plain(2, 2), image));
-        var halves = ImageProcessorConfig.Parse("""{"do_resize":false,"do_center_crop":false,"image_mean":[0.5,0.5,0.5],"image_std":[0.5,0.5,0.25]}""");
+        var halves = ImageProcessorConfig.Parse(
+            """{"do_resize":false,"do_center_crop":false,"image_mean":[0.5,0.5,0.5],"image_std":[0.5,0.5,0.25]}""");
         Assert.Equal([-1, -1, -1, -1, -0.6f, -0.6f, -0.6f, -0.6f, 2, 2, 2, 2], Process(halves, image), (x, y) => Math.Abs(x - y) < 1e-6);
         Assert.Equal(255, Process(halves with { DoRescale = false, DoNormalize = false }, image)[^1]);
     }
@@ -33,7 +34,8 @@ public sealed class ImagePreprocessorTests
     public void Process_CropLargerThanImage_AddsBlack()
     {
         var image = new RgbImage(3, 1, [10, 0, 0, 20, 0, 0, 30, 0, 0]);
-        var config = ImageProcessorConfig.Parse("""{"do_resize":false,"do_rescale":false,"do_normalize":false,"crop_size":{"height":2,"width":2}}""");
+        var config = ImageProcessorConfig.Parse(
+            """{"do_resize":false,"do_rescale":false,"do_normalize":false,"crop_size":{"height":2,"width":2}}""");
         // Of three columns the first two (rounded down), of one row with one above it.
         Assert.Equal([0, 0, 10, 20], Process(config, image)[..4]);
     }

@@ -27,11 +27,13 @@ public class ModelInspectionTests
         Assert.Equal(["batch_size", "4", "height", "width"], unet.Inputs[0].Shape!);
         Assert.Equal("int64", unet.Inputs[1].Type);
         Assert.Equal("out_sample", Assert.Single(unet.Outputs).Name);
-        Assert.Equal(SafetensorsFile.Open(Golden.At("sd1-tiny/lora.safetensors")).Tensors.Keys.Where(k => k.Contains("lora_A", StringComparison.Ordinal)).Select(k => k["unet.".Length..^".lora_A.weight".Length]).Order(StringComparer.Ordinal),
+        Assert.Equal(SafetensorsFile.Open(Golden.At("sd1-tiny/lora.safetensors")).Tensors.Keys.Where(k => k.Contains("lora_A",
+            StringComparison.Ordinal)).Select(k => k["unet.".Length..^".lora_A.weight".Length]).Order(StringComparer.Ordinal),
             unet.LoraTargets.Order(StringComparer.Ordinal));
         Assert.Empty(unet.UnsupportedOperators);
         Assert.Equal("files", reports["scheduler"].Format);
-        Assert.Equal(SafetensorsFile.Open(Golden.At("sd1-tiny/vae/diffusion_pytorch_model.safetensors")).Tensors.Values.Sum(t => t.Count), reports["vae_decoder"].Parameters + reports["vae_encoder"].Parameters);
+        Assert.Equal(SafetensorsFile.Open(Golden.At("sd1-tiny/vae/diffusion_pytorch_model.safetensors")).Tensors.Values.Sum(t => t.Count),
+            reports["vae_decoder"].Parameters + reports["vae_encoder"].Parameters);
         Assert.Null(unet.Note);
     }
 
@@ -70,9 +72,11 @@ public class ModelInspectionTests
         using var folder = new TempFolder();
         var graph = new OnnxGraph("odd");
         var x = graph.Input("x", ElementType.Float, "batch", 4);
-        var early = graph.Op("Det", [graph.Op("Unsqueeze", [graph.Op("Unsqueeze", [x, graph.Constant(Tensor.Vector(2))]), graph.Constant(Tensor.Vector(3))])]);
+        var early = graph.Op("Det",
+            [graph.Op("Unsqueeze", [graph.Op("Unsqueeze", [x, graph.Constant(Tensor.Vector(2))]), graph.Constant(Tensor.Vector(3))])]);
         Value y;
-        using (graph.Scope("attn")) using (graph.Scope("to_q")) y = Functions.MatMul(x, graph.Constant(Tensor.Of(new float[16], 4, 4), "attn.to_q.weight"));
+        using (graph.Scope("attn")) using (graph.Scope("to_q")) y = Functions.MatMul(x,
+            graph.Constant(Tensor.Of(new float[16], 4, 4), "attn.to_q.weight"));
         y = graph.Op("QuickGelu", "com.microsoft", 1, [graph.Op("QuickGelu", "com.microsoft", 1, [y])[0]])[0];
         graph.Output(y, "y");
         graph.Output(early, "early");
@@ -91,7 +95,8 @@ public class ModelInspectionTests
     {
         using var folder = new TempFolder();
         File.WriteAllText(folder.At("config.json"), """{"_class_name":"Kandinsky5Transformer3DModel"}""");
-        SafetensorsFile.Write(folder.At("model.safetensors"), [KeyValuePair.Create("w", Tensor.Of(new float[6], 2, 3).As(ElementType.Float16))]);
+        SafetensorsFile.Write(folder.At("model.safetensors"),
+            [KeyValuePair.Create("w", Tensor.Of(new float[6], 2, 3).As(ElementType.Float16))]);
         var report = Assert.Single(ModelInspection.Of(folder.Path, Targets));
         Assert.Equal((6, "float16"), (report.Parameters, report.Types[0]));
         Assert.Contains("Kandinsky5Transformer3DModel cannot be built here", report.Note);
@@ -101,7 +106,8 @@ public class ModelInspectionTests
     public void HostileInput_IsRefused()
     {
         using var folder = new TempFolder();
-        void Refused(string path, string message) => Assert.Contains(message, Assert.Throws<UserError>(() => ModelInspection.Of(path, Targets)).Message);
+        void Refused(string path, string message) =>
+            Assert.Contains(message, Assert.Throws<UserError>(() => ModelInspection.Of(path, Targets)).Message);
         Refused(folder.At("missing"), "no such folder");
         Refused(folder.Path, "no model there");
         File.WriteAllText(folder.At("model.bin"), "x");

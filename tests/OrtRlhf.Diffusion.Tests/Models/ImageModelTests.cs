@@ -22,7 +22,8 @@ public class ImageModelTests
         using var decoder = new LatentDecoder(model, OneThread);
         var image = Assert.Single(decoder.Decode([new float[model.Latent.Count]]));
         Assert.Equal((16, 16), (image.Width, image.Height));
-        Assert.All(model.Denoiser(2).Nodes.Where(n => n.Domain.Length == 0), n => Assert.True(n.Output.Shape is { IsStatic: true }, $"{n} is not static"));
+        Assert.All(model.Denoiser(2).Nodes.Where(n => n.Domain.Length == 0), n =>
+            Assert.True(n.Output.Shape is { IsStatic: true }, $"{n} is not static"));
     }
 
     [Fact]
@@ -68,10 +69,12 @@ public class ImageModelTests
     [InlineData("text_encoder")]
     [InlineData("tokenizer")]
     [InlineData("scheduler")]
-    public void Open_MissingComponent_ThrowsAndNamesIt(string name) => Fails(f => Directory.Delete(Path.Combine(f, name), recursive: true), $"no folder '{name}'");
+    public void Open_MissingComponent_ThrowsAndNamesIt(string name) =>
+        Fails(f => Directory.Delete(Path.Combine(f, name), recursive: true), $"no folder '{name}'");
 
     [Fact]
-    public void Open_NoWeights_Throws() => Fails(f => File.Delete(Path.Combine(f, "unet/diffusion_pytorch_model.safetensors")), "unet: no weights in");
+    public void Open_NoWeights_Throws() =>
+        Fails(f => File.Delete(Path.Combine(f, "unet/diffusion_pytorch_model.safetensors")), "unet: no weights in");
 
     [Fact]
     public void Open_TruncatedWeights_Throws() => Fails(f =>
@@ -81,7 +84,8 @@ public class ImageModelTests
     }, "truncated");
 
     [Theory]
-    [InlineData("unet", "UNet2DConditionModel", "UNet3DConditionModel", "unet: UNet2DConditionModel and UNet2DModel are supported, got UNet3DConditionModel")]
+    [InlineData("unet", "UNet2DConditionModel", "UNet3DConditionModel",
+        "unet: UNet2DConditionModel and UNet2DModel are supported, got UNet3DConditionModel")]
     [InlineData("vae", "AutoencoderTiny", "VQModel", "got VQModel")]
     [InlineData("text_encoder", "CLIPTextModel", "T5EncoderModel", "got T5EncoderModel")]
     [InlineData("unet", "\"cross_attention_dim\":16", "\"cross_attention_dim\":24", "hidden_size 16")]
@@ -115,7 +119,8 @@ public class ImageModelTests
         for (var round = 0; round < 100; round++)
         {
             var bytes = whole.ToArray();
-            for (var i = 0; i <= round % 4; i++) bytes[random.Next(Math.Min(bytes.Length, 4096))] = (byte)"\"{}[],:-019eEn\\\0\u00ff"[random.Next(17)];
+            for (var i = 0; i <= round % 4; i++) bytes[random.Next(Math.Min(bytes.Length, 4096))] =
+                (byte)"\"{}[],:-019eEn\\\0\u00ff"[random.Next(17)];
             File.WriteAllBytes(path, round % 10 == 9 ? bytes[..random.Next(bytes.Length)] : bytes);
             try
             {

@@ -11,7 +11,9 @@ using OrtRlhf.Tests;
 
 namespace OrtRlhf.Diffusion.Tests.Sampling;
 
-/// <summary>A whole Stable Diffusion 1 pipeline, from prompt to image, and Stable Diffusion 3's from text states on, against diffusers.</summary>
+/// <summary>
+/// A whole Stable Diffusion 1 pipeline, from prompt to image, and Stable Diffusion 3's from text states on, against diffusers.
+/// </summary>
 public class GoldenPipelineTests
 {
     private const string Set = "sd1-tiny";
@@ -22,8 +24,10 @@ public class GoldenPipelineTests
         var folder = GoldenFile.Beside("sd3-tiny")!;
         var golden = SafetensorsFile.Open(Path.Combine(folder, "golden.safetensors"));
         var settings = new SessionSettings { Threads = 1 };
-        var states = new TextEncoder("text_encoder", prompt => new long[11].Select(_ => prompt.Length == 0 ? 0L : 1).ToArray(), Given, "states", "pooled");
-        var denoiser = DenoiserFolder.Open(ComponentFolder.Open(Path.Combine(folder, "transformer"), "transformer"), [new(states, 11, 40, 24)], isFlow: true, pixelsPerCell: 1, new() { ImageSize = new(16, 16) });
+        var states = new TextEncoder("text_encoder", prompt =>
+            new long[11].Select(_ => prompt.Length == 0 ? 0L : 1).ToArray(), Given, "states", "pooled");
+        var denoiser = DenoiserFolder.Open(ComponentFolder.Open(Path.Combine(folder, "transformer"), "transformer"),
+            [new(states, 11, 40, 24)], isFlow: true, pixelsPerCell: 1, new() { ImageSize = new(16, 16) });
         var model = new ImageModel
         {
             Name = "sd3-tiny",
@@ -53,10 +57,12 @@ public class GoldenPipelineTests
         {
             var graph = new OnnxGraph("text_encoder");
             var row = graph.Input("input_ids", ElementType.Int64, batch, 11).Slice(1, 0, 1).Reshape(-1);
-            foreach (var (name, part) in (ReadOnlySpan<(string, string)>)[("states", "encoder_hidden_states"), ("pooled", "pooled_projections")])
+            foreach (var (name, part) in (ReadOnlySpan<(string, string)>)[("states", "encoder_hidden_states"),
+                ("pooled", "pooled_projections")])
             {
                 var (none, some) = (golden["transformer.uncond_" + part], golden["transformer." + part].ToFloats());
-                graph.Output(graph.Constant(Tensor.Of([.. none.ToFloats(), .. some[..(int)none.Count]], [2, .. none.Dims[1..]])).Gather(row), name);
+                graph.Output(graph.Constant(Tensor.Of([.. none.ToFloats(), .. some[..(int)none.Count]], [2, .. none.Dims[1..]]))
+                    .Gather(row), name);
             }
             return graph;
         }

@@ -67,7 +67,8 @@ public class PipelineTests
         var options = new SamplingOptions { Steps = 3, BatchSize = 4 };
         using var one = new Pipeline(policy, options, OneThread);
         using var three = new Pipeline(policy, options, new SessionSettings { Threads = 3, Workers = 3 });
-        SampleRequest[] requests = [.. Enumerable.Range(0, 7).Select(i => new SampleRequest(i % 2 == 0 ? "a cat" : "a dog", 1, 0, (uint)i))];
+        SampleRequest[] requests = [.. Enumerable.Range(0, 7).Select(i =>
+            new SampleRequest(i % 2 == 0 ? "a cat" : "a dog", 1, 0, (uint)i))];
         var done = new List<int>();
         var (alone, together) = (one.Sample(requests), three.Sample(requests, done.Add));
         Assert.Equal((4, 7), (done.Count, done[^1]));
@@ -101,7 +102,8 @@ public class PipelineTests
         using var policy = Policy.Create(ImageModel.Open(TinyModel.Write(folder.At("tiny"))), new LoraOptions { Rank = 2 }, seed: 1);
         policy.Adapters.All.Fill(float.NaN);
         using var pipeline = new Pipeline(policy, new() { Steps = 2 }, OneThread);
-        Assert.Contains("model 'tiny': drew numbers that are not finite for \"a cat\"", Assert.Throws<UserError>(() => pipeline.Sample(Requests)).Message);
+        Assert.Contains("model 'tiny': drew numbers that are not finite for \"a cat\"",
+            Assert.Throws<UserError>(() => pipeline.Sample(Requests)).Message);
         using var workers = new Pipeline(policy, new() { Steps = 2, BatchSize = 2 }, new SessionSettings { Threads = 2 });
         Assert.Contains("drew numbers that are not finite", Assert.Throws<UserError>(() => workers.Sample(Requests)).Message);
     }

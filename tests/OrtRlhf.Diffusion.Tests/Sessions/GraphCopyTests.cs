@@ -20,9 +20,11 @@ public class GraphCopyTests
     public void Session_LeavesItsGraphAsItIs(bool training, int threads, bool lowMemory, Precision dtype)
     {
         using var folder = new TempFolder();
-        using var policy = Policy.Create(ImageModel.Open(TinyModel.Write(folder.At("tiny")), new() { Dtype = dtype }), new LoraOptions(), seed: 1);
+        using var policy = Policy.Create(ImageModel.Open(TinyModel.Write(folder.At("tiny")), new() { Dtype = dtype }), new LoraOptions(),
+            seed: 1);
         var graph = training
-            ? TrainingGraph.Build(policy, 2, guidanceScale: 3, withReference: true, o => new(Mean(Square(o.Output - o.Reference!)), new Dictionary<string, Value>()), new GradientOptions())
+            ? policy.TrainingGraphOf(2, guidanceScale: 3, withReference: true, o =>
+                new(Mean(Square(o.Output - o.Reference!)), new Dictionary<string, Value>()), new GradientOptions())
             : policy.Denoiser("batch").Graph;
         Assert.Contains(graph.Nodes, node => node.Domain == OnnxGraph.CompositeDomain); // what every session must lower
         var before = Written(graph);
@@ -55,8 +57,10 @@ public class GraphCopyTests
     [
         $"{graph.Name} {graph.Opset} {string.Join(",", graph.Metadata)}",
         string.Join(",", graph.Inputs.Select(value => value.Name)), string.Join(",", graph.Outputs.Select(value => value.Name)),
-        .. graph.Nodes.Select(node => $"{node} {string.Join(",", node.Inputs.Select(value => value?.Name))} -> {string.Join(",", node.Outputs.Select(value => value?.Name))} "
-            + string.Join(",", node.Attributes.Select(a => $"{a.Key}={(a.Value is System.Collections.IEnumerable list and not string ? string.Join(" ", list.Cast<object>()) : a.Value)}"))),
+        .. graph.Nodes.Select(node => $"{node} {string.Join(",", node.Inputs.Select(value => value?.Name))} -> "
+            + $"{string.Join(",", node.Outputs.Select(value => value?.Name))} "
+            + string.Join(",", node.Attributes.Select(a =>
+                $"{a.Key}={(a.Value is System.Collections.IEnumerable list and not string ? string.Join(" ", list.Cast<object>()) : a.Value)}"))),
         .. graph.Values.Values.OrderBy(value => value.Name, StringComparer.Ordinal).Select(value =>
             $"{value} {value.IsInput} {value.Producer} {(value.Data is null ? 0 : RuntimeHelpers.GetHashCode(value.Data))}"),
     ];

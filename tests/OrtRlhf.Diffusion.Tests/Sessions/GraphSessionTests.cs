@@ -16,7 +16,8 @@ public class GraphSessionTests
         var graph = new OnnxGraph("product");
         var x = graph.Input("x", ElementType.Float, "batch", 256);
         var p = graph.Parameter("p", Tensor.Of(new float[256], 256));
-        graph.Output(Mean(MatMul(x * p, graph.Constant(Tensor.Of([.. Enumerable.Range(0, 256 * 256).Select(i => i % 7f)], 256, 256)))), "p_sum");
+        graph.Output(Mean(MatMul(x * p, graph.Constant(Tensor.Of([.. Enumerable.Range(0, 256 * 256).Select(i => i % 7f)], 256, 256)))),
+            "p_sum");
         using var twos = Filled(2);
         using var threes = Filled(3);
         using var sums = new ParameterBuffer(("p", []));
@@ -48,9 +49,11 @@ public class GraphSessionTests
     [InlineData(16, 4, 2, "cpu", false, 2, 2)]
     [InlineData(16, 4, 0, "cuda", false, 1, 4)]
     [InlineData(16, 4, 0, "cpu", true, 1, 4)]
-    public void Split_Rows_GivesWorkersTheirThreads(int rows, int threads, int workers, string device, bool lowMemory, int expected, int each)
+    public void Split_Rows_GivesWorkersTheirThreads(int rows, int threads, int workers, string device, bool lowMemory, int expected,
+        int each)
     {
-        var split = new SessionSettings { Threads = threads, Workers = workers, Device = device, LowMemory = lowMemory }.Split(new OnnxGraph("small"), rows);
+        var split = new SessionSettings { Threads = threads, Workers = workers, Device = device, LowMemory = lowMemory }
+            .Split(new OnnxGraph("small"), rows);
         Assert.Equal((expected, each), (split.Count, split.Each.Threads));
     }
 

@@ -35,7 +35,8 @@ public class CheckpointImportTests
         policy.AsBase(() => denoiser.Run(x, [.. Timesteps], [Prompt, Prompt], original));
 
         // From here on nothing of ours but the files.
-        var (withAdapter, without) = Official(folder.At("export"), folder.At("run.onnx_adapter"), model.TextEncoders[0].Tokenize(Prompt), x);
+        var (withAdapter, without) = Official(folder.At("export"), folder.At("run.onnx_adapter"),
+            model.TextEncoders[0].Tokenize(Prompt), x);
         Numbers.Close(tuned, withAdapter, 1e-5);
         Numbers.Close(original, without, 1e-5);
         Assert.True(Numbers.Error(original, tuned) > 1e-2, "the adapter changes nothing, so that the test shows nothing");
@@ -50,7 +51,8 @@ public class CheckpointImportTests
         CheckpointImport.Write(ImportPlan.Make(folder.At("export"), new ImportOptions { LoraTargets = [] }), folder.At("again"));
         Assert.True(File.Exists(folder.At("export", "vae_encoder", "model.onnx")));
         var again = ImageModel.Open(folder.At("again"));
-        Assert.Equal((model.Latent, model.ScalingFactor, model.ShiftFactor, model.Scheduler!.Prediction), (again.Latent, again.ScalingFactor, again.ShiftFactor, again.Scheduler!.Prediction));
+        Assert.Equal((model.Latent, model.ScalingFactor, model.ShiftFactor, model.Scheduler!.Prediction),
+            (again.Latent, again.ScalingFactor, again.ShiftFactor, again.Scheduler!.Prediction));
         using var policy = RandomPolicy.Create(model, new LoraOptions());
         AdapterFile.Write(policy, folder.At("a.safetensors"));
         using var onExport = Policy.WithAdapter(again, AdapterFile.Open(folder.At("a.safetensors")));
@@ -62,7 +64,8 @@ public class CheckpointImportTests
     {
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyModel.Write(folder.At("tiny")));
-        Assert.Contains("holds the model that is imported", Assert.Throws<UserError>(() => CheckpointImport.Write(ImportPlan.Make(model.Folder, new ImportOptions()), folder.At("tiny") + "/")).Message);
+        Assert.Contains("holds the model that is imported", Assert.Throws<UserError>(() =>
+            CheckpointImport.Write(ImportPlan.Make(model.Folder, new ImportOptions()), folder.At("tiny") + "/")).Message);
     }
 
     [Fact]
@@ -73,7 +76,8 @@ public class CheckpointImportTests
         CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions()), folder.At("onnx"));
         var before = Snapshot(folder.At("onnx"));
         using var stop = new CancellationTokenSource();
-        Assert.Throws<OperationCanceledException>(() => CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions { Type = ElementType.Float16 }), folder.At("onnx"), p =>
+        Assert.Throws<OperationCanceledException>(() =>
+            CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions { Type = ElementType.Float16 }), folder.At("onnx"), p =>
         {
             if (p.Done > p.Total / 2) stop.Cancel();
         }, stop.Token));
@@ -111,14 +115,16 @@ public class CheckpointImportTests
         File.WriteAllText(folder.At("mine", "notes.txt"), "keep");
         var error = Assert.Throws<UserError>(() => CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions()), folder.At("mine")));
         Assert.Contains("notes.txt", error.Message);
-        Assert.Contains("holds the model that is imported", Assert.Throws<UserError>(() => CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions()), folder.Path)).Message);
+        Assert.Contains("holds the model that is imported",
+            Assert.Throws<UserError>(() => CheckpointImport.Write(ImportPlan.Make(model, new ImportOptions()), folder.Path)).Message);
         Assert.Equal("keep", File.ReadAllText(folder.At("mine", "notes.txt")));
         using var busy = StagedFolder.Begin(folder.At("busy"), _ => true);
         Assert.Contains("another process", Assert.Throws<UserError>(() => StagedFolder.Begin(folder.At("busy"), _ => true)).Message);
     }
 
     private static string[] Snapshot(string folder) =>
-        [.. Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Select(f => $"{f} {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(f)))}")];
+        [.. Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Select(f =>
+            $"{f} {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(f)))}")];
 
     private static (float[] WithAdapter, float[] Without) Official(string folder, string adapterFile, long[] ids, float[] x)
     {
@@ -137,7 +143,8 @@ public class CheckpointImportTests
 
         float[] Denoise(RunOptions options)
         {
-            using var output = unet.Run(options, ["sample", "timestep", "encoder_hidden_states"], [sample, timestep, encoded[0]], ["out_sample"]);
+            using var output = unet.Run(options, ["sample", "timestep", "encoder_hidden_states"], [sample, timestep, encoded[0]],
+                ["out_sample"]);
             return output[0].GetTensorDataAsSpan<float>().ToArray();
         }
     }

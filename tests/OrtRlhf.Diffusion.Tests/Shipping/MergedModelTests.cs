@@ -33,7 +33,8 @@ public class MergedModelTests
     {
         using var folder = new TempFolder();
         var component = ComponentFolder.Open(Path.Combine(TinyModel.Write(folder.At("model")), "unet"), "unet");
-        OnnxFile.Write(UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(component.Config), component.Weights(type)), folder.At("model", "unet", "model.onnx"));
+        OnnxFile.Write(UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(component.Config), component.Weights(type)),
+            folder.At("model", "unet", "model.onnx"));
         File.Delete(folder.At("model", "unet", "diffusion_pytorch_model.safetensors"));
         Check(folder, ImageModel.Open(folder.At("model")), tolerance);
         Assert.False(File.Exists(folder.At("merged", "unet", "diffusion_pytorch_model.safetensors")));
@@ -54,7 +55,8 @@ public class MergedModelTests
 
     private static void Check(TempFolder folder, ImageModel model, double tolerance)
     {
-        using var policy = RandomPolicy.Create(model, new LoraOptions { Rank = 2, Alpha = 3, Targets = ["to_q", "to_out.0", "conv1", "proj_in"] });
+        using var policy = RandomPolicy.Create(model,
+            new LoraOptions { Rank = 2, Alpha = 3, Targets = ["to_q", "to_out.0", "conv1", "proj_in"] });
         MergedModel.Write(model, AdapterFile.Of(policy, "a.safetensors"), folder.At("merged"));
         using var merged = Policy.OfBase(ImageModel.Open(folder.At("merged")));
         using var bare = Policy.OfBase(model);

@@ -7,7 +7,8 @@ namespace OrtRlhf.Graph.Tests.Exported;
 /// <summary>Gradients through whole networks that PyTorch exported, against those of its autograd.</summary>
 public class ExportedGradientTests
 {
-    private static readonly LoraOptions Options = new() { Rank = 4, Alpha = 8, Type = ElementType.Float, Targets = ["to_q", "to_k", "to_v", "to_out.0", "conv1"] };
+    private static readonly LoraOptions Options = new() { Rank = 4, Alpha = 8, Type = ElementType.Float,
+        Targets = ["to_q", "to_k", "to_v", "to_out.0", "conv1"] };
 
     public static TheoryData<string, bool, double, double> Networks => new()
     {
@@ -22,11 +23,13 @@ public class ExportedGradientTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public void LoraGradients_InHalves_AreNearTheReference(bool recognize) => Check("unet-small-fp16-opset17", recognize, widen: false, 3e-3, 3e-2);
+    public void LoraGradients_InHalves_AreNearTheReference(bool recognize) =>
+        Check("unet-small-fp16-opset17", recognize, widen: false, 3e-3, 3e-2);
 
     [Theory]
     [MemberData(nameof(Networks))]
-    public void LoraGradients_MatchReference(string name, bool recognize, double output, double gradient) => Check(name, recognize, widen: true, output, gradient);
+    public void LoraGradients_MatchReference(string name, bool recognize, double output, double gradient) =>
+        Check(name, recognize, widen: true, output, gradient);
 
     private static void Check(string name, bool recognize, bool widen, double output, double gradient)
     {
@@ -50,7 +53,9 @@ public class ExportedGradientTests
         Assert.True(worst < gradient, $"the worst of {parameters.Count} gradients is off by {worst:g3}, expected below {gradient:g3}");
     }
 
-    /// <summary>A sampler's graph keeps its open shapes, a trainer's is frozen and folded first: both name the same adapters in the same order.</summary>
+    /// <summary>
+    /// A sampler's graph keeps its open shapes, a trainer's is frozen and folded first: both name the same adapters in the same order.
+    /// </summary>
     [Theory]
     [InlineData("unet-opset17")]
     [InlineData("unet-small-opset14")]
@@ -72,7 +77,8 @@ public class ExportedGradientTests
     {
         const string Name = "unet-opset17";
         var golden = Golden.Tensors("torch", Name, "golden.safetensors");
-        var names = golden.Keys.Where(k => k.StartsWith("grad.", StringComparison.Ordinal)).ToDictionary(k => k["grad.".Length..], k => (Parameter: k["grad.".Length..], Transposed: false));
+        var names = golden.Keys.Where(k => k.StartsWith("grad.", StringComparison.Ordinal)).ToDictionary(k => k["grad.".Length..], k =>
+            (Parameter: k["grad.".Length..], Transposed: false));
         using var renamed = JsonDocument.Parse(File.ReadAllText(Golden.At("torch", Name, "parameters.json")));
         foreach (var entry in renamed.RootElement.EnumerateObject())
         {

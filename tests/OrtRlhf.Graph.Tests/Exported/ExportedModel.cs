@@ -9,7 +9,8 @@ namespace OrtRlhf.Graph.Tests.Exported;
 /// <summary>Networks that PyTorch exported (tests/Golden/torch), made ready to be differentiated as a training graph is.</summary>
 internal static class ExportedModel
 {
-    private static readonly Dictionary<string, long[]> Frozen = new() { ["sample"] = [2, 4, 8, 8], ["timestep"] = [1], ["encoder_hidden_states"] = [2, 5, 12] };
+    private static readonly Dictionary<string, long[]> Frozen = new() { ["sample"] = [2, 4, 8, 8], ["timestep"] = [1],
+        ["encoder_hidden_states"] = [2, 5, 12] };
 
     /// <summary>The folder with a network's reference data.</summary>
     public static string GoldenOf(string name) => name == "unet-small-opset20" ? "unet-small-opset14" : name;
@@ -28,7 +29,9 @@ internal static class ExportedModel
         return graph;
     }
 
-    /// <summary>Adds mean (out_sample - target)^2 in float and its gradients; the loss is scaled where halves flow back, the gradients are not.</summary>
+    /// <summary>
+    /// Adds mean (out_sample - target)^2 in float and its gradients; the loss is scaled where halves flow back, the gradients are not.
+    /// </summary>
     public static void Differentiate(OnnxGraph graph, IReadOnlyCollection<Value> parameters, double lossScale = 1)
     {
         var target = graph.Input("target", ElementType.Float, 2, 4, 8, 8);
@@ -42,6 +45,7 @@ internal static class ExportedModel
     public static Dictionary<string, Tensor> Run(OnnxGraph graph, string name, params IEnumerable<(string, Tensor)> more)
     {
         var golden = Golden.Tensors("torch", GoldenOf(name), "golden.safetensors");
-        return Ort.Run(graph, [.. graph.Inputs.Where(i => golden.ContainsKey(i.Name)).Select(i => (i.Name, i.Type == ElementType.Float16 ? golden[i.Name].As(i.Type) : golden[i.Name])), .. more]);
+        return Ort.Run(graph, [.. graph.Inputs.Where(i => golden.ContainsKey(i.Name)).Select(i =>
+            (i.Name, i.Type == ElementType.Float16 ? golden[i.Name].As(i.Type) : golden[i.Name])), .. more]);
     }
 }

@@ -4,7 +4,8 @@ using FsCheck.Fluent;
 namespace OrtRlhf.Graph.Tests.Formats;
 
 /// <summary>
-/// Files damaged at random: bytes changed, numbers of eight bytes set to extremes, parts cut out, doubled or taken from elsewhere. Seeds are fixed, so
+/// Files damaged at random: bytes changed, numbers of eight bytes set to extremes, parts cut out, doubled or taken from elsewhere. Seeds
+/// are fixed, so
 /// that a failure comes back.
 /// </summary>
 internal static class Damage
@@ -26,7 +27,8 @@ internal static class Damage
             from value in Gen.Choose(0, 255)
             select (kind, place, other, value);
         var damaged = Gen.NonEmptyListOf(step).Select(steps => steps.Take(4).Aggregate(file, Apply));
-        Prop.ForAll(damaged.ToArbitrary(), bytes => Refused(bytes, read)).Check(Config.QuickThrowOnFailure.WithMaxTest(count).WithReplay(Seed, Gamma));
+        Prop.ForAll(damaged.ToArbitrary(), bytes => Refused(bytes, read))
+            .Check(Config.QuickThrowOnFailure.WithMaxTest(count).WithReplay(Seed, Gamma));
     }
 
     /// <summary>Asserts that a reader refuses bytes in one line, or takes them.</summary>

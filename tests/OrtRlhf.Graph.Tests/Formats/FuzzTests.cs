@@ -53,16 +53,19 @@ public sealed class FuzzTests : IDisposable
 
     [Fact]
     public void OnnxAdapter_Damaged_IsTakenOrRefusedInOneLine() => Damage.Survives(
-        new OnnxAdapter([("q.lora_A.weight", Numbers.Normal(1, 2, 3)), ("q.lora_B.weight", Numbers.Normal(2, 4, 2))]).ToBytes(), 3000, bytes => OnnxAdapter.Read(bytes));
+        new OnnxAdapter([("q.lora_A.weight", Numbers.Normal(1, 2, 3)), ("q.lora_B.weight", Numbers.Normal(2, 4, 2))]).ToBytes(), 3000,
+            bytes => OnnxAdapter.Read(bytes));
 
-    private static Dictionary<string, Tensor> Tensors() => new() { ["a"] = Numbers.Normal(1, 3, 5), ["b.weight"] = Numbers.Normal(2, 2, 2).As(ElementType.Float16), ["none"] = Tensor.Vector() };
+    private static Dictionary<string, Tensor> Tensors() => new() { ["a"] = Numbers.Normal(1, 3, 5),
+        ["b.weight"] = Numbers.Normal(2, 2, 2).As(ElementType.Float16), ["none"] = Tensor.Vector() };
 
     /// <summary>A model with shape arithmetic, attributes of all kinds, a convolution and constants in nodes.</summary>
     private static byte[] Model()
     {
         var graph = new OnnxGraph("fuzzed");
         var x = graph.Input("x", ElementType.Float, "batch", 4, "height", 6);
-        var y = Conv(x, graph.Constant(Numbers.Normal(1, 4, 4, 3, 3), "conv.weight"), graph.Constant(Numbers.Normal(2, 4)), 1, [1, 1, 1, 1]);
+        var y = Conv(x, graph.Constant(Numbers.Normal(1, 4, 4, 3, 3), "conv.weight"), graph.Constant(Numbers.Normal(2, 4)), 1,
+            [1, 1, 1, 1]);
         var shape = graph.Op("Shape", [y]);
         var size = graph.Op("Slice", [shape, Vector(0), Vector(2)]);
         y = graph.Op("Reshape", [y, graph.Op("Concat", [size, Vector(-1)], ("axis", 0L))]);

@@ -16,7 +16,8 @@ public sealed class OnnxAdapterTests : IDisposable
     [
         ("unet.to_q.lora_A.weight", Numbers.Normal(1, 3, 6)), ("unet.to_q.lora_B.weight", Numbers.Normal(2, 8, 3)),
         ("unet.conv1.lora_A.weight", Numbers.Normal(3, 2, 4, 3, 3)), ("unet.conv1.lora_B.weight", Numbers.Normal(4, 5, 2, 1, 1)),
-        ("unet.to_out.0.lora_A.weight", Numbers.Normal(5, 1, 7).As(ElementType.Float16)), ("unet.to_out.0.lora_B.weight", Numbers.Normal(6, 2, 1).As(ElementType.Float16)),
+        ("unet.to_out.0.lora_A.weight", Numbers.Normal(5, 1, 7).As(ElementType.Float16)),
+            ("unet.to_out.0.lora_B.weight", Numbers.Normal(6, 2, 1).As(ElementType.Float16)),
     ], AdapterVersion: 7, ModelVersion: 9);
 
     [Fact]
@@ -56,7 +57,8 @@ public sealed class OnnxAdapterTests : IDisposable
         using var run = new RunOptions();
         run.AddActiveLoraAdapter(loaded);
         (string, Tensor)[] inputs = [("x", Numbers.Normal(12, 3, 6)), ("image", Numbers.Normal(13, 3, 4, 5, 5))];
-        var (active, bound, plain) = (Ort.Run(session, run, inputs), Ort.Run(session, [.. inputs, .. adapter.Parameters]), Ort.Run(session, inputs));
+        var (active, bound, plain) = (Ort.Run(session, run, inputs), Ort.Run(session, [.. inputs, .. adapter.Parameters]),
+            Ort.Run(session, inputs));
         foreach (var output in new[] { "y", "z" })
         {
             Assert.Equal(bound[output].ToFloats(), active[output].ToFloats());
@@ -93,7 +95,8 @@ public sealed class OnnxAdapterTests : IDisposable
     public void Read_OneTensorToldManyTimes_ThrowsBeforeMemoryRunsOut()
     {
         // Every entry of the list aims at one table, whose data is the file's; as copies they would be a thousand times the file.
-        var bytes = new OnnxAdapter([.. Enumerable.Range(0, 1000).Select(i => ($"t{i}", i == 0 ? Numbers.Normal(1, 50_000) : Tensor.Of([1f], 1)))]).ToBytes();
+        var bytes = new OnnxAdapter([.. Enumerable.Range(0, 1000).Select(i =>
+            ($"t{i}", i == 0 ? Numbers.Normal(1, 50_000) : Tensor.Of([1f], 1)))]).ToBytes();
         var root = BitConverter.ToInt32(bytes);
         var list = root + 16 + BitConverter.ToInt32(bytes, root + 16);
         var first = list + 4 + BitConverter.ToInt32(bytes, list + 4);

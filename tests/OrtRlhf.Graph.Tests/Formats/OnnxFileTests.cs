@@ -29,7 +29,8 @@ public sealed class OnnxFileTests : IDisposable
         var graph = OnnxFile.Read(Golden.At("torch", name, "model.onnx"));
         foreach (var prefix in new[] { "", "other." })
         {
-            var inputs = graph.Inputs.Select(i => (i.Name, golden[prefix + i.Name].Type == ElementType.Float && i.Type == ElementType.Float16 ? golden[prefix + i.Name].As(i.Type) : golden[prefix + i.Name])).ToArray();
+            var inputs = graph.Inputs.Select(i => (i.Name, golden[prefix + i.Name].Type == ElementType.Float
+                && i.Type == ElementType.Float16 ? golden[prefix + i.Name].As(i.Type) : golden[prefix + i.Name])).ToArray();
             Numbers.AssertClose(golden[prefix + "out_sample"], Ort.Run(graph, inputs)["out_sample"], tolerance);
         }
     }
@@ -40,7 +41,8 @@ public sealed class OnnxFileTests : IDisposable
         var golden = Golden.Tensors("torch", "unet-small-opset14", "golden.safetensors");
         var graph = OnnxFile.Read(Golden.At("torch", "unet-small-opset20", "model.onnx"));
         Assert.Equal(20, graph.Opset);
-        Numbers.AssertClose(golden["out_sample"], Ort.Run(graph, [.. graph.Inputs.Select(i => (i.Name, golden[i.Name]))])["out_sample"], 1e-5);
+        Numbers.AssertClose(golden["out_sample"],
+            Ort.Run(graph, [.. graph.Inputs.Select(i => (i.Name, golden[i.Name]))])["out_sample"], 1e-5);
     }
 
     [Fact]
@@ -136,13 +138,15 @@ public sealed class OnnxFileTests : IDisposable
         for (var i = 0; i < 3000; i++)
         {
             var bad = (byte[])bytes.Clone();
-            for (var n = 0; n < 1 + (i % 3); n++) bad[random.Next(Math.Min(bad.Length, n == 0 ? bad.Length : 400))] = (byte)random.Next(256);
+            for (var n = 0; n < 1 + (i % 3); n++) bad[random.Next(Math.Min(bad.Length, n == 0 ? bad.Length : 400))] =
+                (byte)random.Next(256);
             if (Record.Exception(() => OnnxFile.Read(bad)) is { } fault) Assert.True(fault is UserError, fault.ToString());
         }
     }
 
     [Fact]
-    public void Read_MissingFile_ThrowsUserError() => Assert.Contains("no such file", Assert.Throws<UserError>(() => OnnxFile.Read(At("none.onnx"))).Message);
+    public void Read_MissingFile_ThrowsUserError() =>
+        Assert.Contains("no such file", Assert.Throws<UserError>(() => OnnxFile.Read(At("none.onnx"))).Message);
 
     [Fact]
     public void Read_DeepNesting_ThrowsUserError()
@@ -190,7 +194,8 @@ public sealed class OnnxFileTests : IDisposable
 
     [Fact]
     public void Read_BytesWithExternalData_ThrowsUserError() =>
-        Assert.Contains("another file", Assert.Throws<UserError>(() => OnnxFile.Read(External(new() { ["location"] = "good.bin" }))).Message);
+        Assert.Contains("another file",
+            Assert.Throws<UserError>(() => OnnxFile.Read(External(new() { ["location"] = "good.bin" }))).Message);
 
     [Theory]
     [InlineData(new long[] { 4611686018427387904, 4 })]
@@ -216,7 +221,8 @@ public sealed class OnnxFileTests : IDisposable
         graph.Constant(Tensor.Of([3f], 1), "w");
         graph.Output(Greater(x, graph.Scalar(ElementType.Float, 0)).Graph.Op("Squeeze", [graph.Nodes[0].Output]), "positive");
         var model = ModelProto.Parser.ParseFrom(OnnxFile.ToBytes(graph));
-        model.Graph.Initializer.Add(new TensorProto { Name = "w", DataType = 1, Dims = { 1 }, RawData = ByteString.CopyFrom(BitConverter.GetBytes(3f)) });
+        model.Graph.Initializer.Add(new TensorProto { Name = "w", DataType = 1, Dims = { 1 },
+            RawData = ByteString.CopyFrom(BitConverter.GetBytes(3f)) });
         model.Graph.Node.Insert(0, new NodeProto { OpType = "Neg", Input = { "x" }, Output = { "minus" } });
         model.Graph.Node.Insert(1, new NodeProto { OpType = "Identity", Input = { "minus" }, Output = { "same" } });
         var choice = new NodeProto { OpType = "If", Input = { "positive" }, Output = { "y" } };
@@ -224,12 +230,14 @@ public sealed class OnnxFileTests : IDisposable
         {
             var body = new GraphProto { Name = name };
             body.Node.Add(new NodeProto { OpType = op, Input = { "w", "same" }, Output = { name + "_y" } });
-            body.Output.Add(new ValueInfoProto { Name = name + "_y", Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } });
+            body.Output.Add(new ValueInfoProto { Name = name + "_y",
+                Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } });
             choice.Attribute.Add(new AttributeProto { Name = name, Type = AttributeType.Graph, G = body });
         }
         model.Graph.Node.Add(choice);
         model.Graph.Output.Clear();
-        model.Graph.Output.Add(new ValueInfoProto { Name = "y", Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } });
+        model.Graph.Output.Add(new ValueInfoProto { Name = "y",
+            Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } });
 
         var read = OnnxFile.Read(model.ToByteArray());
         read.Rename(read["w"], "weight");
@@ -261,7 +269,8 @@ public sealed class OnnxFileTests : IDisposable
         var model = ModelProto.Parser.ParseFrom(OnnxFile.ToBytes(graph));
         model.Graph.Node[0].OpType = "Reshape";
         model.Graph.Node[0].Input.Add("shape");
-        model.Graph.Initializer.Add(new TensorProto { Name = "shape", DataType = 7, Dims = { shape.Length }, RawData = ByteString.CopyFrom([.. shape.SelectMany(BitConverter.GetBytes)]) });
+        model.Graph.Initializer.Add(new TensorProto { Name = "shape", DataType = 7, Dims = { shape.Length },
+            RawData = ByteString.CopyFrom([.. shape.SelectMany(BitConverter.GetBytes)]) });
         Assert.Contains(expected, Assert.Throws<UserError>(() => OnnxFile.Read(model.ToByteArray())).Message);
     }
 
@@ -270,16 +279,19 @@ public sealed class OnnxFileTests : IDisposable
     {
         var graph = new OnnxGraph("dynamo");
         var x = graph.Input("x", ElementType.Float, 2, 4);
-        graph.Output(MatMul(MatMul(x, graph.Constant(Numbers.Normal(1, 4, 4), "val_1")), graph.Constant(Numbers.Normal(2, 4, 4), "val_2")), "y");
+        graph.Output(MatMul(MatMul(x, graph.Constant(Numbers.Normal(1, 4, 4), "val_1")),
+            graph.Constant(Numbers.Normal(2, 4, 4), "val_2")), "y");
         var model = ModelProto.Parser.ParseFrom(OnnxFile.ToBytes(graph));
         for (var i = 0; i < 2; i++)
         {
             model.Graph.Node[i].Name = $"node_linear_{i}";
-            model.Graph.Node[i].MetadataProps.Add(new StringStringEntryProto { Key = "pkg.torch.onnx.name_scopes", Value = $"['', 'mid_block', 'mid_block.attn{i}', 'mid_block.attn{i}.to_q', 'linear_{i}']" });
+            model.Graph.Node[i].MetadataProps.Add(new StringStringEntryProto { Key = "pkg.torch.onnx.name_scopes",
+                Value = $"['', 'mid_block', 'mid_block.attn{i}', 'mid_block.attn{i}.to_q', 'linear_{i}']" });
         }
         var read = OnnxFile.Read(model.ToByteArray());
         Assert.Equal("/mid_block.attn0.to_q/node_linear_0", read.Nodes[0].Name);
-        Assert.Equal(["mid_block.attn0.to_q", "mid_block.attn1.to_q"], InjectLora.Apply(read, new LoraOptions { Targets = ["to_q"] }).Select(l => l.Path));
+        Assert.Equal(["mid_block.attn0.to_q", "mid_block.attn1.to_q"],
+            InjectLora.Apply(read, new LoraOptions { Targets = ["to_q"] }).Select(l => l.Path));
     }
 
     [Fact]
@@ -287,7 +299,8 @@ public sealed class OnnxFileTests : IDisposable
     {
         if (!OperatingSystem.IsLinux()) return;
         Directory.CreateDirectory(At("pipes"));
-        foreach (var name in new[] { "pipes/good.bin", "pipes/model.onnx", "pipes/a.safetensors", "pipes/a.onnx_adapter" }) Assert.Equal(0, MakePipe(At(name), 0x180));
+        foreach (var name in new[] { "pipes/good.bin", "pipes/model.onnx", "pipes/a.safetensors", "pipes/a.onnx_adapter" }) Assert.Equal(0,
+            MakePipe(At(name), 0x180));
         var place = new Dictionary<string, string> { ["location"] = "good.bin", ["offset"] = "0", ["length"] = "16" };
         Assert.Contains("is empty", Assert.Throws<UserError>(() => OnnxFile.Read(External(place), folder: At("pipes"))).Message);
         Assert.Contains("is empty", Assert.Throws<UserError>(() => OnnxFile.Read(At("pipes/model.onnx"))).Message);

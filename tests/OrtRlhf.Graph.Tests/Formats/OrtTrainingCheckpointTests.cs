@@ -8,7 +8,8 @@ public sealed class OrtTrainingCheckpointTests
     [Fact]
     public void ToBytes_ReadBackBySchema_HasVersionAndTrainedParameters()
     {
-        (string Name, Tensor Data)[] parameters = [("q.lora_A.weight", Numbers.Normal(1, 3, 6)), ("q.lora_B.weight", Numbers.Normal(2, 8, 3).As(ElementType.Float16))];
+        (string Name, Tensor Data)[] parameters = [("q.lora_A.weight", Numbers.Normal(1, 3, 6)),
+            ("q.lora_B.weight", Numbers.Normal(2, 8, 3).As(ElementType.Float16))];
         var buffer = new ByteBuffer(new OrtTrainingCheckpoint(parameters).ToBytes());
         Assert.True(Table.__has_identifier(buffer, "ODTC"));
         var checkpoint = new Table(buffer.GetInt(0), buffer);

@@ -68,7 +68,8 @@ public sealed class SafetensorsFileTests : IDisposable
         SafetensorsFile.Write(path, [new("x", Tensor.Of([1f, 2f], 2))]);
         var read = SafetensorsFile.Open(path);
         Assert.Equal([1f, 2f], read["x"].ToFloats());
-        if (OperatingSystem.IsLinux()) Assert.DoesNotContain(path, new DirectoryInfo("/proc/self/fd").EnumerateFileSystemInfos().Select(fd => fd.LinkTarget));
+        if (OperatingSystem.IsLinux()) Assert.DoesNotContain(path,
+            new DirectoryInfo("/proc/self/fd").EnumerateFileSystemInfos().Select(fd => fd.LinkTarget));
         using (new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None)) { }
         File.Move(path, moved);
         Assert.Contains("cannot be read any more", Assert.Throws<UserError>(() => read["x"].ToFloats()).Message);
@@ -83,7 +84,8 @@ public sealed class SafetensorsFileTests : IDisposable
     {
         SafetensorsFile.Write(At("m-00001-of-00002.safetensors"), [new("x", Tensor.Of([1f], 1))]);
         SafetensorsFile.Write(At("m-00002-of-00002.safetensors"), [new("y", Tensor.Of([2f], 1))]);
-        Assert.Equal([2f], Index("""{"weight_map":{"x":"m-00001-of-00002.safetensors","y":"m-00002-of-00002.safetensors"}}""")["y"].ToFloats());
+        Assert.Equal([2f], Index("""{"weight_map":{"x":"m-00001-of-00002.safetensors","y":"m-00002-of-00002.safetensors"}}""")["y"]
+            .ToFloats());
     }
 
     [Theory]
@@ -114,8 +116,10 @@ public sealed class SafetensorsFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData("""{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""", "overlap")]
-    [InlineData("""{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}""", "two tensors are named 'x'")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""",
+        "overlap")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}""",
+        "two tensors are named 'x'")]
     [InlineData("""{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}""", "expected 12 bytes for shape [3]")]
     [InlineData("""{"x":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}}""", "got F99")]
     [InlineData("""{"x":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}""", "not negative")]
@@ -177,5 +181,6 @@ public sealed class SafetensorsFileTests : IDisposable
         return SafetensorsFile.Open(At("m.safetensors.index.json"));
     }
 
-    private void WriteRaw(long length, byte[] header, int data) => File.WriteAllBytes(At("raw.safetensors"), [.. BitConverter.GetBytes(length), .. header, .. new byte[data]]);
+    private void WriteRaw(long length, byte[] header, int data) =>
+        File.WriteAllBytes(At("raw.safetensors"), [.. BitConverter.GetBytes(length), .. header, .. new byte[data]]);
 }

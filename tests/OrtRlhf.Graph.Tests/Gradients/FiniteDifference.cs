@@ -37,12 +37,14 @@ internal static class FiniteDifference
     }
 
     /// <summary>Gradients by name, of all parameters or of one.</summary>
-    public static Dictionary<string, Tensor> Gradients(Func<OnnxGraph, Value> build, Tensor weights, string? only, GradientOptions? prefer = null)
+    public static Dictionary<string, Tensor> Gradients(Func<OnnxGraph, Value> build, Tensor weights, string? only,
+        GradientOptions? prefer = null)
     {
         var graph = new OnnxGraph("backward");
         var y = build(graph);
         var parameters = graph.Inputs.Where(i => i.Data is not null && (only is null || i.Name == only)).ToArray();
-        foreach (var (parameter, gradient) in GradientBuilder.Add(Sum(y * graph.Constant(weights)), parameters, prefer)) graph.Output(gradient, parameter.Name + "_grad");
+        foreach (var (parameter, gradient) in GradientBuilder.Add(Sum(y * graph.Constant(weights)), parameters,
+            prefer)) graph.Output(gradient, parameter.Name + "_grad");
         return Ort.Run(graph).ToDictionary(o => o.Key[..^"_grad".Length], o => o.Value);
     }
 

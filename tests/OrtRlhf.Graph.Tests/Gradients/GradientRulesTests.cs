@@ -27,13 +27,15 @@ public class GradientRulesTests
 
     [Theory]
     [MemberData(nameof(Convolutions))]
-    public void Conv_OfSharedWeights_MatchesFiniteDifference(string name) => FiniteDifference.Check(RuleCases.Table[name], new GradientOptions { SharedWeights = true });
+    public void Conv_OfSharedWeights_MatchesFiniteDifference(string name) =>
+        FiniteDifference.Check(RuleCases.Table[name], new GradientOptions { SharedWeights = true });
 
     public static TheoryData<string> Attentions => [.. RuleCases.Table.Keys.Where(k => RuleCases.OperatorOf(k) == "Attention")];
 
     [Theory]
     [MemberData(nameof(Attentions))]
-    public void Attention_OfScoresTakenAgain_MatchesFiniteDifference(string name) => FiniteDifference.Check(RuleCases.Table[name], new GradientOptions { RecomputeScores = true });
+    public void Attention_OfScoresTakenAgain_MatchesFiniteDifference(string name) =>
+        FiniteDifference.Check(RuleCases.Table[name], new GradientOptions { RecomputeScores = true });
 
     [Theory]
     [InlineData(64, false, 1)]
@@ -58,7 +60,8 @@ public class GradientRulesTests
     {
         var graph = new OnnxGraph("again");
         var x = graph.Parameter("x", Numbers.Normal(1, 3, 8, 4));
-        var y = graph.Op("Attention", OnnxGraph.CompositeDomain, 2, [Exp(x), Tanh(x), Sin(x)], ("scale", 0.5f), ("one_by_one", oneByOne))[0];
+        var y = graph.Op("Attention", OnnxGraph.CompositeDomain, 2, [Exp(x), Tanh(x), Sin(x)], ("scale", 0.5f),
+            ("one_by_one", oneByOne))[0];
         graph.Output(GradientBuilder.Add(Mean(Square(y)), [x], new GradientOptions { RecomputeScores = true })[x], "x_grad");
         var path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():N}.onnx");
         try
@@ -112,7 +115,8 @@ public class GradientRulesTests
     [InlineData("Sign")]
     public void OperatorWithoutGradient_GivesZeros(string op)
     {
-        var gradient = FiniteDifference.Gradients(g => g.Op(op, [g.Parameter("p", Numbers.Normal(1, 2, 3))]), Numbers.Normal(2, 2, 3), null)["p"];
+        var gradient = FiniteDifference.Gradients(g =>
+            g.Op(op, [g.Parameter("p", Numbers.Normal(1, 2, 3))]), Numbers.Normal(2, 2, 3), null)["p"];
         Assert.All(gradient.ToFloats(), v => Assert.Equal(0, v));
     }
 
@@ -144,10 +148,13 @@ public class GradientRulesTests
         foreach (var op in new[] { "Max", "Min" })
         {
             var same = Tensor.Of([1f, 2f], 2);
-            var gradients = FiniteDifference.Gradients(g => g.Op(op, [g.Parameter("a", same), g.Parameter("b", same), g.Parameter("c", same)]), Tensor.Of([3f, 5f], 2), null);
-            Assert.Equal([3f, 5f], gradients["a"].ToFloats().Zip(gradients["b"].ToFloats(), (a, b) => a + b).Zip(gradients["c"].ToFloats(), (a, b) => a + b));
+            var gradients = FiniteDifference.Gradients(g =>
+                g.Op(op, [g.Parameter("a", same), g.Parameter("b", same), g.Parameter("c", same)]), Tensor.Of([3f, 5f], 2), null);
+            Assert.Equal([3f, 5f],
+                gradients["a"].ToFloats().Zip(gradients["b"].ToFloats(), (a, b) => a + b).Zip(gradients["c"].ToFloats(), (a, b) => a + b));
         }
-        var shared = FiniteDifference.Gradients(g => g.Op("ReduceMax", [g.Parameter("p", Tensor.Of([2f, 1f, 2f], 3))]), Tensor.Of([4f], 1), null)["p"];
+        var shared = FiniteDifference.Gradients(g =>
+            g.Op("ReduceMax", [g.Parameter("p", Tensor.Of([2f, 1f, 2f], 3))]), Tensor.Of([4f], 1), null)["p"];
         Assert.Equal([2f, 0f, 2f], shared.ToFloats());
     }
 

@@ -7,7 +7,8 @@ namespace OrtRlhf.Graph.Tests.Passes;
 
 public class FoldConstantsTests
 {
-    private static readonly Dictionary<string, long[]> Frozen = new() { ["sample"] = [2, 4, 8, 8], ["timestep"] = [1], ["encoder_hidden_states"] = [2, 5, 12] };
+    private static readonly Dictionary<string, long[]> Frozen = new() { ["sample"] = [2, 4, 8, 8], ["timestep"] = [1],
+        ["encoder_hidden_states"] = [2, 5, 12] };
 
     [Theory]
     [InlineData("unet-opset17", 1e-5)]
@@ -25,10 +26,12 @@ public class FoldConstantsTests
         Assert.DoesNotContain(graph.Nodes, n => n.Op is "Shape" or "Identity" or "Constant" or "ConstantOfShape" or "Range");
         foreach (var node in graph.Nodes)
         {
-            foreach (var output in node.Outputs.OfType<Value>()) Assert.True(output.Shape is { IsStatic: true } && output.Type != ElementType.Undefined, $"{node}: {output}");
+            foreach (var output in node.Outputs.OfType<Value>()) Assert.True(output.Shape is { IsStatic: true }
+                && output.Type != ElementType.Undefined, $"{node}: {output}");
             Assert.True(GradientRules.Supports(node), node.ToString());
         }
-        var inputs = graph.Inputs.Select(i => (i.Name, i.Type == ElementType.Float16 ? golden[i.Name].As(i.Type) : golden[i.Name])).ToArray();
+        var inputs = graph.Inputs.Select(i => (i.Name, i.Type == ElementType.Float16 ? golden[i.Name].As(i.Type) : golden[i.Name]))
+            .ToArray();
         Numbers.AssertClose(golden["out_sample"], Ort.Run(graph, inputs)["out_sample"], tolerance);
     }
 
@@ -38,7 +41,8 @@ public class FoldConstantsTests
         var golden = Golden.Tensors("torch", "unet-opset17", "golden.safetensors");
         var graph = OnnxFile.Read(Golden.At("torch", "unet-opset17", "model.onnx"));
         FoldConstants.Apply(graph);
-        Numbers.AssertClose(golden["other.out_sample"], Ort.Run(graph, [.. graph.Inputs.Select(i => (i.Name, golden["other." + i.Name]))])["out_sample"], 1e-5);
+        Numbers.AssertClose(golden["other.out_sample"],
+            Ort.Run(graph, [.. graph.Inputs.Select(i => (i.Name, golden["other." + i.Name]))])["out_sample"], 1e-5);
     }
 
     public static TheoryData<string> Cases => [.. Table.Keys];
@@ -136,7 +140,8 @@ public class FoldConstantsTests
     [Theory]
     [InlineData(12)]
     [InlineData(22)]
-    public void Raise_OpsetTooOldOrNew_Throws(int opset) => Assert.Throws<UserError>(() => RaiseOpset.Apply(new OnnxGraph("g") { Opset = opset }));
+    public void Raise_OpsetTooOldOrNew_Throws(int opset) =>
+        Assert.Throws<UserError>(() => RaiseOpset.Apply(new OnnxGraph("g") { Opset = opset }));
 
     private static Value F(OnnxGraph graph, int seed, params long[] dims) => graph.Constant(Numbers.Normal(seed, dims));
 

@@ -31,7 +31,8 @@ public class FuseAttentionTests
 
     public static TheoryData<string, bool> Forms => new()
     {
-        { "heads split by a transpose", true }, { "heads first", true }, { "any batch", true }, { "mask", false }, { "probabilities are an output", false }, { "halves", false }, { "three dimensions", false },
+        { "heads split by a transpose", true }, { "heads first", true }, { "any batch", true }, { "mask", false },
+            { "probabilities are an output", false }, { "halves", false }, { "three dimensions", false },
     };
 
     // Widths of values other than of queries, more keys than queries, a scale of its own.
@@ -46,7 +47,8 @@ public class FuseAttentionTests
             Dim batch = form == "any batch" ? "batch" : 2;
             Value Heads(string name, long rows, long width) => form switch
             {
-                "heads split by a transpose" or "any batch" => graph.Input(name, ElementType.Float, batch, rows, 3 * width).Reshape(0, 0, 3, width).Transpose(0, 2, 1, 3),
+                "heads split by a transpose" or "any batch" =>
+                    graph.Input(name, ElementType.Float, batch, rows, 3 * width).Reshape(0, 0, 3, width).Transpose(0, 2, 1, 3),
                 "three dimensions" => graph.Input(name, ElementType.Float, 6, rows, width),
                 _ => Functions.Cast(graph.Input(name, ElementType.Float, 2, 3, rows, width), type),
             };
@@ -56,7 +58,8 @@ public class FuseAttentionTests
             graph.Output(Functions.Cast(o, ElementType.Float), "o");
             return graph;
         }
-        Tensor Run(OnnxGraph graph) => Ort.Run(graph, [.. graph.Inputs.Select((i, n) => (i.Name, Numbers.Normal(n, [.. i.Shape!.Dims.ToArray().Select(d => d.IsKnown ? d.Size : 2)])))])["o"];
+        Tensor Run(OnnxGraph graph) => Ort.Run(graph, [.. graph.Inputs.Select((i, n) =>
+            (i.Name, Numbers.Normal(n, [.. i.Shape!.Dims.ToArray().Select(d => d.IsKnown ? d.Size : 2)])))])["o"];
         var graph = Build();
         Assert.Equal(expected ? 1 : 0, FuseAttention.Apply(graph));
         Assert.Equal(expected, graph.Nodes.Any(n => n.Op == "MultiHeadAttention"));

@@ -8,7 +8,8 @@ public class FuseChannelAffineTests
 {
     public static TheoryData<string, bool> Forms => new()
     {
-        { "group normalisation", true }, { "other order", true }, { "any batch and size", true }, { "product read twice", false }, { "one number", false }, { "last axis", false }, { "batch of two matrices", false },
+        { "group normalisation", true }, { "other order", true }, { "any batch and size", true }, { "product read twice", false },
+            { "one number", false }, { "last axis", false }, { "batch of two matrices", false },
         { "scale is an input", false },
     };
 
@@ -19,7 +20,8 @@ public class FuseChannelAffineTests
         OnnxGraph Build()
         {
             var graph = new OnnxGraph(form);
-            var x = form == "any batch and size" ? graph.Input("x", ElementType.Float, "batch", 4, "height", "width") : graph.Input("x", ElementType.Float, 2, 4, 4, 4);
+            var x = form == "any batch and size" ? graph.Input("x", ElementType.Float, "batch", 4, "height", "width")
+                : graph.Input("x", ElementType.Float, 2, 4, 4, 4);
             Value C(int seed, params long[] sizes) => graph.Constant(Numbers.Normal(seed, sizes));
             var product = form switch
             {
@@ -42,7 +44,8 @@ public class FuseChannelAffineTests
             LowerComposites.Apply(graph);
             return graph;
         }
-        Tensor Run(OnnxGraph graph) => Ort.Run(graph, [.. graph.Inputs.Select(i => (i.Name, i.Name == "s" ? Numbers.Normal(1, 4, 1, 1) : Numbers.Normal(3, 2, 4, 4, 4)))])["out"];
+        Tensor Run(OnnxGraph graph) => Ort.Run(graph,
+            [.. graph.Inputs.Select(i => (i.Name, i.Name == "s" ? Numbers.Normal(1, 4, 1, 1) : Numbers.Normal(3, 2, 4, 4, 4)))])["out"];
         var graph = Build();
         Assert.Equal(expected ? 1 : 0, FuseChannelAffine.Apply(graph));
         Assert.Equal(expected, graph.Nodes.Any(n => n.Op == "BatchNormalization"));

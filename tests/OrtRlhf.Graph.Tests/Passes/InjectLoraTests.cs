@@ -9,7 +9,9 @@ public class InjectLoraTests
 {
     private static readonly (string, Tensor)[] Inputs = [("x", Numbers.Normal(1, 2, 3, 6)), ("image", Numbers.Normal(2, 2, 4, 6, 6))];
 
-    /// <summary>A MatMul with bias, one without, a Gemm, and convolutions of 3x3 with stride 2 and 1x1; weights changed by <paramref name="merge"/>.</summary>
+    /// <summary>
+    /// A MatMul with bias, one without, a Gemm, and convolutions of 3x3 with stride 2 and 1x1; weights changed by <paramref name="merge"/>.
+    /// </summary>
     private static OnnxGraph Model(Func<string, Tensor, Tensor>? merge = null)
     {
         merge ??= (_, w) => w;
@@ -43,7 +45,8 @@ public class InjectLoraTests
     {
         var graph = Model();
         var layers = InjectLora.Apply(graph, All);
-        Assert.Equal(["block.0.attn.to_q", "block.0.attn.to_k", "block.0.attn.to_out.0", "block.1.conv1", "block.1.conv_shortcut"], layers.Select(l => l.Path));
+        Assert.Equal(["block.0.attn.to_q", "block.0.attn.to_k", "block.0.attn.to_out.0", "block.1.conv1", "block.1.conv_shortcut"],
+            layers.Select(l => l.Path));
         Assert.Equal("unet.block.1.conv1.lora_A.weight", layers[3].A.Name);
         Assert.Equal([2, 4, 3, 3], layers[3].A.Sizes);
         Assert.Equal([5, 2, 1, 1], layers[3].B.Sizes);
@@ -51,9 +54,11 @@ public class InjectLoraTests
         Assert.Equal([5, 2], layers[2].B.Sizes);
         Assert.Equal((6, 8), (layers[0].In, layers[0].Out));
 
-        var given = layers.SelectMany((l, i) => new[] { (l.A.Name, Numbers.Normal(100 + i, l.A.Sizes)), (l.B.Name, Numbers.Normal(200 + i, l.B.Sizes)) }).ToArray();
+        var given = layers.SelectMany((l, i) =>
+            new[] { (l.A.Name, Numbers.Normal(100 + i, l.A.Sizes)), (l.B.Name, Numbers.Normal(200 + i, l.B.Sizes)) }).ToArray();
         var tensors = given.ToDictionary(g => g.Name, g => g.Item2);
-        var names = new Dictionary<string, string> { ["q"] = "block.0.attn.to_q", ["k"] = "block.0.attn.to_k", ["o"] = "block.0.attn.to_out.0", ["c1"] = "block.1.conv1", ["c2"] = "block.1.conv_shortcut" };
+        var names = new Dictionary<string, string> { ["q"] = "block.0.attn.to_q", ["k"] = "block.0.attn.to_k",
+            ["o"] = "block.0.attn.to_out.0", ["c1"] = "block.1.conv1", ["c2"] = "block.1.conv_shortcut" };
         var merged = Model((name, w) => names.TryGetValue(name, out var path)
             ? Merge(w, tensors[$"unet.{path}.lora_A.weight"], tensors[$"unet.{path}.lora_B.weight"], name is "q" or "k", 3) : w);
 
@@ -86,7 +91,8 @@ public class InjectLoraTests
         {
             if (i == 1) continue; // one layer keeps its empty default
             var rank = i + 1;
-            var (a, b) = (Numbers.Normal(300 + i, [rank, .. layers[i].A.Data!.Dims[1..]]), Numbers.Normal(400 + i, [layers[i].Out, rank, .. layers[i].B.Data!.Dims[2..]]));
+            var (a, b) = (Numbers.Normal(300 + i, [rank, .. layers[i].A.Data!.Dims[1..]]),
+                Numbers.Normal(400 + i, [layers[i].Out, rank, .. layers[i].B.Data!.Dims[2..]]));
             given.AddRange([(layers[i].A.Name, a), (layers[i].B.Name, b)]);
         }
         foreach (var layer in layers)
@@ -99,7 +105,8 @@ public class InjectLoraTests
             var (wideA, wideB) = (new float[5 * inner], new float[layer.Out * 5]);
             a.ToFloats().CopyTo(wideA, 0);
             for (var o = 0; o < layer.Out; o++) b.ToFloats().AsSpan((int)(o * a.Dims[0]), (int)a.Dims[0]).CopyTo(wideB.AsSpan(o * 5));
-            zeros.AddRange([(layer.A.Name, Tensor.Of(wideA, [5, .. a.Dims[1..]])), (layer.B.Name, Tensor.Of(wideB, [layer.Out, 5, .. b.Dims[2..]]))]);
+            zeros.AddRange([(layer.A.Name, Tensor.Of(wideA, [5, .. a.Dims[1..]])),
+                (layer.B.Name, Tensor.Of(wideB, [layer.Out, 5, .. b.Dims[2..]]))]);
         }
         var wide = Model();
         InjectLora.Apply(wide, All with { Rank = 5, Alpha = 15 });
@@ -122,7 +129,8 @@ public class InjectLoraTests
     [Fact]
     public void Apply_NamesOfPyTorchsExporter_GiveTheModulesFullPaths()
     {
-        // Containers that are only indexed leave no trace in nodes' names, what is met again gets a number, linear weights lose their names.
+        // Containers that are only indexed leave no trace in nodes' names, what is met again gets a number, linear weights lose their
+        // names.
         var graph = new OnnxGraph("traced");
         var x = graph.Input("x", ElementType.Float, 2, 4);
         foreach (var (block, number) in new[] { ("down_blocks.0", ""), ("mid_block", "_1") })
@@ -134,14 +142,16 @@ public class InjectLoraTests
                 using (graph.Scope("attn1"))
                 using (graph.Scope($"to_q{number}")) x = MatMul(x, graph.Constant(Numbers.Normal(2, 4, 4), $"onnx::MatMul_{block.Length}"));
                 using (graph.Scope("attn1"))
-                using (graph.Scope($"to_out.0{number}")) x = MatMul(x, graph.Constant(Numbers.Normal(3, 4, 4), $"onnx::MatMul_{block.Length}0")) + graph.Constant(Numbers.Normal(4, 4), $"{block}.attentions.0.attn1.to_out.0.bias");
+                using (graph.Scope($"to_out.0{number}")) x = MatMul(x, graph.Constant(Numbers.Normal(3, 4, 4),
+                    $"onnx::MatMul_{block.Length}0")) + graph.Constant(Numbers.Normal(4, 4), $"{block}.attentions.0.attn1.to_out.0.bias");
             }
         }
         using (graph.Scope("time_embedding"))
         using (graph.Scope("linear_1")) x = MatMul(x, graph.Constant(Numbers.Normal(5, 4, 4), "onnx::MatMul_1"));
         graph.Output(x, "y");
         var paths = InjectLora.Apply(graph, new LoraOptions { Targets = ["to_q", "to_out.0", "linear_1"] }).Select(l => l.Path);
-        Assert.Equal(["down_blocks.0.attentions.0.attn1.to_q", "down_blocks.0.attentions.0.attn1.to_out.0", "mid_block.attentions.0.attn1.to_q",
+        Assert.Equal(["down_blocks.0.attentions.0.attn1.to_q", "down_blocks.0.attentions.0.attn1.to_out.0",
+            "mid_block.attentions.0.attn1.to_q",
             "mid_block.attentions.0.attn1.to_out.0", "time_embedding.linear_1"], paths);
     }
 
@@ -185,7 +195,8 @@ public class InjectLoraTests
         var layers = InjectLora.Apply(Model(), new LoraOptions { Targets = [.. LoraOptions.JointAttentionTargets] });
         Assert.NotEmpty(layers);
         Assert.Equal(InjectLora.Find(Model(), LoraOptions.JointAttentionTargets).Select(f => f.Path), layers.Select(l => l.Path));
-        Assert.Throws<UserError>(() => InjectLora.Apply(Model(), new LoraOptions { Targets = LoraOptions.JointAttentionTargets.Skip(1).ToArray() }));
+        Assert.Throws<UserError>(() =>
+            InjectLora.Apply(Model(), new LoraOptions { Targets = LoraOptions.JointAttentionTargets.Skip(1).ToArray() }));
     }
 
     [Fact]
@@ -208,7 +219,8 @@ public class InjectLoraTests
     [Fact]
     public void Validate_SeveralFaults_NamesThemAll()
     {
-        var error = Assert.Throws<UserError>(() => new LoraOptions { Targets = [], Rank = 0, Alpha = -1, Type = ElementType.Int64 }.Validate());
+        var error = Assert.Throws<UserError>(() =>
+            new LoraOptions { Targets = [], Rank = 0, Alpha = -1, Type = ElementType.Int64 }.Validate());
         foreach (var word in new[] { "targets", "rank", "alpha", "type" }) Assert.Contains(word, error.Message);
     }
 
@@ -225,7 +237,8 @@ public class InjectLoraTests
     [InlineData("down_blocks.**.to_*", "up_blocks.0.attentions.1.attn1.to_v", false)]
     [InlineData("**.conv?", "a.conv1", false)]
     [InlineData("a.**.b", "a.b", true)]
-    public void Glob_MatchesTheEndOfAPath(string glob, string path, bool expected) => Assert.Equal(expected, ModuleGlob.Matcher(glob)(path));
+    public void Glob_MatchesTheEndOfAPath(string glob, string path, bool expected) =>
+        Assert.Equal(expected, ModuleGlob.Matcher(glob)(path));
 
     /// <summary>W + scale B A in double; a MatMul's weight lies transposed.</summary>
     private static Tensor Merge(Tensor weight, Tensor a, Tensor b, bool transposed, double scale)

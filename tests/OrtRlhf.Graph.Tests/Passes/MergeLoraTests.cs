@@ -30,9 +30,12 @@ public class MergeLoraTests
     [Fact]
     public void Apply_OtherLayerOrSize_Throws()
     {
-        Assert.Contains("matches no linear", Assert.Throws<UserError>(() => MergeLora.Apply(Layer("MatMul"), new Dictionary<string, (Tensor, Tensor)> { ["block.to_v"] = (A, B) })).Message);
-        Assert.Contains("whole module paths", Assert.Throws<UserError>(() => MergeLora.Apply(Layer("MatMul"), new Dictionary<string, (Tensor, Tensor)> { ["to_q"] = (A, B) })).Message);
-        Assert.Contains("another model", Assert.Throws<UserError>(() => MergeLora.Apply(Layer("MatMul"), new Dictionary<string, (Tensor, Tensor)> { ["block.to_q"] = (Filled(1, 2, 5), B) })).Message);
+        Assert.Contains("matches no linear", Assert.Throws<UserError>(() =>
+            MergeLora.Apply(Layer("MatMul"), new Dictionary<string, (Tensor, Tensor)> { ["block.to_v"] = (A, B) })).Message);
+        Assert.Contains("whole module paths", Assert.Throws<UserError>(() =>
+            MergeLora.Apply(Layer("MatMul"), new Dictionary<string, (Tensor, Tensor)> { ["to_q"] = (A, B) })).Message);
+        Assert.Contains("another model", Assert.Throws<UserError>(() =>
+            MergeLora.Apply(Layer("MatMul"), new Dictionary<string, (Tensor, Tensor)> { ["block.to_q"] = (Filled(1, 2, 5), B) })).Message);
     }
 
     private static OnnxGraph Layer(string kind)

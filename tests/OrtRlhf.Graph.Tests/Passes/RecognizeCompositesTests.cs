@@ -14,10 +14,12 @@ public class RecognizeCompositesTests
     [InlineData("unet-small-opset14", 18, 2, 3, 1e-5)]
     [InlineData("unet-small-opset20", 18, 2, 3, 1e-5)]
     [InlineData("unet-small-fp16-opset17", 18, 2, 3, 3e-3)]
-    public void Apply_ExportedModel_FindsAllAndMatchesReference(string name, int groupNorms, int attentions, int layerNorms, double tolerance)
+    public void Apply_ExportedModel_FindsAllAndMatchesReference(string name, int groupNorms, int attentions, int layerNorms,
+        double tolerance)
     {
         var graph = ExportedModel.Prepared(name, recognize: true);
-        Assert.Equal((groupNorms, attentions, layerNorms), (Count(graph, "GroupNorm"), Count(graph, "Attention"), Count(graph, "LayerNorm")));
+        Assert.Equal((groupNorms, attentions, layerNorms),
+            (Count(graph, "GroupNorm"), Count(graph, "Attention"), Count(graph, "LayerNorm")));
         Assert.DoesNotContain(graph.Nodes, n => n.Op is "InstanceNormalization" or "Softmax" or "Sqrt" or "Pow" or "Slice");
         var golden = Golden.Tensors("torch", ExportedModel.GoldenOf(name), "golden.safetensors");
         Numbers.AssertClose(golden["out_sample"], ExportedModel.Run(graph, name)["out_sample"], tolerance);
@@ -31,7 +33,8 @@ public class RecognizeCompositesTests
         FoldConstants.Apply(graph);
         RecognizeComposites.Apply(graph);
         Assert.Equal(19, Count(graph, "GroupNorm"));
-        Numbers.AssertClose(golden["other.out_sample"], Ort.Run(graph, [.. graph.Inputs.Select(i => (i.Name, golden["other." + i.Name]))])["out_sample"], 1e-5);
+        Numbers.AssertClose(golden["other.out_sample"],
+            Ort.Run(graph, [.. graph.Inputs.Select(i => (i.Name, golden["other." + i.Name]))])["out_sample"], 1e-5);
     }
 
     [Fact]
@@ -43,7 +46,8 @@ public class RecognizeCompositesTests
             var graph = ExportedModel.Prepared("unet-opset17", recognize, g => layers = InjectLora.Apply(g, new LoraOptions()));
             ExportedModel.Differentiate(graph, [.. layers.SelectMany(l => new[] { l.A, l.B })]);
             LowerComposites.Apply(graph);
-            return graph.Nodes.Where(n => n.Op is not ("Reshape" or "Unsqueeze")).Sum(n => n.Outputs.Sum(o => o?.Shape is { IsStatic: true } s ? s.Count : 0));
+            return graph.Nodes.Where(n => n.Op is not ("Reshape" or "Unsqueeze")).Sum(n =>
+                n.Outputs.Sum(o => o?.Shape is { IsStatic: true } s ? s.Count : 0));
         }
         var (found, spelledOut) = (Written(true), Written(false));
         Assert.True(found < 0.9 * spelledOut, $"Elements written: {found} with composites, {spelledOut} without");
@@ -51,7 +55,8 @@ public class RecognizeCompositesTests
 
     public static TheoryData<string, string?> Activations => new()
     {
-        { "x sigmoid(x)", "Silu" }, { "sigmoid(x) x", "Silu" }, { "gelu, half last", "Gelu" }, { "gelu, half first", "Gelu" }, { "gelu, by product", "Gelu" }, { "sigmoid of another", null },
+        { "x sigmoid(x)", "Silu" }, { "sigmoid(x) x", "Silu" }, { "gelu, half last", "Gelu" }, { "gelu, half first", "Gelu" },
+            { "gelu, by product", "Gelu" }, { "sigmoid of another", null },
         { "sigmoid of a multiple", null }, { "erf without 1", null }, { "erf of another scale", null },
     };
 
@@ -87,8 +92,10 @@ public class RecognizeCompositesTests
 
     public static TheoryData<string, bool> Attentions => new()
     {
-        { "scale at q", true }, { "scale at k", true }, { "scale behind", true }, { "divided behind", true }, { "mask", true }, { "no transpose", true },
-        { "scores read twice", false }, { "probabilities read twice", false }, { "softmax of another axis", false }, { "keys for all heads", false }, { "mask that enlarges", false },
+        { "scale at q", true }, { "scale at k", true }, { "scale behind", true }, { "divided behind", true }, { "mask", true },
+            { "no transpose", true },
+        { "scores read twice", false }, { "probabilities read twice", false }, { "softmax of another axis", false },
+            { "keys for all heads", false }, { "mask that enlarges", false },
         { "scale by channel", true },
     };
 
@@ -125,7 +132,8 @@ public class RecognizeCompositesTests
         var found = Build();
         RecognizeComposites.Apply(found);
         Assert.Equal(expected ? 1 : 0, Count(found, "Attention"));
-        (string, Tensor)[] inputs = [("q", Numbers.Normal(1, 2, 3, 4, 5)), ("k", Numbers.Normal(2, 2, 6, 3, 5)), ("v", Numbers.Normal(3, 2, 3, 6, 2))];
+        (string, Tensor)[] inputs = [("q", Numbers.Normal(1, 2, 3, 4, 5)), ("k", Numbers.Normal(2, 2, 6, 3, 5)),
+            ("v", Numbers.Normal(3, 2, 3, 6, 2))];
         Numbers.AssertClose(Ort.Run(Build(), inputs)["y"], Ort.Run(found, inputs)["y"], 1e-6);
     }
 
@@ -140,7 +148,8 @@ public class RecognizeCompositesTests
             var graph = new OnnxGraph("norm");
             var x = graph.Input("x", ElementType.Float, "batch", 6, "height", "width");
             var shape = graph.Op("Shape", [x]);
-            var normal = graph.Op("InstanceNormalization", [x.Reshape(0, 3, -1), graph.Constant(Tensor.Of([scale, scale, scale], 3)), graph.Constant(Tensor.Of([bias, bias, bias], 3))], ("epsilon", 1e-4f));
+            var normal = graph.Op("InstanceNormalization", [x.Reshape(0, 3, -1), graph.Constant(Tensor.Of([scale, scale, scale], 3)),
+                graph.Constant(Tensor.Of([bias, bias, bias], 3))], ("epsilon", 1e-4f));
             var back = graph.Op("Reshape", [normal, shape]);
             graph.Output((graph.Constant(Numbers.Normal(1, 6, 1, 1)) * back) + graph.Constant(Numbers.Normal(2, 1, 6, 1, 1)), "y");
             return graph;
@@ -158,7 +167,8 @@ public class RecognizeCompositesTests
         {
             var graph = new OnnxGraph("norm") { Opset = 21 };
             var x = graph.Input("x", ElementType.Float, 2, 6, 4, 5);
-            graph.Output(graph.Op("GroupNormalization", [x, graph.Constant(Numbers.Normal(1, 6)), graph.Constant(Numbers.Normal(2, 6))], ("num_groups", 3L)), "y");
+            graph.Output(graph.Op("GroupNormalization", [x, graph.Constant(Numbers.Normal(1, 6)), graph.Constant(Numbers.Normal(2, 6))],
+                ("num_groups", 3L)), "y");
             return graph;
         }
         var found = Build();

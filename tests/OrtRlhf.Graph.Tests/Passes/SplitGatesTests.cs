@@ -10,7 +10,8 @@ public class SplitGatesTests
 {
     public static TheoryData<string, bool> Forms => new()
     {
-        { "bias", true }, { "no bias", true }, { "parts of other sizes", true }, { "any batch", true }, { "product read twice", false }, { "another axis", false }, { "weight is an input", false },
+        { "bias", true }, { "no bias", true }, { "parts of other sizes", true }, { "any batch", true }, { "product read twice", false },
+            { "another axis", false }, { "weight is an input", false },
         { "bias by row", false }, { "three parts", false },
     };
 
@@ -22,7 +23,8 @@ public class SplitGatesTests
         {
             var graph = new OnnxGraph(form);
             var x = graph.Input("x", ElementType.Float, form == "any batch" ? "batch" : 2, 6, 5);
-            var y = MatMul(x, form == "weight is an input" ? graph.Input("w", ElementType.Float, 5, 6) : graph.Constant(Numbers.Normal(1, 5, 6)));
+            var y = MatMul(x, form == "weight is an input" ? graph.Input("w", ElementType.Float, 5, 6)
+                : graph.Constant(Numbers.Normal(1, 5, 6)));
             if (form == "bias by row") y += graph.Constant(Numbers.Normal(2, 6, 6));
             else if (form != "no bias") y += graph.Constant(Numbers.Normal(2, 6));
             long[] sizes = form switch { "parts of other sizes" => [2, 4], "three parts" => [2, 2, 2], _ => [3, 3] };
@@ -31,7 +33,8 @@ public class SplitGatesTests
             if (form == "product read twice") graph.Output(Tanh(y), "y");
             return graph;
         }
-        Tensor Run(OnnxGraph graph) => Ort.Run(graph, [.. graph.Inputs.Select(i => (i.Name, i.Name == "w" ? Numbers.Normal(1, 5, 6) : Numbers.Normal(3, 2, 6, 5)))])["out"];
+        Tensor Run(OnnxGraph graph) => Ort.Run(graph,
+            [.. graph.Inputs.Select(i => (i.Name, i.Name == "w" ? Numbers.Normal(1, 5, 6) : Numbers.Normal(3, 2, 6, 5)))])["out"];
         var graph = Build();
         Assert.Equal(expected ? 1 : 0, SplitGates.Apply(graph));
         Assert.Equal(expected, graph.Nodes.All(n => n.Op != "Split"));
@@ -43,6 +46,7 @@ public class SplitGatesTests
     {
         var graph = ExportedModel.Prepared("unet-opset17", recognize: true);
         Assert.Equal(2, SplitGates.Apply(graph));
-        Numbers.AssertClose(Golden.Tensors("torch", "unet-opset17", "golden.safetensors")["out_sample"], ExportedModel.Run(graph, "unet-opset17")["out_sample"], 1e-5);
+        Numbers.AssertClose(Golden.Tensors("torch", "unet-opset17", "golden.safetensors")["out_sample"],
+            ExportedModel.Run(graph, "unet-opset17")["out_sample"], 1e-5);
     }
 }

@@ -72,6 +72,7 @@ public sealed class D3poTests
         var steps = golden.Longs("ddpo.timestep").Select(t => table.Steps.Single(s => s.Timestep == t)).ToArray();
         return new(
             [2, 4, 16, 16], golden.Floats("ddpo.guided_output"), golden.Floats("ddpo.x_t"), golden.Floats("ddpo.x_prev"),
-            [.. steps.Select(s => (float)s.CX)], [.. steps.Select(s => (float)s.CM)], [.. steps.Select(s => (float)s.Sigma)], golden.Floats("ddpo.old_log_prob"), [1, 1]);
+            [.. steps.Select(s => (float)s.CX)], [.. steps.Select(s => (float)s.CM)], [.. steps.Select(s => (float)s.Sigma)],
+                golden.Floats("ddpo.old_log_prob"), [1, 1]);
     }
 }

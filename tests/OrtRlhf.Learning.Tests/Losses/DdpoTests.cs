@@ -59,7 +59,8 @@ public sealed class DdpoTests
         {
             Range row = (b * 1024)..((b + 1) * 1024);
             var step = new GaussianStep(0, batch.CX[b], batch.CM[b], batch.Sigma[b]);
-            Assert.Equal(GaussianLogProb.OfStep(batch.X.AsSpan(row), batch.Output.AsSpan(row), batch.Next.AsSpan(row), step), logp[b], 1e-6);
+            Assert.Equal(GaussianLogProb.OfStep(batch.X.AsSpan(row), batch.Output.AsSpan(row), batch.Next.AsSpan(row), step),
+                logp[b], 1e-6);
         }
     }
 
@@ -81,7 +82,8 @@ public sealed class DdpoTests
         Assert.Equal(kl.Average(), result["kl"][0], 1e-5 * kl.Average());
         Assert.Equal(plain["loss"][0] + 0.5 * kl.Average(), result["loss"][0], 1e-5 * kl.Average());
         var added = batch.Output.Select((m, i) =>
-            plain["gradient"][i] + (float)(0.5 * Math.Pow(batch.CM[i / 1024] / batch.Sigma[i / 1024], 2) * (m - reference[i]) / batch.Output.Length)).ToArray();
+            plain["gradient"][i] + (float)(0.5 * Math.Pow(batch.CM[i / 1024] / batch.Sigma[i / 1024],
+                2) * (m - reference[i]) / batch.Output.Length)).ToArray();
         Close.To(added, result["gradient"], 1e-5);
     }
 
@@ -100,7 +102,8 @@ public sealed class DdpoTests
     [Fact]
     public void Validate_Faults_AreAllNamed()
     {
-        var message = Assert.Throws<UserError>(() => new DdpoLossOptions { ClipRange = 0, AdvantageClip = double.NaN, KlWeight = -1, LearningRate = 0 }.Validate()).Message;
+        var message = Assert.Throws<UserError>(() =>
+            new DdpoLossOptions { ClipRange = 0, AdvantageClip = double.NaN, KlWeight = -1, LearningRate = 0 }.Validate()).Message;
         Assert.All(["clip range", "advantage clip", "KL weight", "learning rate"], name => Assert.Contains(name, message));
         Assert.DoesNotContain('\n', message);
     }

@@ -3,7 +3,9 @@ using OrtRlhf.Learning.Losses;
 
 namespace OrtRlhf.Learning.Tests.Losses;
 
-/// <summary>Losses on denoising errors, against their formulas in double precision: values, metrics, and gradients by central differences.</summary>
+/// <summary>
+/// Losses on denoising errors, against their formulas in double precision: values, metrics, and gradients by central differences.
+/// </summary>
 public sealed class DenoisingLossTests
 {
     private const int B = 4, N = 12;
@@ -48,7 +50,8 @@ public sealed class DenoisingLossTests
     public void Ipo_MatchesFormulaAndFiniteDifference()
     {
         double[] reference = Errors(Reference);
-        Check(m => Pairs(Errors(m), reference).Average(inside => Math.Pow((-3 * inside) - 1, 2)), (e, _) => Ipo.Loss(e, new() { Beta = 3 }));
+        Check(m => Pairs(Errors(m), reference).Average(inside => Math.Pow((-3 * inside) - 1, 2)), (e, _) =>
+            Ipo.Loss(e, new() { Beta = 3 }));
     }
 
     [Fact]
@@ -81,9 +84,11 @@ public sealed class DenoisingLossTests
     }
 
     private static Dictionary<string, float[]> Run(Func<DenoisingErrors, Value, TrainingLoss> algorithm) => LossGraph.Run(
-        Latent, new Dictionary<string, float[]> { ["output"] = Output, ["target"] = Target, ["reference"] = Reference, ["label"] = Label }, output =>
+        Latent, new Dictionary<string, float[]> { ["output"] = Output, ["target"] = Target, ["reference"] = Reference, ["label"] = Label },
+            output =>
         {
-            var errors = DenoisingErrors.Inputs(output, output.Graph.Input("reference", ElementType.Float, [.. Latent.Select(size => (Dim)size)]));
+            var errors = DenoisingErrors.Inputs(output,
+                output.Graph.Input("reference", ElementType.Float, [.. Latent.Select(size => (Dim)size)]));
             return algorithm(errors, Kto.Labels(errors));
         });
 

@@ -13,7 +13,8 @@ internal static class LossGraph
     /// <param name="shape">Of the output, [B, C, H, W].</param>
     /// <param name="values">The inputs by name, <c>output</c> among them; one number a sample, or as many as the output.</param>
     /// <param name="algorithm">Writes the loss.</param>
-    public static Dictionary<string, float[]> Run(long[] shape, IReadOnlyDictionary<string, float[]> values, Func<Value, TrainingLoss> algorithm)
+    public static Dictionary<string, float[]> Run(long[] shape, IReadOnlyDictionary<string, float[]> values,
+        Func<Value, TrainingLoss> algorithm)
     {
         var graph = new OnnxGraph("loss");
         var output = graph.Input("output", ElementType.Float, [.. shape.Select(size => (Dim)size)]);

@@ -7,7 +7,8 @@ namespace OrtRlhf.Learning.Tests.Losses;
 public sealed class NftTests
 {
     private const int B = 3, N = 12;
-    private static readonly float[] Output = Draw(1), Target = Draw(2), Old = Draw(3), Reference = Draw(4), Reward = [0.9f, 0.5f, 0.2f], Scale = [0.9f, 0.4f, 0.7f];
+    private static readonly float[] Output = Draw(1), Target = Draw(2), Old = Draw(3), Reference = Draw(4), Reward = [0.9f, 0.5f, 0.2f],
+        Scale = [0.9f, 0.4f, 0.7f];
 
     [Theory]
     [InlineData(1, 0)]
@@ -15,7 +16,8 @@ public sealed class NftTests
     public void Loss_PlainWeight_MatchesFormulaAndFiniteDifference(double beta, double klWeight)
     {
         var options = new NftLossOptions { Beta = beta, AdaptiveWeight = false, KlWeight = klWeight };
-        LossGraph.Check(Run(Output, Reward, options), Output, m => Formula(m, beta, (error, b) => Square(error, b)) + klWeight * m.Zip(Reference, (v, r) => Math.Pow((double)v - r, 2)).Average());
+        LossGraph.Check(Run(Output, Reward, options), Output, m =>
+            Formula(m, beta, (error, b) => Square(error, b)) + klWeight * m.Zip(Reference, (v, r) => Math.Pow((double)v - r, 2)).Average());
     }
 
     // The weights carry no gradient: they stay as they are when the output moves.
@@ -25,7 +27,8 @@ public sealed class NftTests
     public void Loss_AdaptiveWeight_MatchesFormulaAndFiniteDifference(double beta)
     {
         double[] Weights(double sign) =>
-            [.. Enumerable.Range(0, B).Select(b => Enumerable.Range(b * N, N).Average(i => Math.Abs(Scale[b] * Implicit(Output, i, sign * beta))))];
+            [.. Enumerable.Range(0, B).Select(b =>
+                Enumerable.Range(b * N, N).Average(i => Math.Abs(Scale[b] * Implicit(Output, i, sign * beta))))];
         var (positive, negative) = (Weights(1), Weights(-1));
         double Weighted(float[] m, int b, double step, double[] weights) =>
             Enumerable.Range(b * N, N).Average(i => Math.Pow(Scale[b] * Implicit(m, i, step), 2)) / weights[b];
@@ -80,10 +83,13 @@ public sealed class NftTests
     [Fact]
     public void Validate_Faults_AreAllNamed()
     {
-        var message = Assert.Throws<UserError>(() => new NftLossOptions { Beta = 0, AdvantageClip = 0, KlWeight = -1, DecayRate = -1, MaximumDecay = 1, LearningRate = 0 }.Validate()).Message;
-        Assert.All(["beta", "advantage clip", "KL weight", "decay rate", "maximum decay", "learning rate"], name => Assert.Contains(name, message));
+        var message = Assert.Throws<UserError>(() => new NftLossOptions { Beta = 0, AdvantageClip = 0, KlWeight = -1, DecayRate = -1,
+            MaximumDecay = 1, LearningRate = 0 }.Validate()).Message;
+        Assert.All(["beta", "advantage clip", "KL weight", "decay rate", "maximum decay", "learning rate"], name =>
+            Assert.Contains(name, message));
         var m = new OnnxGraph("loss").Input("output", ElementType.Float, 2, 1, 2, 2);
-        Assert.Contains("reference", Assert.Throws<ArgumentException>(() => Nft.Loss(NftSamples.Inputs(m, false), new() { KlWeight = 1 })).Message);
+        Assert.Contains("reference",
+            Assert.Throws<ArgumentException>(() => Nft.Loss(NftSamples.Inputs(m, false), new() { KlWeight = 1 })).Message);
     }
 
     private static Dictionary<string, float[]> Run(float[] output, float[] reward, NftLossOptions options) =>

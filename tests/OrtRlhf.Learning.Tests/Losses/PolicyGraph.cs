@@ -25,6 +25,7 @@ internal static class PolicyGraph
         };
         if (batch.Reference is not null) values["reference"] = batch.Reference;
         return LossGraph.Run(batch.Shape, values, output => algorithm(PolicyTransition.Inputs(
-            output, output.Graph.Input("sample", ElementType.Float, [.. batch.Shape.Select(size => (Dim)size)]), batch.Reference is not null)));
+            output, output.Graph.Input("sample", ElementType.Float, [.. batch.Shape.Select(size => (Dim)size)]),
+                batch.Reference is not null)));
     }
 }

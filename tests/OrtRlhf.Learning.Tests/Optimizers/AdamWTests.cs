@@ -46,7 +46,8 @@ public sealed class AdamWTests
                 {
                     m[i] = 0.9 * m[i] + 0.1 * g[i];
                     v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i];
-                    expected[i] = expected[i] * (1 - 0.001) - 0.01 / (1 - Math.Pow(0.9, k)) * m[i] / (Math.Sqrt(v[i] / (1 - Math.Pow(0.999, k))) + 1e-8);
+                    expected[i] = expected[i] * (1 - 0.001) - 0.01 / (1 - Math.Pow(0.9, k))
+                        * m[i] / (Math.Sqrt(v[i] / (1 - Math.Pow(0.999, k))) + 1e-8);
                     Assert.Equal(expected[i], p[i], 2e-6);
                 }
             }

@@ -22,5 +22,6 @@ public sealed class LearningRateTests
 
     [Fact]
     public void Validate_DecayWithoutEnd_ThrowsUserError() =>
-        Assert.Contains("total steps", Assert.Throws<UserError>(() => new LearningRate { Decay = LearningRateDecay.Cosine }.Validate()).Message);
+        Assert.Contains("total steps",
+            Assert.Throws<UserError>(() => new LearningRate { Decay = LearningRateDecay.Cosine }.Validate()).Message);
 }

@@ -14,7 +14,8 @@ public sealed class BradleyTerryTests
             // The gradient is zero: dL/dw = ridge w - sum c (1 - p) d / sum c.
             for (var j = 0; j < w.Length; j++)
             {
-                var slope = (ridge * w[j]) - (d.Zip(c).Sum(x => x.Second * (1 - BradleyTerry.Probability(Dot(w, x.First))) * x.First[j]) / c.Sum());
+                var slope = (ridge * w[j]) - (d.Zip(c).Sum(x =>
+                    x.Second * (1 - BradleyTerry.Probability(Dot(w, x.First))) * x.First[j]) / c.Sum());
                 Assert.Equal(0, slope, 1e-6);
             }
         }
@@ -64,7 +65,8 @@ public sealed class BradleyTerryTests
         double[] logits = [4, 4, 4, 4, 4, -4];
         Assert.Equal(4 / Math.Log(3), TemperatureScaling.Fit(logits, [1, 1, 1, 1, 1, 1]), 1e-9);
         Assert.Equal(4 / Math.Log(3), TemperatureScaling.Fit([4, -4], [5, 1]), 1e-9); // weights count like repetitions
-        Assert.Equal(0.01 * TemperatureScaling.Fit(logits, [1, 1, 1, 1, 1, 1]), TemperatureScaling.Fit([.. logits.Select(z => z / 100)], [1, 1, 1, 1, 1, 1]), 1e-9);
+        Assert.Equal(0.01 * TemperatureScaling.Fit(logits, [1, 1, 1, 1, 1, 1]),
+            TemperatureScaling.Fit([.. logits.Select(z => z / 100)], [1, 1, 1, 1, 1, 1]), 1e-9);
         Assert.Equal(2 / Math.Log(3), TemperatureScaling.Fit([2, 2], [1, 1]), 1e-9); // no mistake
         Assert.Equal(TemperatureScaling.Highest, TemperatureScaling.Fit([1, -2], [1, 1]), 1e-9);
     }
@@ -73,7 +75,8 @@ public sealed class BradleyTerryTests
     public void Calibration_MatchesItsFormula()
     {
         // Ten predictions of 0.9 of which eight came true, and ten of 0.6 of which six did.
-        double[] probabilities = [.. Enumerable.Repeat(0.9, 8), .. Enumerable.Repeat(0.1, 2), .. Enumerable.Repeat(0.6, 6), .. Enumerable.Repeat(0.4, 4)];
+        double[] probabilities = [.. Enumerable.Repeat(0.9, 8), .. Enumerable.Repeat(0.1, 2), .. Enumerable.Repeat(0.6, 6),
+            .. Enumerable.Repeat(0.4, 4)];
         var calibration = Calibration.Of(probabilities, bins: 2);
         Assert.Equal(0.5 * 0.1, calibration.Error, 1e-12);
         Assert.Equal([10, 10], calibration.Bins.Select(b => b.N));

@@ -120,8 +120,10 @@ public sealed class DdimTableTests
     [InlineData("alpha_to_one_clip")]
     public void Build_Variants_MatchesReference(string variant)
     {
-        var json = System.Text.Json.Nodes.JsonNode.Parse(GoldenFile.Json("sd1-tiny/golden.json").GetProperty("scheduler_config").GetRawText())!;
-        foreach (var change in GoldenFile.Json("sd1-tiny/golden.json").GetProperty("scheduler_variants").GetProperty(variant).EnumerateObject())
+        var json = System.Text.Json.Nodes.JsonNode.Parse(GoldenFile.Json("sd1-tiny/golden.json").GetProperty("scheduler_config")
+            .GetRawText())!;
+        foreach (var change in GoldenFile.Json("sd1-tiny/golden.json").GetProperty("scheduler_variants").GetProperty(variant)
+            .EnumerateObject())
             json[change.Name] = System.Text.Json.Nodes.JsonNode.Parse(change.Value.GetRawText());
         var config = SchedulerConfigJson.Parse(json.ToJsonString());
         var table = DdimTable.Build(config, 5, 0);
@@ -150,7 +152,8 @@ public sealed class DdimTableTests
     public void Build_NoiseWindow_IsAncestralWithinAndDeterministicOutside()
     {
         var config = Config("sd2-tiny");
-        var (table, noisy, still) = (DdimTable.Build(config, 8, 1, new NoiseWindow(1, 3)), DdimTable.Build(config, 8, 1), DdimTable.Build(config, 8, 0));
+        var (table, noisy, still) = (DdimTable.Build(config, 8, 1, new NoiseWindow(1, 3)), DdimTable.Build(config, 8, 1),
+            DdimTable.Build(config, 8, 0));
         Assert.Equal([1, 2, 3], table.RequireDensity());
         for (var i = 0; i < 8; i++) Assert.Equal(i is >= 1 and <= 3 ? noisy.Steps[i] : still.Steps[i], table.Steps[i]);
     }
@@ -160,7 +163,8 @@ public sealed class DdimTableTests
     [InlineData(6, 3)]
     [InlineData(2, 0)]
     public void Build_NoiseWindowBeyondTheSteps_ThrowsUserError(int first, int count) =>
-        Assert.Contains("noise window", Assert.Throws<UserError>(() => DdimTable.Build(Config("sd1-tiny"), 8, 1, new NoiseWindow(first, count))).Message);
+        Assert.Contains("noise window",
+            Assert.Throws<UserError>(() => DdimTable.Build(Config("sd1-tiny"), 8, 1, new NoiseWindow(first, count))).Message);
 
     [Fact]
     public void RequireDensity_Eta0_ThrowsUserError()
@@ -171,7 +175,8 @@ public sealed class DdimTableTests
 
     [Fact]
     public void RequireDensity_ClipSample_ThrowsUserError() =>
-        Assert.Contains("clip_sample", Assert.Throws<UserError>(() => DdimTable.Build(new SchedulerConfig(), 8, 1).RequireDensity()).Message);
+        Assert.Contains("clip_sample",
+            Assert.Throws<UserError>(() => DdimTable.Build(new SchedulerConfig(), 8, 1).RequireDensity()).Message);
 
     [Theory]
     [InlineData(-0.1)]
@@ -201,6 +206,7 @@ public sealed class DdimTableTests
             Prediction = PredictionType.Velocity,
             ClipSample = false,
         };
-        Assert.All(DdimTable.Build(config, 5, 1).Steps, s => Assert.True(double.IsFinite(s.CX) && double.IsFinite(s.CM) && double.IsFinite(s.Sigma)));
+        Assert.All(DdimTable.Build(config, 5, 1).Steps, s =>
+            Assert.True(double.IsFinite(s.CX) && double.IsFinite(s.CM) && double.IsFinite(s.Sigma)));
     }
 }

@@ -40,7 +40,8 @@ public sealed class DpmSolverTableTests
     {
         const double mean = 0.4, variance = 0.5;
         var schedule = new FlowSchedule(new() { Shift = 2 });
-        var (solver, euler) = (DpmSolverTable.AdamsBashforth(schedule, steps), FlowTable.Build(schedule, new() { Steps = steps, Noise = FlowNoise.None }));
+        var (solver, euler) = (DpmSolverTable.AdamsBashforth(schedule, steps),
+            FlowTable.Build(schedule, new() { Steps = steps, Noise = FlowNoise.None }));
         float[] x = [1.3f], x0 = new float[1];
         for (var i = 0; i < steps; i++)
         {
@@ -57,7 +58,8 @@ public sealed class DpmSolverTableTests
     public void AdamsBashforth_GaussianData_ConvergesFasterThanEuler()
     {
         Assert.True(FlowError(80, true) < 0.35 * FlowError(40, true), $"{FlowError(40, true)} {FlowError(80, true)}");
-        Assert.All([10, 20, 40], steps => Assert.True(FlowError(steps, true) < 0.2 * FlowError(steps, false), $"{FlowError(steps, true)} {FlowError(steps, false)}"));
+        Assert.All([10, 20, 40], steps =>
+            Assert.True(FlowError(steps, true) < 0.2 * FlowError(steps, false), $"{FlowError(steps, true)} {FlowError(steps, false)}"));
         Assert.True(FlowError(80, true) < 1e-3, $"{FlowError(80, true)}");
     }
 

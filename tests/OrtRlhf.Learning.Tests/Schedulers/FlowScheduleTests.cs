@@ -47,7 +47,8 @@ public sealed class FlowScheduleTests
     // 1, 0.9, 0.75, 0.5 of four even steps with a shift of 3; 1 - t is stretched by 0.8/0.5.
     [Fact]
     public void Sigmas_ShiftTerminal_StretchesTheLast() =>
-        Close.To([1, 0.84f, 0.6f, 0.2f, 0], Floats(new FlowSchedule(new() { Shift = 3, ShiftTerminal = 0.2 }).Sigmas(4, FlowSpacing.Even)), 1e-7);
+        Close.To([1, 0.84f, 0.6f, 0.2f, 0],
+            Floats(new FlowSchedule(new() { Shift = 3, ShiftTerminal = 0.2 }).Sigmas(4, FlowSpacing.Even)), 1e-7);
 
     [Fact]
     public void Sigmas_Curves_RunFromTheFirstToTheLastOfTheShifted()
@@ -161,6 +162,7 @@ public sealed class FlowScheduleTests
         Assert.Contains("tokens", Assert.Throws<UserError>(() => new FlowSchedule(new() { UseDynamicShifting = true })).Message);
         Assert.Contains("steps", Assert.Throws<UserError>(() => new FlowSchedule(new()).Sigmas(0)).Message);
         Assert.Contains("steps", Assert.Throws<UserError>(() => new FlowSchedule(new()).Sigmas(1001)).Message);
-        Assert.Contains("keeps the times apart", Assert.Throws<UserError>(() => new FlowSchedule(new() { Shift = 1e300, ShiftTerminal = 0.1 }).Sigmas(4)).Message);
+        Assert.Contains("keeps the times apart",
+            Assert.Throws<UserError>(() => new FlowSchedule(new() { Shift = 1e300, ShiftTerminal = 0.1 }).Sigmas(4)).Message);
     }
 }

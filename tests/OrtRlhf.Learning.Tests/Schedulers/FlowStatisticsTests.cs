@@ -2,7 +2,9 @@ using OrtRlhf.Learning.Schedulers;
 
 namespace OrtRlhf.Learning.Tests.Schedulers;
 
-/// <summary>That the rows of noisy flow tables are the densities they say, and that their samplers draw from the flow's own distribution.</summary>
+/// <summary>
+/// That the rows of noisy flow tables are the densities they say, and that their samplers draw from the flow's own distribution.
+/// </summary>
 public sealed class FlowStatisticsTests
 {
     private static readonly FlowSchedule Shifted = new(new() { Shift = 3 });
@@ -46,13 +48,16 @@ public sealed class FlowStatisticsTests
         {
             var step = table.Steps[i];
             var (mean, width) = (step.CX * x + step.CM * v, step.Sigma / 50);
-            var integral = Enumerable.Range(-400, 801).Sum(k => width * Math.Exp(GaussianLogProb.OfStep([x], [v], [(float)(mean + k * width)], step)));
+            var integral = Enumerable.Range(-400, 801).Sum(k =>
+                width * Math.Exp(GaussianLogProb.OfStep([x], [v], [(float)(mean + k * width)], step)));
             Assert.Equal(1, integral, 1e-4);
         }
     }
 
-    // Every equation with noise has the flow's marginals: their samplers, with many steps, end in the data's distribution and pass the same ones halfway.
-    // Coefficient-preserving steps draw part of the noise anew in each step however small it is, so that they have them in the limit of a small level only.
+    // Every equation with noise has the flow's marginals: their samplers, with many steps, end in the data's distribution and pass the same
+    // ones halfway.
+    // Coefficient-preserving steps draw part of the noise anew in each step however small it is, so that they have them in the limit of a
+    // small level only.
     [Theory]
     [InlineData(FlowNoise.None, null)]
     [InlineData(FlowNoise.FlowGrpo, 0.7)]
@@ -75,11 +80,14 @@ public sealed class FlowStatisticsTests
         Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => Mixture.RequireMoments(points, time, 0.04));
     }
 
-    /// <summary>Two round clusters in the plane. Given the cluster, noise and data are jointly normal, so the velocity is known in closed form.</summary>
+    /// <summary>
+    /// Two round clusters in the plane. Given the cluster, noise and data are jointly normal, so the velocity is known in closed form.
+    /// </summary>
     private static class Mixture
     {
         private const int Count = 12_000;
-        private static readonly (double Weight, double X, double Y, double Deviation)[] Clusters = [(0.7, 1.2, 0.5, 0.4), (0.3, -0.8, -0.9, 0.25)];
+        private static readonly (double Weight, double X, double Y, double Deviation)[] Clusters = [(0.7, 1.2, 0.5, 0.4),
+            (0.3, -0.8, -0.9, 0.25)];
 
         /// <summary>Runs a sampler and keeps the points where a step first lands at or below the given times.</summary>
         public static (float[] Points, double Time)[] Sample(SamplerTable table, double[] stops)
@@ -107,7 +115,8 @@ public sealed class FlowStatisticsTests
                     parts.Sum(p => p.Weight * (p.Variance + (p.Y - my) * (p.Y - my))), parts.Sum(p => p.Weight * (p.X - mx) * (p.Y - my))];
             }
             var expected = Moments(Clusters.Select(c => (c.Weight, (1 - t) * c.X, (1 - t) * c.Y, Variance(c.Deviation, t))));
-            var actual = Moments(Enumerable.Range(0, Count).Select(i => (1.0 / Count, (double)points[2 * i], (double)points[2 * i + 1], 0.0)).ToArray());
+            var actual = Moments(Enumerable.Range(0, Count).Select(i =>
+                (1.0 / Count, (double)points[2 * i], (double)points[2 * i + 1], 0.0)).ToArray());
             Assert.All(expected.Zip(actual), pair => Assert.Equal(pair.First, pair.Second, tolerance));
         }
 

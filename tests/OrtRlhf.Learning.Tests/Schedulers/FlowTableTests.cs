@@ -25,7 +25,8 @@ public sealed class FlowTableTests
             var (x, v, mu) = (golden.Row("flow.x_t", b), golden.Row($"flow.{mode}.velocity", b), new float[2048]);
             GaussianLogProb.Advance(x, v, new float[2048], step, mu);
             Close.To(golden.Row($"flow.{mode}.mu", b), mu, 2e-6, "mu");
-            Assert.Equal(golden.Floats($"flow.{mode}.log_prob")[b], GaussianLogProb.OfStep(x, v, golden.Row($"flow.{mode}.x_prev", b), step), 2e-5);
+            Assert.Equal(golden.Floats($"flow.{mode}.log_prob")[b],
+                GaussianLogProb.OfStep(x, v, golden.Row($"flow.{mode}.x_prev", b), step), 2e-5);
         }
     }
 
@@ -40,7 +41,8 @@ public sealed class FlowTableTests
         var (x, v, mu) = (golden.Row("flow.x_t", 0), golden.Floats("flow.first_step.velocity"), new float[2048]);
         GaussianLogProb.Advance(x, v, new float[2048], step, mu);
         Close.To(golden.Floats("flow.first_step.mu"), mu, 2e-6, "mu");
-        Assert.Equal(golden.Floats("flow.first_step.log_prob")[0], GaussianLogProb.OfStep(x, v, golden.Floats("flow.first_step.x_prev"), step), 2e-5);
+        Assert.Equal(golden.Floats("flow.first_step.log_prob")[0],
+            GaussianLogProb.OfStep(x, v, golden.Floats("flow.first_step.x_prev"), step), 2e-5);
     }
 
     // The published form: the flow's step minus half of eta^2 times the score.
@@ -88,7 +90,8 @@ public sealed class FlowTableTests
     [MemberData(nameof(Noisy))]
     public void Build_SmallLevel_BecomesEuler(FlowNoise noise)
     {
-        var (table, euler) = (FlowTable.Build(Shifted, new() { Noise = noise, Level = 1e-7 }), FlowTable.Build(Shifted, new() { Noise = FlowNoise.None }));
+        var (table, euler) = (FlowTable.Build(Shifted, new() { Noise = noise, Level = 1e-7 }),
+            FlowTable.Build(Shifted, new() { Noise = FlowNoise.None }));
         Assert.All(table.Steps.Zip(euler.Steps), pair =>
         {
             Assert.Equal(pair.Second.CX, pair.First.CX, 1e-9);
@@ -119,7 +122,8 @@ public sealed class FlowTableTests
 
     [Fact]
     public void RequireDensity_Euler_ThrowsUserError() =>
-        Assert.Contains("noise", Assert.Throws<UserError>(() => FlowTable.Build(Shifted, new() { Noise = FlowNoise.None }).RequireDensity()).Message);
+        Assert.Contains("noise",
+            Assert.Throws<UserError>(() => FlowTable.Build(Shifted, new() { Noise = FlowNoise.None }).RequireDensity()).Message);
 
     [Fact]
     public void Build_Faults_AreAllNamed()
@@ -127,6 +131,7 @@ public sealed class FlowTableTests
         var message = Assert.Throws<UserError>(() => FlowTable.Build(Shifted, new() { Level = -1, Window = new(8, 2) })).Message;
         Assert.Contains("noise level", message);
         Assert.Contains("noise window", message);
-        Assert.Contains("at most 1", Assert.Throws<UserError>(() => FlowTable.Build(Shifted, new() { Noise = FlowNoise.Cps, Level = 1.1 })).Message);
+        Assert.Contains("at most 1",
+            Assert.Throws<UserError>(() => FlowTable.Build(Shifted, new() { Noise = FlowNoise.Cps, Level = 1.1 })).Message);
     }
 }

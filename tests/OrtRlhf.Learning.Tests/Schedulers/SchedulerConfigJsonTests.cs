@@ -10,7 +10,8 @@ public sealed class SchedulerConfigJsonTests
     {
         var config = SchedulerConfigJson.Parse("{}");
         Assert.Equal(new SchedulerConfig(), config);
-        Assert.Equal((1000, 1e-4, 0.02, true, true, 0), (config.TrainTimesteps, config.BetaStart, config.BetaEnd, config.SetAlphaToOne, config.ClipSample, config.StepsOffset));
+        Assert.Equal((1000, 1e-4, 0.02, true, true, 0),
+            (config.TrainTimesteps, config.BetaStart, config.BetaEnd, config.SetAlphaToOne, config.ClipSample, config.StepsOffset));
     }
 
     [Fact]
@@ -90,12 +91,15 @@ public sealed class SchedulerConfigJsonTests
     [InlineData("UniPCMultistepScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
     [InlineData("DEISMultistepScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
     [InlineData("SASolverScheduler", 1e-4, 0.02, TimestepSpacing.Linspace, false, true, true)]
-    public void Parse_ClassAlone_HasItsDefaults(string name, double start, double end, TimestepSpacing spacing, bool clips, bool alphaOne, bool toNext)
+    public void Parse_ClassAlone_HasItsDefaults(string name, double start, double end, TimestepSpacing spacing, bool clips, bool alphaOne,
+        bool toNext)
     {
         var config = SchedulerConfigJson.Parse($$"""{ "_class_name": "{{name}}" }""");
         Assert.Equal((name, start, end, spacing, clips, alphaOne, toNext),
-            (config.ClassName, config.BetaStart, config.BetaEnd, config.Spacing, config.ClipSample, config.SetAlphaToOne, config.StepsToNextTimestep));
-        Assert.Equal((1000, 0, BetaSchedule.Linear, PredictionType.Epsilon, false), (config.TrainTimesteps, config.StepsOffset, config.Betas, config.Prediction, config.RescaleBetasZeroSnr));
+            (config.ClassName, config.BetaStart, config.BetaEnd, config.Spacing, config.ClipSample, config.SetAlphaToOne,
+                config.StepsToNextTimestep));
+        Assert.Equal((1000, 0, BetaSchedule.Linear, PredictionType.Epsilon, false),
+            (config.TrainTimesteps, config.StepsOffset, config.Betas, config.Prediction, config.RescaleBetasZeroSnr));
         Assert.Contains(name, SchedulerConfigJson.SupportedClasses);
         Assert.Equal(4, DdimTable.Build(config, 4, 1).Steps.Count);
         Assert.Equal(4, DpmSolverTable.Build(config, 4).Rows.Count);

@@ -33,5 +33,6 @@ public sealed class TimestepsTests
 
     [Fact]
     public void Of_OffsetBeyondTheEnd_ThrowsUserError() =>
-        Assert.Contains("steps_offset", Assert.Throws<UserError>(() => Timesteps.Of(new SchedulerConfig { StepsOffset = 1 }, 1000)).Message);
+        Assert.Contains("steps_offset",
+            Assert.Throws<UserError>(() => Timesteps.Of(new SchedulerConfig { StepsOffset = 1 }, 1000)).Message);
 }

@@ -29,16 +29,20 @@ public class AutoencoderKlTests
         var config = AutoencoderKlConfig.Parse(folder.Config);
         var weights = folder.Weights();
         var latent = golden["vae.latent"];
-        if (scaled) latent = Tensor.Of([.. latent.ToFloats().Select(v => (float)((v / config.ScalingFactor) + config.ShiftFactor))], latent.Dims);
+        if (scaled) latent = Tensor.Of([.. latent.ToFloats().Select(v => (float)((v / config.ScalingFactor) + config.ShiftFactor))],
+            latent.Dims);
         Golden.Close(Ort.Run(AutoencoderKl.BuildDecoder(config, weights), ("latent_sample", latent))["sample"], golden["vae.decoded"]);
-        Golden.Close(Ort.Run(AutoencoderKl.BuildEncoder(config, weights), ("sample", golden["vae.image"]))["latent_parameters"], Joined(golden["vae.mean"], golden["vae.logvar"]));
+        Golden.Close(Ort.Run(AutoencoderKl.BuildEncoder(config, weights), ("sample", golden["vae.image"]))["latent_parameters"],
+            Joined(golden["vae.mean"], golden["vae.logvar"]));
 
         var dims = latent.Dims;
         var frozen = AutoencoderKl.BuildDecoder(config, weights, dims[0], dims[2], dims[3]);
-        Assert.All(frozen.Nodes.Where(n => n.Domain.Length == 0), n => Assert.True(n.Output.Shape is { IsStatic: true }, $"{n} is not static"));
+        Assert.All(frozen.Nodes.Where(n => n.Domain.Length == 0), n =>
+            Assert.True(n.Output.Shape is { IsStatic: true }, $"{n} is not static"));
         Golden.Close(Ort.Run(frozen, ("latent_sample", latent))["sample"], golden["vae.decoded"]);
     }
 
     // The sets have one image, so that joining channels is joining bytes.
-    private static Tensor Joined(Tensor mean, Tensor logvar) => new(mean.Type, [1, 2 * mean.Dims[1], mean.Dims[2], mean.Dims[3]], (byte[])[.. mean.Bytes(), .. logvar.Bytes()]);
+    private static Tensor Joined(Tensor mean, Tensor logvar) =>
+        new(mean.Type, [1, 2 * mean.Dims[1], mean.Dims[2], mean.Dims[3]], (byte[])[.. mean.Bytes(), .. logvar.Bytes()]);
 }

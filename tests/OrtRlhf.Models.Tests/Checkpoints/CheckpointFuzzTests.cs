@@ -8,7 +8,8 @@ public sealed class CheckpointFuzzTests : IDisposable
 {
     private static readonly string[] Pieces =
     [
-        "null", "true", "-1", "0", "1e400", "9223372036854775807", "2147483648", "0.5", "\"\"", "\"\\ud800\"", "[]", "{}", "[null]", "[[1]]", "{\"a\":[]}", "\"x\"", ",", ":", "[", "]", "{", "}", "\u0000", "\\u", "1e-320",
+        "null", "true", "-1", "0", "1e400", "9223372036854775807", "2147483648", "0.5", "\"\"", "\"\\ud800\"", "[]", "{}", "[null]",
+            "[[1]]", "{\"a\":[]}", "\"x\"", ",", ":", "[", "]", "{", "}", "\u0000", "\\u", "1e-320",
     ];
 
     private readonly TempFolder _folder = new();
@@ -19,12 +20,18 @@ public sealed class CheckpointFuzzTests : IDisposable
     [InlineData(Zeros.UNet)]
     [InlineData(Zeros.Text)]
     [InlineData(Zeros.Vae)]
-    [InlineData("""{"_class_name":"UNet2DModel","block_out_channels":[8,16],"layers_per_block":1,"norm_num_groups":4,"attention_head_dim":4,"down_block_types":["DownBlock2D","AttnDownBlock2D"],"up_block_types":["AttnUpBlock2D","UpBlock2D"]}""")]
-    [InlineData("""{"_class_name":"AutoencoderTiny","encoder_block_out_channels":[8,8],"decoder_block_out_channels":[8,8],"num_encoder_blocks":[0,1],"num_decoder_blocks":[1,1]}""")]
-    [InlineData("""{"architectures":["CLIPModel"],"projection_dim":8,"text_config":{"vocab_size":54,"hidden_size":16,"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":12},"vision_config":{"hidden_size":16,"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"image_size":8,"patch_size":4}}""")]
-    [InlineData("""{"_class_name":"SD3Transformer2DModel","num_layers":2,"attention_head_dim":4,"num_attention_heads":2,"caption_projection_dim":8,"pos_embed_max_size":4,"in_channels":4,"out_channels":4,"joint_attention_dim":8,"pooled_projection_dim":8,"dual_attention_layers":[0],"qk_norm":"rms_norm"}""")]
-    [InlineData("""{"_class_name":"FluxTransformer2DModel","num_layers":1,"num_single_layers":1,"attention_head_dim":8,"num_attention_heads":2,"axes_dims_rope":[2,2,4],"in_channels":4,"joint_attention_dim":8,"pooled_projection_dim":8,"guidance_embeds":true}""")]
-    [InlineData("""{"architectures":["T5EncoderModel"],"vocab_size":20,"d_model":8,"d_kv":4,"d_ff":16,"num_heads":2,"num_layers":1,"feed_forward_proj":"gated-gelu"}""")]
+    [InlineData(
+        """{"_class_name":"UNet2DModel","block_out_channels":[8,16],"layers_per_block":1,"norm_num_groups":4,"attention_head_dim":4,"down_block_types":["DownBlock2D","AttnDownBlock2D"],"up_block_types":["AttnUpBlock2D","UpBlock2D"]}""")]
+    [InlineData(
+        """{"_class_name":"AutoencoderTiny","encoder_block_out_channels":[8,8],"decoder_block_out_channels":[8,8],"num_encoder_blocks":[0,1],"num_decoder_blocks":[1,1]}""")]
+    [InlineData(
+        """{"architectures":["CLIPModel"],"projection_dim":8,"text_config":{"vocab_size":54,"hidden_size":16,"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":12},"vision_config":{"hidden_size":16,"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"image_size":8,"patch_size":4}}""")]
+    [InlineData(
+        """{"_class_name":"SD3Transformer2DModel","num_layers":2,"attention_head_dim":4,"num_attention_heads":2,"caption_projection_dim":8,"pos_embed_max_size":4,"in_channels":4,"out_channels":4,"joint_attention_dim":8,"pooled_projection_dim":8,"dual_attention_layers":[0],"qk_norm":"rms_norm"}""")]
+    [InlineData(
+        """{"_class_name":"FluxTransformer2DModel","num_layers":1,"num_single_layers":1,"attention_head_dim":8,"num_attention_heads":2,"axes_dims_rope":[2,2,4],"in_channels":4,"joint_attention_dim":8,"pooled_projection_dim":8,"guidance_embeds":true}""")]
+    [InlineData(
+        """{"architectures":["T5EncoderModel"],"vocab_size":20,"d_model":8,"d_kv":4,"d_ff":16,"num_heads":2,"num_layers":1,"feed_forward_proj":"gated-gelu"}""")]
     public void Configuration(string config)
     {
         Zeros.Write(_folder.Path, config);
@@ -35,7 +42,8 @@ public sealed class CheckpointFuzzTests : IDisposable
     public void Index()
     {
         Zeros.Write(_folder.At("unet"), Zeros.UNet);
-        File.WriteAllText(_folder.At("model_index.json"), """{"_class_name":"P","unet":["diffusers","UNet2DConditionModel"],"safety_checker":[null,null],"scale":1.5}""");
+        File.WriteAllText(_folder.At("model_index.json"),
+            """{"_class_name":"P","unet":["diffusers","UNet2DConditionModel"],"safety_checker":[null,null],"scale":1.5}""");
         Survives("model_index.json", 120, () => ImportPlan.Make(_folder.Path, new ImportOptions()));
     }
 
@@ -56,9 +64,11 @@ public sealed class CheckpointFuzzTests : IDisposable
     {
         foreach (var (name, text) in new[]
         {
-            ("vocab.json", """{"a":0,"b</w>":1,"ab</w>":2,"<|startoftext|>":3,"<|endoftext|>":4,"!":5}"""), ("merges.txt", "#version: 0.2\na b</w>\n"),
+            ("vocab.json", """{"a":0,"b</w>":1,"ab</w>":2,"<|startoftext|>":3,"<|endoftext|>":4,"!":5}"""),
+                ("merges.txt", "#version: 0.2\na b</w>\n"),
             ("tokenizer_config.json", """{"model_max_length":12,"pad_token":"!","added_tokens_decoder":{"7":{"content":"<x>"}}}"""),
-            ("special_tokens_map.json", """{"bos_token":{"content":"<|startoftext|>","lstrip":false},"eos_token":"<|endoftext|>","additional_special_tokens":["<y>"]}"""), ("added_tokens.json", """{"<y>":8}"""),
+            ("special_tokens_map.json",
+                """{"bos_token":{"content":"<|startoftext|>","lstrip":false},"eos_token":"<|endoftext|>","additional_special_tokens":["<y>"]}"""), ("added_tokens.json", """{"<y>":8}"""),
         }) File.WriteAllText(_folder.At(name), text);
         Assert.Equal([3, 2, 5, 7, 8, 4], ClipTokenizer.Open(_folder.Path).EncodeUnpadded("ab!<x><y>"));
         Survives(file, 400, () => ClipTokenizer.Open(_folder.Path).Encode("ab a!<x> \u00e9<|endoftext|>"));

@@ -26,7 +26,8 @@ public class ExportedGraphTests
         var sizes = given.ToDictionary(g => g.n, g => g.n == "encoder_hidden_states" ? [.. g.Item2.Dims[..2], 0] : g.Item2.Dims);
         var frozen = ExportedGraph.Read(folder, Inputs, "out_sample", sizes);
         Assert.All(frozen.Nodes, n => Assert.True(n.Output.Shape is { IsStatic: true }, $"{n} is not static"));
-        Golden.Close(Ort.Run(frozen, [.. given.Select(g => (g.n, Typed(g.n, g.Item2)))])["out_sample"], golden["other.out_sample"].As(ElementType.Float), tolerance);
+        Golden.Close(Ort.Run(frozen, [.. given.Select(g => (g.n, Typed(g.n, g.Item2)))])["out_sample"],
+            golden["other.out_sample"].As(ElementType.Float), tolerance);
 
         static Tensor Typed(string name, Tensor data) => name == "timestep" ? data : data.As(ElementType.Float);
     }

@@ -18,7 +18,8 @@ public sealed class ImportPlanTests : IDisposable
             """);
         Zeros.Write(At("unet"), Zeros.UNet);
         Zeros.Write(At("text_encoder"), Zeros.Text);
-        Zeros.Write(At("text_encoder_2"), Zeros.Text.Replace("CLIPTextModel", "CLIPTextModelWithProjection").Replace("{", "{\"projection_dim\":6,"));
+        Zeros.Write(At("text_encoder_2"),
+            Zeros.Text.Replace("CLIPTextModel", "CLIPTextModelWithProjection").Replace("{", "{\"projection_dim\":6,"));
         Zeros.Write(At("vae"), Zeros.Vae);
         foreach (var name in (string[])["tokenizer", "tokenizer_2"])
         {
@@ -29,15 +30,19 @@ public sealed class ImportPlanTests : IDisposable
         File("unused", "config.json", "{\"_class_name\":\"Other\"}");
 
         var plan = ImportPlan.Make(_folder.Path, new ImportOptions());
-        Assert.Equal(["text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder"], plan.Graphs.Select(g => g.Place).Order(StringComparer.Ordinal));
+        Assert.Equal(["text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder"],
+            plan.Graphs.Select(g => g.Place).Order(StringComparer.Ordinal));
         Assert.Equal(["safety_checker (StableDiffusionSafetyChecker)"], plan.LeftOut);
         Assert.Equal(
-            ["model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder_2/config.json", "tokenizer/merges.txt", "tokenizer/vocab.json", "tokenizer_2/merges.txt",
+            ["model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder_2/config.json",
+                "tokenizer/merges.txt", "tokenizer/vocab.json", "tokenizer_2/merges.txt",
                 "tokenizer_2/vocab.json", "unet/config.json", "vae_decoder/config.json", "vae_encoder/config.json"],
             plan.Files.Select(f => f.Place.Replace('\\', '/')).Order(StringComparer.Ordinal));
-        Assert.Equal(["last_hidden_state", "pooler_output", "hidden_states.0", "hidden_states.1", "hidden_states.2"], Graph(plan, "text_encoder").Outputs.Select(o => o.Name));
+        Assert.Equal(["last_hidden_state", "pooler_output", "hidden_states.0", "hidden_states.1", "hidden_states.2"],
+            Graph(plan, "text_encoder").Outputs.Select(o => o.Name));
         var second = Graph(plan, "text_encoder_2");
-        Assert.Equal(["text_embeds", "last_hidden_state", "hidden_states.0", "hidden_states.1", "hidden_states.2"], second.Outputs.Select(o => o.Name));
+        Assert.Equal(["text_embeds", "last_hidden_state", "hidden_states.0", "hidden_states.1", "hidden_states.2"],
+            second.Outputs.Select(o => o.Name));
         Assert.Equal("[batch_size,sequence_length]", second.Inputs[0].Shape!.ToString());
         var unet = Graph(plan, "unet");
         Assert.Equal("[batch_size,4,height,width]", unet["sample"].Shape!.ToString());
@@ -51,7 +56,8 @@ public sealed class ImportPlanTests : IDisposable
         Zeros.Write(At("vae_fine"), Zeros.Vae, ElementType.Float16);
         var plan = ImportPlan.Make(_folder.Path, new ImportOptions { LoraTargets = [] });
         Assert.Equal(["unet", "vae_fine_decoder", "vae_fine_encoder"], plan.Graphs.Select(g => g.Place));
-        Assert.All(plan.Graphs.SelectMany(g => g.Graph.Inputs).Where(i => i.Name != "timestep"), i => Assert.Equal((ElementType.Float, null), (i.Type, i.Data)));
+        Assert.All(plan.Graphs.SelectMany(g => g.Graph.Inputs).Where(i => i.Name != "timestep"), i =>
+            Assert.Equal((ElementType.Float, null), (i.Type, i.Data)));
         Assert.Equal(["vae_decoder", "vae_encoder"], ImportPlan.Make(At("vae_fine"), new ImportOptions()).Graphs.Select(g => g.Place));
     }
 
@@ -61,10 +67,12 @@ public sealed class ImportPlanTests : IDisposable
         Zeros.Write(At("transformer"), Zeros.SD3);
         Zeros.Write(At("text_encoder_3"), Zeros.T5);
         File("tokenizer_3", "tokenizer.json", Tokenizers.UnigramTokenizerTests.Json.Replace("MAP", ""));
-        Index("\"transformer\":[\"diffusers\",\"SD3Transformer2DModel\"],\"text_encoder_3\":[\"transformers\",\"T5EncoderModel\"],\"tokenizer_3\":[\"transformers\",\"T5TokenizerFast\"]");
+        Index(
+            "\"transformer\":[\"diffusers\",\"SD3Transformer2DModel\"],\"text_encoder_3\":[\"transformers\",\"T5EncoderModel\"],\"tokenizer_3\":[\"transformers\",\"T5TokenizerFast\"]");
         var plan = ImportPlan.Make(_folder.Path, new ImportOptions());
         Assert.Equal(["text_encoder_3", "transformer"], plan.Graphs.Select(g => g.Place).Order(StringComparer.Ordinal));
-        Assert.Contains(Graph(plan, "transformer").Inputs, i => i.Name == "transformer.transformer_blocks.0.attn.to_q.lora_A.weight" && i.Data is { Count: 0 });
+        Assert.Contains(Graph(plan, "transformer").Inputs, i =>
+            i.Name == "transformer.transformer_blocks.0.attn.to_q.lora_A.weight" && i.Data is { Count: 0 });
         Assert.Equal(["input_ids"], Graph(plan, "text_encoder_3").Inputs.Where(i => i.Data is null).Select(i => i.Name));
         File("tokenizer_3", "tokenizer.json", Tokenizers.UnigramTokenizerTests.Json.Replace("MAP", "").Replace("Unigram", "WordPiece"));
         Refused("\"WordPiece\" is not supported");
@@ -80,7 +88,8 @@ public sealed class ImportPlanTests : IDisposable
         {
             Assert.All(graph.Inputs.Concat(graph.Outputs), v => Assert.Equal(ElementType.Float16, v.Type));
             Assert.All(graph.Nodes.Where(n => n.Op == "Conv"), n => Assert.Equal(computed, n.Output.Type));
-            Assert.All(graph.Constants.Where(c => c.Name.EndsWith("weight", StringComparison.Ordinal)), c => Assert.Equal(ElementType.Float16, c.Type));
+            Assert.All(graph.Constants.Where(c => c.Name.EndsWith("weight", StringComparison.Ordinal)), c =>
+                Assert.Equal(ElementType.Float16, c.Type));
         }
     }
 
@@ -171,7 +180,8 @@ public sealed class ImportPlanTests : IDisposable
 
     private string At(params string[] parts) => _folder.At(parts);
 
-    private void Index(string components) => File("", "model_index.json", $"{{\"_class_name\":\"StableDiffusionXLPipeline\",{components}}}");
+    private void Index(string components) =>
+        File("", "model_index.json", $"{{\"_class_name\":\"StableDiffusionXLPipeline\",{components}}}");
 
     private void File(string component, string name, string text)
     {

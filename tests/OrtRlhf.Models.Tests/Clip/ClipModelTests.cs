@@ -13,7 +13,8 @@ public class ClipModelTests
         var golden = Golden.Tensors(Golds);
         var folder = ComponentFolder.Open(Golden.At("clip-tiny"), "clip");
         folder.Expect("CLIPModel");
-        var output = Ort.Run(ClipModel.Build(ClipConfig.Parse(folder.Config), folder.Weights()), ("input_ids", golden["input_ids"]), ("pixel_values", golden["pixel_values"]));
+        var output = Ort.Run(ClipModel.Build(ClipConfig.Parse(folder.Config), folder.Weights()), ("input_ids", golden["input_ids"]),
+            ("pixel_values", golden["pixel_values"]));
         foreach (var name in (string[])["logits_per_image", "text_embeds", "image_embeds"]) Golden.Close(output[name], golden[name]);
     }
 
@@ -22,7 +23,8 @@ public class ClipModelTests
     {
         var golden = Golden.Tensors(Golds);
         var folder = ComponentFolder.Open(Golden.At("clip-tiny"), "clip");
-        var output = Ort.Run(ClipModel.BuildVision(ClipConfig.Parse(folder.Config), folder.Weights(), 2), ("pixel_values", golden["pixel_values"]));
+        var output = Ort.Run(ClipModel.BuildVision(ClipConfig.Parse(folder.Config), folder.Weights(), 2),
+            ("pixel_values", golden["pixel_values"]));
         foreach (var name in (string[])["image_embeds", "image_features"]) Golden.Close(output[name], golden[name]);
         foreach (var name in (string[])["last_hidden_state", "pooler_output"]) Golden.Close(output[name], golden["vision." + name]);
     }
@@ -32,7 +34,8 @@ public class ClipModelTests
     {
         var golden = Golden.Tensors(Golds);
         var folder = ComponentFolder.Open(Golden.At("clip-tiny"), "clip");
-        var output = Ort.Run(ClipTextModel.Build(ClipConfig.Parse(folder.Config).Text, folder.Weights(), projection: true), ("input_ids", golden["input_ids"]));
+        var output = Ort.Run(ClipTextModel.Build(ClipConfig.Parse(folder.Config).Text, folder.Weights(), projection: true),
+            ("input_ids", golden["input_ids"]));
         Golden.Close(output["text_embeds"], golden["text_features"]);
     }
 

@@ -10,7 +10,8 @@ public class ClipTextTests
         var golden = Golden.Tensors("sd1-tiny/golden.safetensors");
         var config = ClipTextConfig.Parse(Golden.Text("sd1-tiny/text_encoder/config.json"));
         var weights = Golden.WeightsOf("sd1-tiny/text_encoder/model.safetensors");
-        var open = Ort.Run(ClipTextModel.Build(config, weights, hiddenStates: true, sequence: "sequence"), ("input_ids", golden["text.input_ids"]));
+        var open = Ort.Run(ClipTextModel.Build(config, weights, hiddenStates: true, sequence: "sequence"),
+            ("input_ids", golden["text.input_ids"]));
         Golden.Close(open["last_hidden_state"], golden["text.last_hidden_state"]);
         Golden.Close(open["pooler_output"], golden["text.pooler_output"]);
         for (var i = 0; i <= config.NumHiddenLayers; i++) Golden.Close(open[$"hidden_states.{i}"], golden[$"text.hidden_states.{i}"]);

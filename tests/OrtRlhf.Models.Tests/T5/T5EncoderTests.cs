@@ -12,10 +12,12 @@ public class T5EncoderTests
         var folder = ComponentFolder.Open(Golden.At("t5-tiny"), "text_encoder");
         folder.Expect(T5Config.ClassName);
         var config = T5Config.Parse(folder.Config);
-        foreach (var graph in (OnnxGraph[])[T5EncoderModel.Build(config, folder.Weights()), T5EncoderModel.Build(config, folder.Weights(), 2, 17)])
+        foreach (var graph in (OnnxGraph[])[T5EncoderModel.Build(config, folder.Weights()),
+            T5EncoderModel.Build(config, folder.Weights(), 2, 17)])
         {
             Golden.Close(Ort.Run(graph, ("input_ids", golden["input_ids"]))["last_hidden_state"], golden["last_hidden_state"]);
-            var masked = Ort.Run(graph, ("input_ids", golden["input_ids"]), ("attention_mask", golden["attention_mask"]))["last_hidden_state"];
+            var masked = Ort.Run(graph, ("input_ids", golden["input_ids"]),
+                ("attention_mask", golden["attention_mask"]))["last_hidden_state"];
             Golden.Close(masked, golden["last_hidden_state_masked"]);
         }
     }
@@ -36,12 +38,14 @@ public class T5EncoderTests
     {
         // Attention's last layer is zero: what is left of a block is x + wo relu(wi rms(x)), then the final rms.
         const int Tokens = 5, Width = 4, Inner = 6;
-        var config = T5Config.Parse("""{"vocab_size":5,"d_model":4,"d_kv":2,"d_ff":6,"num_layers":1,"num_heads":2,"feed_forward_proj":"relu"}""");
+        var config = T5Config.Parse(
+            """{"vocab_size":5,"d_model":4,"d_kv":2,"d_ff":6,"num_layers":1,"num_heads":2,"feed_forward_proj":"relu"}""");
         var tensors = new Dictionary<string, float[]>();
         var random = new Random(3);
         var graph = T5EncoderModel.Build(config, new Weights((name, shape) =>
         {
-            var values = Enumerable.Range(0, (int)shape.Aggregate(1L, (a, b) => a * b)).Select(_ => name.Contains("SelfAttention.o", StringComparison.Ordinal) ? 0 : (float)(2 * random.NextDouble() - 1)).ToArray();
+            var values = Enumerable.Range(0, (int)shape.Aggregate(1L, (a, b) => a * b)).Select(_ =>
+                name.Contains("SelfAttention.o", StringComparison.Ordinal) ? 0 : (float)(2 * random.NextDouble() - 1)).ToArray();
             tensors[name] = values;
             return Tensor.Of(values, shape);
         }));
@@ -50,16 +54,19 @@ public class T5EncoderTests
         for (var t = 0; t < Tokens; t++)
         {
             var x = Enumerable.Range(0, Width).Select(i => (double)tensors["shared.weight"][(t * Width) + i]).ToArray();
-            var h = Product(Rms(x, "encoder.block.0.layer.1.layer_norm.weight"), "encoder.block.0.layer.1.DenseReluDense.wi.weight", Inner).Select(v => Math.Max(0, v)).ToArray();
+            var h = Product(Rms(x, "encoder.block.0.layer.1.layer_norm.weight"), "encoder.block.0.layer.1.DenseReluDense.wi.weight", Inner)
+                .Select(v => Math.Max(0, v)).ToArray();
             var y = Product(h, "encoder.block.0.layer.1.DenseReluDense.wo.weight", Width);
             var expected = Rms([.. x.Zip(y, (a, b) => a + b)], "encoder.final_layer_norm.weight");
             for (var i = 0; i < Width; i++) Assert.Equal(expected[i], output[(t * Width) + i], 1e-5);
         }
 
-        double[] Rms(double[] x, string name) => [.. x.Select((v, i) => v / Math.Sqrt(x.Sum(u => u * u) / x.Length + 1e-6) * tensors[name][i])];
+        double[] Rms(double[] x, string name) =>
+            [.. x.Select((v, i) => v / Math.Sqrt(x.Sum(u => u * u) / x.Length + 1e-6) * tensors[name][i])];
 
         // Weights are [out,in].
-        double[] Product(double[] x, string name, int size) => [.. Enumerable.Range(0, size).Select(o => x.Select((v, i) => v * tensors[name][(o * x.Length) + i]).Sum())];
+        double[] Product(double[] x, string name, int size) =>
+            [.. Enumerable.Range(0, size).Select(o => x.Select((v, i) => v * tensors[name][(o * x.Length) + i]).Sum())];
     }
 
     [Theory]

@@ -14,9 +14,11 @@ public class ClipTokenizerTests
         var cases = golden.RootElement.GetProperty("tokenizer_cases").GetProperty("cases").EnumerateArray().ToList();
         Assert.Equal(15, cases.Count);
         foreach (var item in cases)
-            Assert.Equal(item.GetProperty("ids").EnumerateArray().Select(i => i.GetInt64()), tokenizer.EncodeUnpadded(item.GetProperty("text").GetString()!));
+            Assert.Equal(item.GetProperty("ids").EnumerateArray().Select(i => i.GetInt64()),
+                tokenizer.EncodeUnpadded(item.GetProperty("text").GetString()!));
         foreach (var prompt in golden.RootElement.GetProperty("prompts").EnumerateArray())
-            Assert.Equal(prompt.GetProperty("input_ids").EnumerateArray().Select(i => i.GetInt64()), tokenizer.Encode(prompt.GetProperty("text").GetString()!));
+            Assert.Equal(prompt.GetProperty("input_ids").EnumerateArray().Select(i => i.GetInt64()),
+                tokenizer.Encode(prompt.GetProperty("text").GetString()!));
     }
 
     [Fact]
@@ -72,5 +74,6 @@ public class ClipTokenizerTests
     private const long A = 2, Start = 3, End = 4;
 
     private static ClipTokenizer Small(ClipSpecialTokens special) =>
-        new(new Dictionary<string, long> { ["!"] = 0, ["!</w>"] = 1, ["a</w>"] = A, ["<|startoftext|>"] = Start, ["<|endoftext|>"] = End }, [], special);
+        new(new Dictionary<string, long> { ["!"] = 0, ["!</w>"] = 1, ["a</w>"] = A, ["<|startoftext|>"] = Start, ["<|endoftext|>"] = End },
+            [], special);
 }

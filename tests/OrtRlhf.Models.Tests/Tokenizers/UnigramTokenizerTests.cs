@@ -25,7 +25,8 @@ public sealed class UnigramTokenizerTests : IDisposable
     [InlineData("xly", new long[] { 3, 2, 6, 2, 1 })]
     [InlineData("xx🙂y", new long[] { 3, 2, 1 })]
     [InlineData("he<extra_id_0> llo</s>", new long[] { 4, 20, 3, 5, 1, 1 })]
-    public void EncodeUnpadded_TakesTheLikeliestPieces(string text, long[] ids) => Assert.Equal(ids, Open(Json.Replace("MAP", "")).EncodeUnpadded(text));
+    public void EncodeUnpadded_TakesTheLikeliestPieces(string text, long[] ids) =>
+        Assert.Equal(ids, Open(Json.Replace("MAP", "")).EncodeUnpadded(text));
 
     [Fact]
     public void Encode_CutsBeforeTheEndAndFillsUp()

@@ -21,14 +21,17 @@ public class FlowGradientTests
         using var json = JsonDocument.Parse(Golden.Text($"{Set}/golden.json"));
         var values = json.RootElement.GetProperty("lora_golden").GetProperty("values");
         var (text, pooled) = (golden["forward.encoder_hidden_states"], golden["forward.pooled_projections"]);
-        Check("mse", 1e-4, golden["forward.hidden_states"], golden["forward.timestep"], text, pooled, m => Mean(Square(m - m.Graph.Constant(golden["mse.target"]))));
+        Check("mse", 1e-4, golden["forward.hidden_states"], golden["forward.timestep"], text, pooled, m =>
+            Mean(Square(m - m.Graph.Constant(golden["mse.target"]))));
 
-        var target = Tensor.Of([.. golden["flowmatch.noise"].ToFloats().Zip(golden["flowmatch.x0"].ToFloats(), (n, x) => n - x)], golden["flowmatch.x0"].Dims);
+        var target = Tensor.Of([.. golden["flowmatch.noise"].ToFloats().Zip(golden["flowmatch.x0"].ToFloats(), (n, x) => n - x)],
+            golden["flowmatch.x0"].Dims);
         var steps = Tensor.Of([.. golden["flowmatch.sigma"].ToFloats().Select(s => 1000 * s)], 2);
         Check("flowmatch", 1e-4, golden["flowmatch.x_t"], steps, text, pooled, m => Mean(Square(m - m.Graph.Constant(target))));
 
         var step = golden["dpo.timestep"].ToFloats()[0];
-        Check("dpo", 1e-3, golden["dpo.x_t"], Tensor.Of([step, step], 2), Two(golden["dpo.encoder_hidden_states"]), Two(golden["dpo.pooled_projections"]), m =>
+        Check("dpo", 1e-3, golden["dpo.x_t"], Tensor.Of([step, step], 2), Two(golden["dpo.encoder_hidden_states"]),
+            Two(golden["dpo.pooled_projections"]), m =>
         {
             var reference = golden["dpo.ref_losses"].ToFloats();
             var losses = MeanPerSample(Square(m - m.Graph.Constant(golden["dpo.target"])));
@@ -36,17 +39,22 @@ public class FlowGradientTests
             return -Mean(LogSigmoid(inside * (-0.5 * values.GetProperty("dpo").GetProperty("beta").GetDouble())));
         });
 
-        void Check(string loss, double tolerance, Tensor sample, Tensor timestep, Tensor texts, Tensor pooledTexts, Func<Value, Value> write)
+        void Check(string loss, double tolerance, Tensor sample, Tensor timestep, Tensor texts, Tensor pooledTexts,
+            Func<Value, Value> write)
         {
             var config = FlowTransformerTests.Config(Set);
-            var graph = SD3Transformer2DModel.Build(config, Golden.WeightsOf($"{Set}/transformer/diffusion_pytorch_model.safetensors"), 2, 16, 16, texts.Dims[1]);
+            var graph = SD3Transformer2DModel.Build(config, Golden.WeightsOf($"{Set}/transformer/diffusion_pytorch_model.safetensors"), 2,
+                16, 16, texts.Dims[1]);
             var lora = Golden.Tensors($"{Set}/lora.safetensors");
-            var parameters = InjectLora.Apply(graph, new LoraOptions { Rank = 4, Alpha = 8, Prefix = "transformer." }).SelectMany(l => new[] { l.A, l.B }).ToList();
+            var parameters = InjectLora.Apply(graph, new LoraOptions { Rank = 4, Alpha = 8, Prefix = "transformer." }).SelectMany(l =>
+                new[] { l.A, l.B }).ToList();
             Assert.Equal(lora.Tensors.Keys.Order(StringComparer.Ordinal), parameters.Select(p => p.Name).Order(StringComparer.Ordinal));
             var results = Differentiate(write(graph.Outputs[0]), parameters,
-                [("hidden_states", sample), ("timestep", timestep), ("encoder_hidden_states", texts), ("pooled_projections", pooledTexts), .. lora.Tensors.Select(t => (t.Key, t.Value))]);
+                [("hidden_states", sample), ("timestep", timestep), ("encoder_hidden_states", texts), ("pooled_projections", pooledTexts),
+                    .. lora.Tensors.Select(t => (t.Key, t.Value))]);
             Assert.Equal(values.GetProperty(loss).GetProperty("loss_fp64").GetDouble(), results["loss"].ToFloats()[0], tolerance * 10);
-            foreach (var parameter in parameters) Golden.Close(results[parameter.Name + "_grad"], golden[$"{loss}.grad.{parameter.Name}"], tolerance);
+            foreach (var parameter in parameters) Golden.Close(results[parameter.Name + "_grad"], golden[$"{loss}.grad.{parameter.Name}"],
+                tolerance);
         }
     }
 
@@ -70,13 +78,16 @@ public class FlowGradientTests
         using var options = Ort.Options();
         using var session = new Microsoft.ML.OnnxRuntime.InferenceSession(OnnxFile.ToBytes(graph), options);
         // Along the sign of a weight's gradient the loss rises by step * |gradient|_1, for each weight of the second blocks.
-        foreach (var parameter in parameters.Where(p => p.Name.Contains("blocks.1.", StringComparison.Ordinal) && p.Name.EndsWith("weight", StringComparison.Ordinal)))
+        foreach (var parameter in parameters.Where(p =>
+            p.Name.Contains("blocks.1.", StringComparison.Ordinal) && p.Name.EndsWith("weight", StringComparison.Ordinal)))
         {
             var gradient = results[parameter.Name + "_grad"].ToFloats();
             const float Step = 1e-3f;
-            double Loss(float step) => Ort.Run(session, [.. inputs, (parameter.Name, Tensor.Of([.. parameter.Data!.ToFloats().Zip(gradient, (w, g) => w + (step * MathF.Sign(g)))], parameter.Data.Dims))])["loss"].ToFloats()[0];
+            double Loss(float step) => Ort.Run(session, [.. inputs, (parameter.Name, Tensor.Of([.. parameter.Data!.ToFloats()
+                .Zip(gradient, (w, g) => w + (step * MathF.Sign(g)))], parameter.Data.Dims))])["loss"].ToFloats()[0];
             var (measured, expected) = ((Loss(Step) - Loss(-Step)) / (2 * Step), gradient.Sum(g => Math.Abs((double)g)));
-            Assert.True(Math.Abs(measured - expected) < (0.02 * expected) + 2e-3, $"{parameter.Name}: measured {measured}, gradient {expected}");
+            Assert.True(Math.Abs(measured - expected) < (0.02 * expected) + 2e-3,
+                $"{parameter.Name}: measured {measured}, gradient {expected}");
         }
     }
 

@@ -20,24 +20,30 @@ public class FlowTransformerTests
     {
         var golden = Golden.Tensors("flux-tiny/golden.safetensors");
         var config = FluxTransformer2DConfig.Parse(Golden.Text("flux-tiny/transformer/config.json"));
-        (string, Tensor)[] inputs = [.. ((string[])["hidden_states", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids"]).Select(n => (n, golden["transformer." + n]))];
-        foreach (var graph in (OnnxGraph[])[FluxTransformer2DModel.Build(config, Golden.WeightsOf($"flux-tiny/{Weights}")), FluxTransformer2DModel.Build(config, Golden.WeightsOf($"flux-tiny/{Weights}"), 2, 30, 7)])
+        (string, Tensor)[] inputs = [.. ((string[])["hidden_states", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids"])
+            .Select(n => (n, golden["transformer." + n]))];
+        foreach (var graph in (OnnxGraph[])[FluxTransformer2DModel.Build(config, Golden.WeightsOf($"flux-tiny/{Weights}")),
+            FluxTransformer2DModel.Build(config, Golden.WeightsOf($"flux-tiny/{Weights}"), 2, 30, 7)])
             EachTimestep(graph, golden, inputs);
     }
 
     [Fact, NeedsGolden("flux-tiny/transformer")]
     public void Flux_WithGuidance_AddsItsEmbeddingToThatOfTheTimestep()
     {
-        // The guidance's embedding has the timestep's weights here, and their last layers give a half each: guidance = timestep is the model without.
+        // The guidance's embedding has the timestep's weights here, and their last layers give a half each: guidance = timestep is the
+        // model without.
         var golden = Golden.Tensors("flux-tiny/golden.safetensors");
         var tensors = new Dictionary<string, Tensor>(Golden.Tensors($"flux-tiny/{Weights}").Tensors);
         foreach (var name in tensors.Keys.Where(n => n.Contains("timestep_embedder", StringComparison.Ordinal)).ToList())
         {
-            if (name.Contains("linear_2", StringComparison.Ordinal)) tensors[name] = Tensor.Of([.. tensors[name].ToFloats().Select(f => f / 2)], tensors[name].Dims);
+            if (name.Contains("linear_2", StringComparison.Ordinal)) tensors[name] =
+                Tensor.Of([.. tensors[name].ToFloats().Select(f => f / 2)], tensors[name].Dims);
             tensors[name.Replace("timestep_", "guidance_")] = tensors[name];
         }
-        var config = FluxTransformer2DConfig.Parse(Golden.Text("flux-tiny/transformer/config.json").Replace("\"guidance_embeds\": false", "\"guidance_embeds\": true"));
-        (string, Tensor)[] inputs = [.. ((string[])["hidden_states", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids"]).Select(n => (n, golden["transformer." + n]))];
+        var config = FluxTransformer2DConfig.Parse(Golden.Text("flux-tiny/transformer/config.json")
+            .Replace("\"guidance_embeds\": false", "\"guidance_embeds\": true"));
+        (string, Tensor)[] inputs = [.. ((string[])["hidden_states", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids"])
+            .Select(n => (n, golden["transformer." + n]))];
         var t = Tensor.Of([golden["transformer.timesteps"].ToFloats()[1]], 1);
         var output = Ort.Run(FluxTransformer2DModel.Build(config, new Weights(tensors)), [.. inputs, ("timestep", t), ("guidance", t)]);
         Golden.Close(output["out_hidden_states"], golden["transformer.output.1"]);
@@ -49,7 +55,8 @@ public class FlowTransformerTests
         var golden = Golden.Tensors("sd35-tiny/golden.safetensors");
         var graph = SD3Transformer2DModel.Build(Config("sd35-tiny"), Golden.WeightsOf($"sd35-tiny/{Weights}", type: ElementType.Float16));
         (string, Tensor)[] inputs = [.. Inputs(golden).Select(i => (i.Item1, i.Item2.As(ElementType.Float16)))];
-        var output = Ort.Run(graph, [.. inputs, ("timestep", Tensor.Of([golden["transformer.timesteps"].ToFloats()[1]], 1))])["out_hidden_states"];
+        var output = Ort.Run(graph,
+            [.. inputs, ("timestep", Tensor.Of([golden["transformer.timesteps"].ToFloats()[1]], 1))])["out_hidden_states"];
         Golden.Close(output.As(ElementType.Float), golden["transformer.output.1"], 2e-2);
     }
 
@@ -79,7 +86,8 @@ public class FlowTransformerTests
         Assert.Contains("at most 24", Assert.Throws<UserError>(() => SD3Transformer2DModel.Build(config, zeros, 1, height, 8)).Message);
     }
 
-    internal static SD3Transformer2DConfig Config(string set) => SD3Transformer2DConfig.Parse(Golden.Text($"{set}/transformer/config.json"));
+    internal static SD3Transformer2DConfig Config(string set) =>
+        SD3Transformer2DConfig.Parse(Golden.Text($"{set}/transformer/config.json"));
 
     // Open sizes at two sizes of latents, and fixed ones.
     private static void Matches(string set)
@@ -92,10 +100,12 @@ public class FlowTransformerTests
 
         var t = Tensor.Of([golden["transformer.timesteps"].ToFloats()[1]], 1);
         (string, Tensor)[] first = [.. Inputs(golden).Skip(1).Select(i => (i.Item1, First(i.Item2)))];
-        Golden.Close(Ort.Run(open, [.. first, ("hidden_states", golden["transformer.alt.hidden_states"]), ("timestep", t)])["out_hidden_states"], golden["transformer.alt.output"]);
+        Golden.Close(Ort.Run(open, [.. first, ("hidden_states", golden["transformer.alt.hidden_states"]),
+            ("timestep", t)])["out_hidden_states"], golden["transformer.alt.output"]);
 
         var frozen = SD3Transformer2DModel.Build(config, weights, 2, 16, 16, 11);
-        Assert.All(frozen.Nodes.Where(n => n.Domain.Length == 0), n => Assert.True(n.Output.Shape is { IsStatic: true }, $"{n} is not static"));
+        Assert.All(frozen.Nodes.Where(n => n.Domain.Length == 0), n =>
+            Assert.True(n.Output.Shape is { IsStatic: true }, $"{n} is not static"));
         EachTimestep(frozen, golden, Inputs(golden));
     }
 

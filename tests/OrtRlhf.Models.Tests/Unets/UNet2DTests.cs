@@ -18,10 +18,13 @@ public class UNet2DTests
         var config = UNet2DConfig.Parse(folder.Config);
         var timesteps = golden["unet.timesteps"].ToInt64s();
         using var options = Ort.Options();
-        using var session = new Microsoft.ML.OnnxRuntime.InferenceSession(Graph.Formats.OnnxFile.ToBytes(UNet2DModel.Build(config, folder.Weights())), options);
+        using var session = new Microsoft.ML.OnnxRuntime.InferenceSession(Graph.Formats.OnnxFile.ToBytes(UNet2DModel.Build(config,
+            folder.Weights())), options);
         for (var i = 0; i < timesteps.Length; i++)
-            Golden.Close(Ort.Run(session, ("sample", golden["unet.sample"]), ("timestep", Tensor.Vector(timesteps[i])))["out_sample"], golden[$"unet.output.{i}"]);
-        Golden.Close(Ort.Run(session, ("sample", golden["unet.sample"]), ("timestep", golden["unet.mixed.timestep"]))["out_sample"], golden["unet.mixed.output"]);
+            Golden.Close(Ort.Run(session, ("sample", golden["unet.sample"]), ("timestep", Tensor.Vector(timesteps[i])))["out_sample"],
+                golden[$"unet.output.{i}"]);
+        Golden.Close(Ort.Run(session, ("sample", golden["unet.sample"]), ("timestep", golden["unet.mixed.timestep"]))["out_sample"],
+            golden["unet.mixed.output"]);
     }
 
     [Fact, NeedsGolden(Weights)]
@@ -29,7 +32,8 @@ public class UNet2DTests
     {
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
         var expected = Golden.Tensors("ddpm-tiny/grads.safetensors");
-        var graph = UNet2DModel.Build(UNet2DConfig.Parse(Golden.Text("ddpm-tiny/unet/config.json")), Golden.WeightsOf(Weights, trainable: true), 2, 16, 16);
+        var graph = UNet2DModel.Build(UNet2DConfig.Parse(Golden.Text("ddpm-tiny/unet/config.json")),
+            Golden.WeightsOf(Weights, trainable: true), 2, 16, 16);
         var parameters = graph.Inputs.Where(i => i.Data is not null).ToList();
         Assert.Equal(expected.Tensors.Keys.Order(StringComparer.Ordinal), parameters.Select(p => p.Name).Order(StringComparer.Ordinal));
         var loss = Mean(Square(graph.Outputs[0] - graph.Constant(golden["train.target"])));
@@ -40,7 +44,8 @@ public class UNet2DTests
         var results = Ort.Run(graph, ("sample", golden["train.x_t"]), ("timestep", golden["train.timestep"]));
         Assert.Equal(1.8561917657246052, results["loss"].ToFloats()[0], 1e-5);
 
-        // The softmax takes no notice of a bias of the keys: its gradient is rounding noise about zero, measured against the largest of all.
+        // The softmax takes no notice of a bias of the keys: its gradient is rounding noise about zero, measured against the largest of
+        // all.
         var largest = expected.Tensors.Values.Max(t => t.ToFloats().Max(MathF.Abs));
         foreach (var parameter in parameters)
         {

@@ -24,10 +24,12 @@ public class UNetGradientTests
         var golden = Golden.Tensors("torch/unet-opset17/golden.safetensors");
         var lora = Golden.Tensors("torch/unet-opset17/lora.safetensors");
         var (graph, sample) = Small(trainable: false);
-        var layers = InjectLora.Apply(graph, new LoraOptions { Rank = 4, Alpha = 8, Targets = ["to_q", "to_k", "to_v", "to_out.0", "conv1"] });
+        var layers = InjectLora.Apply(graph,
+            new LoraOptions { Rank = 4, Alpha = 8, Targets = ["to_q", "to_k", "to_v", "to_out.0", "conv1"] });
         var parameters = layers.SelectMany(l => new[] { l.A, l.B }).ToList();
         Assert.Equal(lora.Tensors.Keys.Order(StringComparer.Ordinal), parameters.Select(p => p.Name).Order(StringComparer.Ordinal));
-        var results = Differentiate(MeanSquaredError(graph), parameters, [.. Inputs(golden, sample), .. lora.Tensors.Select(t => (t.Key, t.Value))]);
+        var results = Differentiate(MeanSquaredError(graph), parameters,
+            [.. Inputs(golden, sample), .. lora.Tensors.Select(t => (t.Key, t.Value))]);
         Golden.Close(results["out_sample"], golden["lora.out_sample"], 1e-5);
         foreach (var parameter in parameters) Golden.Close(results[parameter.Name + "_grad"], golden["lora.grad." + parameter.Name]);
     }
@@ -51,7 +53,8 @@ public class UNetGradientTests
         using var json = JsonDocument.Parse(Golden.Text($"{set}/golden.json"));
         var values = json.RootElement.GetProperty("lora_golden").GetProperty("values");
 
-        Check(set, "mse", 1e-4, golden, values, golden["forward.sample"], golden["forward.timestep"].ToInt64s(), golden["forward.encoder_hidden_states"], m =>
+        Check(set, "mse", 1e-4, golden, values, golden["forward.sample"], golden["forward.timestep"].ToInt64s(),
+            golden["forward.encoder_hidden_states"], m =>
             Mean(Square(m - m.Graph.Constant(golden["mse.target"]))));
 
         var noisy = Two(golden["ddpo.x_t"], golden["ddpo.x_t"]);
@@ -60,10 +63,12 @@ public class UNetGradientTests
         foreach (var clip in (double[])[1e-4, 0.2])
         {
             // Guided: as it is, and as it is trained on a CPU, with what both halves share taken once and layers in parts.
-            foreach (var guided in (bool[])[false, true]) Check(set, clip < 1e-3 ? "ddpo.clip1e-4" : "ddpo.clip0.2", 1e-4, golden, values, noisy, steps, texts, m =>
+            foreach (var guided in (bool[])[false, true]) Check(set, clip < 1e-3 ? "ddpo.clip1e-4" : "ddpo.clip0.2", 1e-4, golden, values,
+                noisy, steps, texts, m =>
             {
                 var (u, c) = (m.Slice(0, 0, 2), m.Slice(0, 2, 4));
-                var (logp, a) = (LogProb(golden, u + ((c - u) * 5.0), values.GetProperty("ddpo_common").GetProperty("prediction_type").GetString()!), m.Graph.Constant(golden["ddpo.advantage"]));
+                var (logp, a) = (LogProb(golden, u + ((c - u) * 5.0), values.GetProperty("ddpo_common").GetProperty("prediction_type")
+                    .GetString()!), m.Graph.Constant(golden["ddpo.advantage"]));
                 var r = Exp(logp - m.Graph.Constant(golden["ddpo.old_log_prob"]));
                 return Mean(Max(-a * r, -a * Functions.Clip(r, 1 - clip, 1 + clip)));
             }, guided);
@@ -80,19 +85,23 @@ public class UNetGradientTests
         });
     }
 
-    private static void Check(string set, string loss, double tolerance, SafetensorsFile golden, JsonElement values, Tensor sample, long[] steps, Tensor texts, Func<Value, Value> write, bool guided = false)
+    private static void Check(string set, string loss, double tolerance, SafetensorsFile golden, JsonElement values, Tensor sample,
+        long[] steps, Tensor texts, Func<Value, Value> write, bool guided = false)
     {
         var config = UNet2DConditionConfig.Parse(Golden.Text($"{set}/unet/config.json"));
-        var graph = UNet2DConditionModel.Build(config, Golden.WeightsOf($"{set}/unet/diffusion_pytorch_model.safetensors"), sample.Dims[0], sample.Dims[2], sample.Dims[3], texts.Dims[1]);
+        var graph = UNet2DConditionModel.Build(config, Golden.WeightsOf($"{set}/unet/diffusion_pytorch_model.safetensors"), sample.Dims[0],
+            sample.Dims[2], sample.Dims[3], texts.Dims[1]);
         var lora = Golden.Tensors($"{set}/lora.safetensors");
         if (guided) Assert.InRange(ShareGuided.Apply(graph, "sample", "timestep"), 40, graph.Nodes.Count / 2);
         var parameters = InjectLora.Apply(graph, new LoraOptions { Rank = 4, Alpha = 8 }).SelectMany(l => new[] { l.A, l.B }).ToList();
         if (guided) Assert.True(SplitUpsampling.Apply(graph) > 0 && SplitGates.Apply(graph) > 0);
         Assert.Equal(lora.Tensors.Count, parameters.Count);
         var results = Differentiate(write(graph.Outputs[0]), parameters,
-            [("sample", sample), ("timestep", Tensor.Vector(steps)), ("encoder_hidden_states", texts), .. lora.Tensors.Select(t => (t.Key, t.Value))]);
+            [("sample", sample), ("timestep", Tensor.Vector(steps)), ("encoder_hidden_states", texts),
+                .. lora.Tensors.Select(t => (t.Key, t.Value))]);
         Assert.Equal(values.GetProperty(loss).GetProperty("loss_fp64").GetDouble(), results["loss"].ToFloats()[0], tolerance);
-        foreach (var parameter in parameters) Golden.Close(results[parameter.Name + "_grad"], golden[$"{loss}.grad.{parameter.Name}"], tolerance);
+        foreach (var parameter in parameters) Golden.Close(results[parameter.Name + "_grad"], golden[$"{loss}.grad.{parameter.Name}"],
+            tolerance);
     }
 
     /// <summary>log N(x'; mu, sigma^2), a mean over elements, of a DDIM step from the guided output m.</summary>
@@ -108,7 +117,8 @@ public class UNetGradientTests
         var epsilon = velocity ? (m * Each(i => Math.Sqrt(t[i]))) + (x * Each(i => Math.Sqrt(1 - t[i]))) : m;
         var mu = (x0 * Each(i => Math.Sqrt(p[i]))) + (epsilon * Each(i => Math.Sqrt(1 - p[i] - (sigma[i] * sigma[i]))));
         var squares = Square(m.Graph.Constant(golden["ddpo.x_prev"]) - mu) * Each(i => -1 / (2 * sigma[i] * sigma[i]));
-        return MeanPerSample(squares) - m.Graph.Constant(Tensor.Of([.. sigma.Select(s => (float)(Math.Log(s) + (0.5 * Math.Log(2 * Math.PI))))], 2));
+        return MeanPerSample(squares)
+            - m.Graph.Constant(Tensor.Of([.. sigma.Select(s => (float)(Math.Log(s) + (0.5 * Math.Log(2 * Math.PI))))], 2));
 
         double[] Doubles(string name) => [.. golden[name].ToFloats().Select(f => (double)f)];
     }
@@ -145,7 +155,8 @@ public class UNetGradientTests
         var golden = Golden.Tensors($"{Folder}/golden.safetensors");
         var (sample, text) = (golden["sample"], golden["encoder_hidden_states"]);
         var config = UNet2DConditionConfig.Parse(Golden.Text($"{Folder}/config.json"));
-        return (UNet2DConditionModel.Build(config, new Weights(weights, trainable), sample.Dims[0], sample.Dims[2], sample.Dims[3], text.Dims[1]), sample);
+        return (UNet2DConditionModel.Build(config, new Weights(weights, trainable), sample.Dims[0], sample.Dims[2], sample.Dims[3],
+            text.Dims[1]), sample);
     }
 
     private static Tensor Two(Tensor a, Tensor b) => new(a.Type, [a.Dims[0] + b.Dims[0], .. a.Dims[1..]], [.. a.Bytes(), .. b.Bytes()]);

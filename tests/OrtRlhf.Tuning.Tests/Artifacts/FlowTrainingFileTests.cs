@@ -18,7 +18,8 @@ namespace OrtRlhf.Tuning.Tests.Artifacts;
 public class FlowTrainingFileTests
 {
     private const string Set = "sd3-tiny";
-    private static readonly TrainingFileOptions Options = new() { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2, Lora = new LoraOptions { Rank = 4, Alpha = 8 }, Sizes = new(16, 16, 11) };
+    private static readonly TrainingFileOptions Options = new() { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2,
+        Lora = new LoraOptions { Rank = 4, Alpha = 8 }, Sizes = new(16, 16, 11) };
 
     [Theory, NeedsGolden(Set)]
     [InlineData(Precision.Fp32)]
@@ -27,13 +28,17 @@ public class FlowTrainingFileTests
     {
         var options = Options with { Dtype = dtype };
         var golden = Golden.Tensors($"{Set}/lora_golden.safetensors");
-        var target = Tensor.Of([.. golden["flowmatch.noise"].ToFloats().Zip(golden["flowmatch.x0"].ToFloats(), (n, x) => n - x)], golden["flowmatch.x0"].Dims);
-        Check("mse", options, 1e-4, [("hidden_states", golden["forward.hidden_states"]), ("timestep", golden["forward.timestep"]), .. Text("forward", golden), ("target", golden["mse.target"])]);
-        Check("flowmatch", options, 1e-4, [("hidden_states", golden["flowmatch.x_t"]), ("timestep", Tensor.Of([.. golden["flowmatch.sigma"].ToFloats().Select(s => 1000 * s)], 2)), .. Text("forward", golden), ("target", target)]);
+        var target = Tensor.Of([.. golden["flowmatch.noise"].ToFloats().Zip(golden["flowmatch.x0"].ToFloats(), (n, x) => n - x)],
+            golden["flowmatch.x0"].Dims);
+        Check("mse", options, 1e-4, [("hidden_states", golden["forward.hidden_states"]), ("timestep", golden["forward.timestep"]),
+            .. Text("forward", golden), ("target", golden["mse.target"])]);
+        Check("flowmatch", options, 1e-4, [("hidden_states", golden["flowmatch.x_t"]), ("timestep", Tensor.Of([.. golden["flowmatch.sigma"]
+            .ToFloats().Select(s => 1000 * s)], 2)), .. Text("forward", golden), ("target", target)]);
         var step = golden["dpo.timestep"].ToFloats()[0];
         Check("dpo", options with { Method = TuningMethods.TrainingFile("dpo") }, 1e-3,
         [
-            ("hidden_states", golden["dpo.x_t"]), ("timestep", Tensor.Of([step, step], 2)), ("encoder_hidden_states", Twice(golden["dpo.encoder_hidden_states"])),
+            ("hidden_states", golden["dpo.x_t"]), ("timestep", Tensor.Of([step, step], 2)),
+                ("encoder_hidden_states", Twice(golden["dpo.encoder_hidden_states"])),
             ("pooled_projections", Twice(golden["dpo.pooled_projections"])), ("target", golden["dpo.target"]),
         ]);
     }
@@ -50,10 +55,13 @@ public class FlowTrainingFileTests
         var table = FlowTable.Build(schedule, new() { Steps = 10 });
         GaussianStep[] steps = [table.Steps[2], table.Steps[6]];
         (string, Tensor)[] unguided = guidance == 1 ? []
-            : [("encoder_hidden_states_uncond", Twice(golden["flow.uncond_encoder_hidden_states"])), ("pooled_projections_uncond", Twice(golden["flow.uncond_pooled_projections"]))];
-        Check($"flow.{mode}.loss_kl_std", Options with { Method = TuningMethods.TrainingFile("flow-grpo"), Dtype = dtype, ClipRange = 0.2, KlWeight = 0.04, GuidanceScale = guidance }, 1e-4,
+            : [("encoder_hidden_states_uncond", Twice(golden["flow.uncond_encoder_hidden_states"])),
+                ("pooled_projections_uncond", Twice(golden["flow.uncond_pooled_projections"]))];
+        Check($"flow.{mode}.loss_kl_std", Options with { Method = TuningMethods.TrainingFile("flow-grpo"), Dtype = dtype, ClipRange = 0.2,
+            KlWeight = 0.04, GuidanceScale = guidance }, 1e-4,
         [
-            ("hidden_states", golden["flow.x_t"]), ("timestep", golden["flow.timestep"]), .. Text("flow", golden), .. unguided, ("next_sample", golden[$"flow.{mode}.x_prev"]),
+            ("hidden_states", golden["flow.x_t"]), ("timestep", golden["flow.timestep"]), .. Text("flow", golden), .. unguided,
+                ("next_sample", golden[$"flow.{mode}.x_prev"]),
             ("c_x", Numbers(s => s.CX)), ("c_m", Numbers(s => s.CM)), ("sigma", Numbers(s => s.Sigma)),
             ("old_log_prob", golden[$"flow.{mode}.old_log_prob"]), ("advantage", golden["flow.advantage"]),
         ]);
@@ -66,23 +74,28 @@ public class FlowTrainingFileTests
     {
         var golden = Golden.Tensors("flux-tiny/golden.safetensors");
         var model = TrainingDenoiser.Open(Golden.At("flux-tiny/transformer"));
-        var file = TrainingFile.Build(model, Options with { Lora = Options.Lora with { Targets = ["to_q", "proj_mlp"] }, Sizes = new(12, 10, 7) });
+        var file = TrainingFile.Build(model,
+            Options with { Lora = Options.Lora with { Targets = ["to_q", "proj_mlp"] }, Sizes = new(12, 10, 7) });
         Assert.All(file.Parameters, p => Assert.StartsWith("transformer.", p.Name));
         var values = file.Parameters.ToDictionary(p => p.Name, p => p.Initial.ToFloats());
-        foreach (var (name, numbers) in values.Where(v => v.Key.EndsWith("lora_B.weight", StringComparison.Ordinal))) new Learning.Philox(1, 0, (uint)name.Length, 0).FillGaussian(numbers);
+        foreach (var (name, numbers) in values.Where(v => v.Key.EndsWith("lora_B.weight",
+            StringComparison.Ordinal))) new Learning.Philox(1, 0, (uint)name.Length, 0).FillGaussian(numbers);
         (string, Tensor)[] inputs =
         [
-            .. ((string[])["hidden_states", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids"]).Select(n => (n, golden["transformer." + n])),
+            .. ((string[])["hidden_states", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids"]).Select(n =>
+                (n, golden["transformer." + n])),
             ("timestep", Tensor.Of([0.9f, 0.2f], 2)), ("target", golden["transformer.output.0"]),
         ];
         using var settings = Ort.Options();
         using var session = new InferenceSession(OnnxFile.ToBytes(file.Graph), settings);
-        var gradients = Run().Where(r => r.Key.EndsWith("_grad", StringComparison.Ordinal)).ToDictionary(r => r.Key[..^5], r => r.Value.ToFloats());
+        var gradients = Run().Where(r => r.Key.EndsWith("_grad", StringComparison.Ordinal)).ToDictionary(r => r.Key[..^5], r =>
+            r.Value.ToFloats());
         var norm = Math.Sqrt(gradients.Values.Sum(g => g.Sum(v => (double)v * v)));
         var rise = (Loss(0.01) - Loss(-0.01)) / 0.02;
         Assert.Equal(1, rise / norm, 0.01);
 
-        Dictionary<string, Tensor> Run() => Ort.Run(session, [.. inputs, .. file.Parameters.Select(p => (p.Name, Tensor.Of(values[p.Name], p.Initial.Dims)))]);
+        Dictionary<string, Tensor> Run() =>
+            Ort.Run(session, [.. inputs, .. file.Parameters.Select(p => (p.Name, Tensor.Of(values[p.Name], p.Initial.Dims)))]);
 
         double Loss(double step)
         {
@@ -104,11 +117,13 @@ public class FlowTrainingFileTests
         var golden = Golden.Tensors($"{Set}/lora_golden.safetensors");
         var lora = Golden.Tensors($"{Set}/lora.safetensors");
         using var json = JsonDocument.Parse(Golden.Text($"{Set}/golden.json"));
-        var expected = json.RootElement.GetProperty("lora_golden").GetProperty("values").GetProperty(loss).GetProperty("loss_fp64").GetDouble();
+        var expected = json.RootElement.GetProperty("lora_golden").GetProperty("values").GetProperty(loss).GetProperty("loss_fp64")
+            .GetDouble();
         using var folder = new TempFolder();
         Matches(Golden.At($"{Set}/transformer"));
         if (options.Dtype != Precision.Fp16) return;
-        CheckpointImport.Write(ImportPlan.Make(Golden.At($"{Set}/transformer"), new ImportOptions { Type = ElementType.Float16 }), folder.At("onnx"));
+        CheckpointImport.Write(ImportPlan.Make(Golden.At($"{Set}/transformer"), new ImportOptions { Type = ElementType.Float16 }),
+            folder.At("onnx"));
         Matches(folder.At("onnx"));
 
         void Matches(string model)

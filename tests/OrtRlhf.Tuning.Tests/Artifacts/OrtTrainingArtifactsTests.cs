@@ -14,7 +14,9 @@ using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
 
-/// <summary>The four artifacts, trained by ONNX Runtime's own training runtime, the training build of onnxruntime-web under Node: see tests/Node.</summary>
+/// <summary>
+/// The four artifacts, trained by ONNX Runtime's own training runtime, the training build of onnxruntime-web under Node: see tests/Node.
+/// </summary>
 public class OrtTrainingArtifactsTests(ITestOutputHelper output)
 {
     private const int Steps = 10, Batch = 2;
@@ -28,7 +30,8 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
         Assert.SkipUnless(Directory.Exists(Dist), "the training build of ONNX Runtime is not installed: run npm ci in tests/Node");
         using var folder = new TempFolder();
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
-        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = Batch, Lora = new LoraOptions { Rank = 2, Alpha = 4 }, Seed = 3 };
+        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = Batch,
+            Lora = new LoraOptions { Rank = 2, Alpha = 4 }, Seed = 3 };
         var adamW = new AdamWOptions { WeightDecay = 0.01 };
         OrtTrainingArtifacts.Write(model, options, adamW, folder.At("artifacts"));
         var feeds = Feeds();
@@ -56,7 +59,8 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
     {
         using var folder = new TempFolder();
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
-        Assert.Contains("weight decay", Assert.Throws<UserError>(() => OrtTrainingArtifacts.Write(model, new() { Method = TuningMethods.TrainingFile("mse") }, new() { WeightDecay = -1 }, folder.At("a"))).Message);
+        Assert.Contains("weight decay", Assert.Throws<UserError>(() => OrtTrainingArtifacts.Write(model,
+            new() { Method = TuningMethods.TrainingFile("mse") }, new() { WeightDecay = -1 }, folder.At("a"))).Message);
         Assert.False(Directory.Exists(folder.At("a")));
     }
 
@@ -78,7 +82,8 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
         [
             ("sample", Tensor.Of(Draw(1, latent), Batch, 4, TinyModel.Cells, TinyModel.Cells)),
             ("timestep", Tensor.Vector(481, 7)),
-            ("encoder_hidden_states", Tensor.Of(Draw(2, Batch * TinyModel.Tokens * TinyModel.Width), Batch, TinyModel.Tokens, TinyModel.Width)),
+            ("encoder_hidden_states",
+                Tensor.Of(Draw(2, Batch * TinyModel.Tokens * TinyModel.Width), Batch, TinyModel.Tokens, TinyModel.Width)),
             ("target", Tensor.Of(Draw(3, latent), Batch, 4, TinyModel.Cells, TinyModel.Cells)),
         ];
     }
@@ -92,14 +97,16 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
             data = f.Data.Type == ElementType.Int64 ? f.Data.ToInt64s().Select(v => (double)v) : f.Data.ToFloats().Select(v => (double)v),
         })));
         var script = Path.Combine(GoldenFile.Repository, "tests", "Node", "train.mjs");
-        using var node = Process.Start(new ProcessStartInfo("node", [script, Dist, artifacts, feedsPath, $"{Steps}"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using var node = Process.Start(new ProcessStartInfo("node",
+            [script, Dist, artifacts, feedsPath, $"{Steps}"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
         var (output, error) = (node.StandardOutput.ReadToEndAsync(), node.StandardError.ReadToEndAsync());
         Assert.True(node.WaitForExit(TimeSpan.FromMinutes(5)), "the training runtime did not end within five minutes");
         Assert.True(node.ExitCode == 0, error.Result);
         return JsonSerializer.Deserialize<Result>(output.Result, new JsonSerializerOptions(JsonSerializerDefaults.Web))!;
     }
 
-    private static (List<float[]> Parameters, List<double> Losses) TrainOurselves(TrainingFile file, float[] parameters, (string, Tensor)[] feeds, AdamWOptions options)
+    private static (List<float[]> Parameters, List<double> Losses) TrainOurselves(TrainingFile file, float[] parameters,
+        (string, Tensor)[] feeds, AdamWOptions options)
     {
         using var settings = Ort.Options();
         using var session = new InferenceSession(OnnxFile.ToBytes(file.Graph), settings);
@@ -108,7 +115,8 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
         for (var step = 0; step < Steps; step++)
         {
             var at = 0;
-            var bound = file.Parameters.Select(p => (p.Name, Tensor.Of(parameters.AsSpan(at, (int)p.Initial.Count), p.Initial.Dims), at += (int)p.Initial.Count)).Select(p => (p.Name, p.Item2));
+            var bound = file.Parameters.Select(p => (p.Name, Tensor.Of(parameters.AsSpan(at, (int)p.Initial.Count), p.Initial.Dims),
+                at += (int)p.Initial.Count)).Select(p => (p.Name, p.Item2));
             var outputs = Ort.Run(session, [.. feeds, .. bound]);
             losses.Add(outputs["loss"].ToFloats()[0]);
             optimizer.Step(parameters, [.. file.Parameters.SelectMany(p => outputs[p.Name + "_grad"].ToFloats())], LearningRate);

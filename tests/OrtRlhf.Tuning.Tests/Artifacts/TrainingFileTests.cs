@@ -14,10 +14,13 @@ using OrtRlhf.Tuning.Training;
 
 namespace OrtRlhf.Tuning.Tests.Artifacts;
 
-/// <summary>Training files as anyone would run them: written, loaded by plain ONNX Runtime, fed by name; gradients against PyTorch's autograd.</summary>
+/// <summary>
+/// Training files as anyone would run them: written, loaded by plain ONNX Runtime, fed by name; gradients against PyTorch's autograd.
+/// </summary>
 public class TrainingFileTests
 {
-    private const string Sd2 = "sd2-tiny/unet/diffusion_pytorch_model.safetensors", Ddpm = "ddpm-tiny/unet/diffusion_pytorch_model.safetensors",
+    private const string Sd2 = "sd2-tiny/unet/diffusion_pytorch_model.safetensors",
+        Ddpm = "ddpm-tiny/unet/diffusion_pytorch_model.safetensors",
         Sdxl = "sdxl-tiny/unet/diffusion_pytorch_model.safetensors";
     internal static readonly LoraOptions Lora = new() { Rank = 4, Alpha = 8 };
 
@@ -31,7 +34,8 @@ public class TrainingFileTests
     [InlineData("mse")]
     [InlineData("ddpo")]
     [InlineData("dpo")]
-    public void StableDiffusion1_Halves_GradientsMatchReference(string method) => Matches("sd1-tiny", Golden.At("sd1-tiny"), method, Precision.Fp16);
+    public void StableDiffusion1_Halves_GradientsMatchReference(string method) =>
+        Matches("sd1-tiny", Golden.At("sd1-tiny"), method, Precision.Fp16);
 
     // Read as it is, and read to be kept in halves again.
     [Theory]
@@ -42,14 +46,16 @@ public class TrainingFileTests
     {
         using var folder = new TempFolder();
         CheckpointImport.Write(ImportPlan.Make(Golden.At("sd1-tiny"), new ImportOptions { Type = ElementType.Float16 }), folder.At("onnx"));
-        foreach (var dtype in (Precision[])[Precision.Fp32, Precision.Fp16]) Matches("sd1-tiny", folder.At("onnx"), method, dtype, fileInHalves: true);
+        foreach (var dtype in (Precision[])[Precision.Fp32, Precision.Fp16]) Matches("sd1-tiny", folder.At("onnx"), method, dtype,
+            fileInHalves: true);
     }
 
     [Fact, NeedsGolden(Sd2)]
     public void StableDiffusion2_ImportedInHalves_GradientsMatchReference()
     {
         using var folder = new TempFolder();
-        CheckpointImport.Write(ImportPlan.Make(Golden.At("sd2-tiny/unet"), new ImportOptions { Type = ElementType.Float16 }), folder.At("onnx"));
+        CheckpointImport.Write(ImportPlan.Make(Golden.At("sd2-tiny/unet"), new ImportOptions { Type = ElementType.Float16 }),
+            folder.At("onnx"));
         foreach (var method in (string[])["mse", "ddpo", "dpo"]) Matches("sd2-tiny", folder.At("onnx"), method, fileInHalves: true);
     }
 
@@ -87,7 +93,8 @@ public class TrainingFileTests
         };
         var steps = golden["timestep"].ToInt64s();
         var results = Run(Golden.At("torch/unet-opset17"), options,
-            [("sample", golden["sample"]), ("timestep", Tensor.Vector(steps[0], steps[^1])), ("encoder_hidden_states", golden["encoder_hidden_states"]), ("target", golden["target"]), .. Named(lora)]);
+            [("sample", golden["sample"]), ("timestep", Tensor.Vector(steps[0], steps[^1])),
+                ("encoder_hidden_states", golden["encoder_hidden_states"]), ("target", golden["target"]), .. Named(lora)]);
         foreach (var name in lora.Tensors.Keys) Golden.Close(results[name + "_grad"], golden["lora.grad." + name]);
     }
 
@@ -96,7 +103,8 @@ public class TrainingFileTests
     {
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
         var expected = Golden.Tensors("ddpm-tiny/grads.safetensors");
-        var results = Run(Golden.At("ddpm-tiny/unet"), new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2, AllWeights = true },
+        var results = Run(Golden.At("ddpm-tiny/unet"),
+            new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2, AllWeights = true },
             [("sample", golden["train.x_t"]), ("timestep", golden["train.timestep"]), ("target", golden["train.target"])]);
         Assert.Equal(1.8561917657246052, results["loss"].ToFloats()[0], 1e-5);
         EveryWeightMatches(expected, results);
@@ -109,32 +117,40 @@ public class TrainingFileTests
         using var folder = new TempFolder();
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
         File.WriteAllText(folder.At("config.json"), Golden.Text("ddpm-tiny/unet/config.json"));
-        SafetensorsFile.Write(folder.At("diffusion_pytorch_model.safetensors"), Golden.Tensors(Ddpm).Tensors.Select(t => KeyValuePair.Create(t.Key, t.Value.As(ElementType.Float16))));
-        var results = Run(folder.Path, new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2, AllWeights = true },
+        SafetensorsFile.Write(folder.At("diffusion_pytorch_model.safetensors"),
+            Golden.Tensors(Ddpm).Tensors.Select(t => KeyValuePair.Create(t.Key, t.Value.As(ElementType.Float16))));
+        var results = Run(folder.Path,
+            new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2, AllWeights = true },
             [("sample", golden["train.x_t"]), ("timestep", golden["train.timestep"]), ("target", golden["train.target"])]);
         EveryWeightMatches(Golden.Tensors("ddpm-tiny/grads.safetensors"), results, 1e-2);
     }
 
-    // A transition to x' = 2 target - m with cX = 0, cM = sigma = 1, ratio 1 and advantage 1 has the gradient of the denoising loss: d/dm of -mean log p is
+    // A transition to x' = 2 target - m with cX = 0, cM = sigma = 1, ratio 1 and advantage 1 has the gradient of the denoising loss: d/dm
+    // of -mean log p is
     // (m - x')/N = 2 (m - target)/N. So PyTorch's gradients of the one are those of the other.
     [Fact, NeedsGolden(Ddpm)]
     public void Ddpm_AllWeights_PolicyGradientsMatchReference()
     {
         var golden = Golden.Tensors("ddpm-tiny/golden.safetensors");
         var (sample, target) = (golden["train.x_t"], golden["train.target"].ToFloats());
-        var unet = UNet2DModel.Build(UNet2DConfig.Parse(Golden.Text("ddpm-tiny/unet/config.json")), Golden.WeightsOf(Ddpm), 2, sample.Dims[2], sample.Dims[3]);
+        var unet = UNet2DModel.Build(UNet2DConfig.Parse(Golden.Text("ddpm-tiny/unet/config.json")), Golden.WeightsOf(Ddpm), 2,
+            sample.Dims[2], sample.Dims[3]);
         var m = Ort.Run(unet, ("sample", sample), ("timestep", golden["train.timestep"]))["out_sample"].ToFloats();
         var next = Tensor.Of([.. target.Zip(m, (t, o) => (2 * t) - o)], sample.Dims);
-        var old = Enumerable.Range(0, 2).Select(row => (float)(-(0.5 * Math.Log(2 * Math.PI)) - Part(row).Average(i => 2 * Math.Pow(target[i] - m[i], 2)))).ToArray();
-        var results = Run(Golden.At("ddpm-tiny/unet"), new TrainingFileOptions { Method = TuningMethods.TrainingFile("ddpo"), BatchSize = 2, AllWeights = true },
-            [("sample", sample), ("timestep", golden["train.timestep"]), ("next_sample", next), ("c_x", Two(0)), ("c_m", Two(1)), ("sigma", Two(1)), ("old_log_prob", Tensor.Of(old, 2)), ("advantage", Two(1))]);
+        var old = Enumerable.Range(0, 2).Select(row =>
+            (float)(-(0.5 * Math.Log(2 * Math.PI)) - Part(row).Average(i => 2 * Math.Pow(target[i] - m[i], 2)))).ToArray();
+        var results = Run(Golden.At("ddpm-tiny/unet"),
+            new TrainingFileOptions { Method = TuningMethods.TrainingFile("ddpo"), BatchSize = 2, AllWeights = true },
+            [("sample", sample), ("timestep", golden["train.timestep"]), ("next_sample", next), ("c_x", Two(0)), ("c_m", Two(1)),
+                ("sigma", Two(1)), ("old_log_prob", Tensor.Of(old, 2)), ("advantage", Two(1))]);
         Assert.Equal(-1, results["loss"].ToFloats()[0], 1e-5);
         EveryWeightMatches(Golden.Tensors("ddpm-tiny/grads.safetensors"), results);
 
         IEnumerable<int> Part(int row) => Enumerable.Range(row * (m.Length / 2), m.Length / 2);
     }
 
-    // The reference has no gradients of Stable Diffusion XL: the loss is compared with its outputs, the gradients with differences of the loss.
+    // The reference has no gradients of Stable Diffusion XL: the loss is compared with its outputs, the gradients with differences of the
+    // loss.
     [Theory, NeedsGolden(Sdxl)]
     [InlineData("mse")]
     [InlineData("ddpo")]
@@ -143,15 +159,18 @@ public class TrainingFileTests
     public void StableDiffusionXl_LossMatchesReference_GradientsMatchDifferences(string method)
     {
         var golden = Golden.Tensors("sdxl-tiny/golden.safetensors");
-        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, GuidanceScale = 1, ClipRange = 0.9, Beta = 3, Lora = Lora };
+        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, GuidanceScale = 1,
+            ClipRange = 0.9, Beta = 3, Lora = Lora };
         var (m, target) = (golden["unet.mixed.output"].ToFloats(), golden["unet.output.1"]);
         var error = m.Zip(target.ToFloats(), (a, b) => Math.Pow(a - b, 2)).Average();
         (string, Tensor)[] fields =
         [
-            ("sample", golden["unet.sample"]), ("timestep", golden["unet.mixed.timestep"]), ("encoder_hidden_states", golden["unet.encoder_hidden_states"]),
+            ("sample", golden["unet.sample"]), ("timestep", golden["unet.mixed.timestep"]),
+                ("encoder_hidden_states", golden["unet.encoder_hidden_states"]),
             ("text_embeds", golden["unet.text_embeds"]), ("time_ids", golden["unet.time_ids"]),
             .. method is "ddpo" or "d3po"
-                ? new[] { ("next_sample", target), ("c_x", Two(0)), ("c_m", Two(1)), ("sigma", Two(1)), ("old_log_prob", Two((float)(-(0.5 * Math.Log(2 * Math.PI)) - (error / 2)))), ("advantage", Two(0.7f)) }
+                ? new[] { ("next_sample", target), ("c_x", Two(0)), ("c_m", Two(1)), ("sigma", Two(1)),
+                    ("old_log_prob", Two((float)(-(0.5 * Math.Log(2 * Math.PI)) - (error / 2)))), ("advantage", Two(0.7f)) }
                 : [("target", target)],
         ];
         using var folder = new TempFolder();
@@ -167,12 +186,14 @@ public class TrainingFileTests
 
         // At a place where B is not zero, along a random direction.
         var random = new Random(3);
-        var at = file.Parameters.Select(p => (p.Name, Data: p.Initial.ToFloats().Select(_ => (float)(0.2 * (random.NextDouble() - 0.5))).ToArray(), p.Initial.Dims)).ToList();
+        var at = file.Parameters.Select(p => (p.Name,
+            Data: p.Initial.ToFloats().Select(_ => (float)(0.2 * (random.NextDouble() - 0.5))).ToArray(), p.Initial.Dims)).ToList();
         var along = at.Select(p => p.Data.Select(_ => (float)(random.NextDouble() - 0.5)).ToArray()).ToList();
         var slope = At(0).Gradients.Zip(along, (g, d) => g.Zip(d, (a, b) => (double)a * b).Sum()).Sum();
         const double Step = 2e-3;
         var difference = (At(Step).Loss - At(-Step).Loss) / (2 * Step);
-        Assert.True(Math.Abs(slope) > 1e-3 && Math.Abs(difference - slope) < 0.01 * Math.Abs(slope), $"gradient along a direction {slope:E3}, difference of losses {difference:E3}");
+        Assert.True(Math.Abs(slope) > 1e-3 && Math.Abs(difference - slope) < 0.01 * Math.Abs(slope),
+            $"gradient along a direction {slope:E3}, difference of losses {difference:E3}");
 
         (double Loss, List<float[]> Gradients) At(double step)
         {
@@ -189,14 +210,17 @@ public class TrainingFileTests
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
         foreach (var (method, kl) in new[] { ("kto", 0.0), ("ipo", 0.0), ("ddpo", 0.5), ("reinforce", 0.5) })
         {
-            var file = TrainingFile.Build(model, new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, KlWeight = kl, Sizes = new DenoiserSizes(TextTokens: TinyModel.Tokens) });
-            var feeds = file.Graph.Inputs.Where(i => !i.Name.Contains(".lora_", StringComparison.Ordinal)).Select(i => (i.Name, Ones(i))).ToList();
+            var file = TrainingFile.Build(model, new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2,
+                KlWeight = kl, Sizes = new DenoiserSizes(TextTokens: TinyModel.Tokens) });
+            var feeds = file.Graph.Inputs.Where(i => !i.Name.Contains(".lora_", StringComparison.Ordinal)).Select(i => (i.Name, Ones(i)))
+                .ToList();
             var results = Ort.Run(file.Graph, [.. feeds, .. file.Parameters]);
             // B is zero: the model is its own reference, the gradient of A is zero and that of B is not.
             if (kl == 0) Assert.Equal(results["reference_mse"].ToFloats()[0], results["mse"].ToFloats()[0], 1e-6);
             else Assert.Equal(0, results["kl"].ToFloats()[0], 1e-8);
             Assert.True(float.IsFinite(results["loss"].ToFloats()[0]));
-            Assert.All(file.Parameters.Where(p => p.Name.EndsWith("lora_A.weight", StringComparison.Ordinal)), p => Assert.All(results[p.Name + "_grad"].ToFloats(), g => Assert.Equal(0, g)));
+            Assert.All(file.Parameters.Where(p => p.Name.EndsWith("lora_A.weight", StringComparison.Ordinal)), p =>
+                Assert.All(results[p.Name + "_grad"].ToFloats(), g => Assert.Equal(0, g)));
         }
 
         static Tensor Ones(Value input) => input.Type == ElementType.Int64
@@ -208,14 +232,16 @@ public class TrainingFileTests
     public void Metadata_DocumentsEveryInputAndOutput()
     {
         using var folder = new TempFolder();
-        var file = TrainingFile.Build(TrainingDenoiser.Open(TinyModel.Write(folder.At("model"))), new TrainingFileOptions { Method = TuningMethods.TrainingFile("ddpo"), BatchSize = 3, GuidanceScale = 5 });
+        var file = TrainingFile.Build(TrainingDenoiser.Open(TinyModel.Write(folder.At("model"))),
+            new TrainingFileOptions { Method = TuningMethods.TrainingFile("ddpo"), BatchSize = 3, GuidanceScale = 5 });
         using var options = Ort.Options();
         using var session = new InferenceSession(OnnxFile.ToBytes(file.Graph), options);
         var notes = session.ModelMetadata.CustomMetadataMap;
         Assert.Equal("float32 [3,4,8,8]; noisy latents (or images) x", notes["sample"]);
         Assert.Equal("5", notes["ortrlhf.guidance_scale"]);
         Assert.Equal([3, -1, 16], session.InputMetadata["encoder_hidden_states_uncond"].Dimensions);
-        foreach (var name in session.InputMetadata.Keys.Concat(session.OutputMetadata.Keys).Where(n => !n.Contains(".lora_", StringComparison.Ordinal)))
+        foreach (var name in session.InputMetadata.Keys.Concat(session.OutputMetadata.Keys).Where(n =>
+            !n.Contains(".lora_", StringComparison.Ordinal)))
             Assert.True(notes.TryGetValue(name, out var note) && note.Length > 10, $"'{name}' is not documented");
         Assert.Contains("unet.<module path>.lora_A.weight", notes.Keys);
     }
@@ -225,11 +251,13 @@ public class TrainingFileTests
     [InlineData("ppo", 2, "expected mse, ddpo, flow-grpo, nft, reinforce, d3po, dpo, ipo, kto, got 'ppo'")]
     [InlineData("mse", 0, "batch size: expected 1 to 65536, got 0")]
     public void BadOptions_ThrowAndNameTheFault(string method, int batch, string message) =>
-        Assert.Contains(message, Assert.Throws<UserError>(() => new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = batch }.Validate()).Message);
+        Assert.Contains(message, Assert.Throws<UserError>(() =>
+            new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = batch }.Validate()).Message);
 
     [Fact]
     public void AllWeights_WithAReference_ThrowsUserError() => Assert.Contains("train adapters",
-        Assert.Throws<UserError>(() => new TrainingFileOptions { Method = TuningMethods.TrainingFile("dpo"), BatchSize = 2, AllWeights = true }.Validate()).Message);
+        Assert.Throws<UserError>(() =>
+            new TrainingFileOptions { Method = TuningMethods.TrainingFile("dpo"), BatchSize = 2, AllWeights = true }.Validate()).Message);
 
     [Fact]
     public void Open_NoDenoiser_ThrowsUserError()
@@ -261,13 +289,16 @@ public class TrainingFileTests
         var lora = Golden.Tensors($"{set}/lora.safetensors");
         using var json = JsonDocument.Parse(Golden.Text($"{set}/golden.json"));
         var values = json.RootElement.GetProperty("lora_golden").GetProperty("values");
-        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, Lora = Lora, Dtype = dtype, Sizes = new(TextTokens: golden["forward.encoder_hidden_states"].Dims[1]) };
-        var (names, tolerance) = (method == "ddpo" ? new[] { "ddpo.clip1e-4", "ddpo.clip0.2" } : [method], halves ? 1e-2 : method == "dpo" ? 1e-3 : 1e-4);
+        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, Lora = Lora, Dtype = dtype,
+            Sizes = new(TextTokens: golden["forward.encoder_hidden_states"].Dims[1]) };
+        var (names, tolerance) = (method == "ddpo" ? new[] { "ddpo.clip1e-4", "ddpo.clip0.2" } : [method], halves ? 1e-2 : method == "dpo"
+            ? 1e-3 : 1e-4);
         foreach (var name in names)
         {
             var asked = name == "ddpo.clip0.2" ? options with { ClipRange = 0.2 } : options;
             (string Name, Tensor Data)[] fields = [.. Fields(set, method, golden), .. Named(lora)];
-            // In halves a log-prob is off by more than a clip range: old ones are taken by the same graph, as runs do, so that ratios are the reference's.
+            // In halves a log-prob is off by more than a clip range: old ones are taken by the same graph, as runs do, so that ratios are
+            // the reference's.
             if (method == "ddpo" && halves)
             {
                 var ratios = golden["ddpo.log_prob"].ToFloats().Zip(golden["ddpo.old_log_prob"].ToFloats(), (now, old) => now - old);
@@ -277,29 +308,35 @@ public class TrainingFileTests
             var results = Run(model, asked, fields);
             var expected = values.GetProperty(name).GetProperty("loss_fp64").GetDouble();
             Assert.Equal(expected, results["loss"].ToFloats()[0], tolerance * Math.Max(1, Math.Abs(expected)));
-            var errors = lora.Tensors.Keys.Select(tensor => (Error: Golden.Error(results[tensor + "_grad"], golden[$"{name}.grad.{tensor}"]), Name: tensor)).Order().ToArray();
-            Assert.True(errors[^1].Error < tolerance, $"{name}: median error {errors[errors.Length / 2].Error:E1}, worst {errors[^1].Error:E1} of {errors[^1].Name}");
+            var errors = lora.Tensors.Keys.Select(tensor =>
+                (Error: Golden.Error(results[tensor + "_grad"], golden[$"{name}.grad.{tensor}"]), Name: tensor)).Order().ToArray();
+            Assert.True(errors[^1].Error < tolerance, $"{name}: median error {errors[errors.Length / 2].Error:E1}, worst "
+                + $"{errors[^1].Error:E1} of {errors[^1].Name}");
         }
     }
 
     internal static (string, Tensor)[] Fields(string set, string method, SafetensorsFile golden)
     {
         if (method == "mse")
-            return [("sample", golden["forward.sample"]), ("timestep", golden["forward.timestep"]), ("encoder_hidden_states", golden["forward.encoder_hidden_states"]), ("target", golden["mse.target"])];
+            return [("sample", golden["forward.sample"]), ("timestep", golden["forward.timestep"]),
+                ("encoder_hidden_states", golden["forward.encoder_hidden_states"]), ("target", golden["mse.target"])];
         if (method == "dpo")
         {
             var (step, text) = (golden["dpo.timestep"].ToInt64s()[0], golden["dpo.encoder_hidden_states"]);
             return [("sample", golden["dpo.x_t"]), ("timestep", Tensor.Vector(step, step)),
-                ("encoder_hidden_states", new Tensor(text.Type, [2, .. text.Dims[1..]], [.. text.Bytes(), .. text.Bytes()])), ("target", golden["dpo.target"])];
+                ("encoder_hidden_states", new Tensor(text.Type, [2, .. text.Dims[1..]], [.. text.Bytes(), .. text.Bytes()])),
+                    ("target", golden["dpo.target"])];
         }
         var table = DdimTable.Build(SchedulerConfigJson.Read(Golden.At($"{set}/scheduler/scheduler_config.json")), 8, 1);
         var steps = golden["ddpo.timestep"].ToInt64s().Select(t => table.Steps.Single(s => s.Timestep == t)).ToArray();
         return
         [
-            ("sample", golden["ddpo.x_t"]), ("timestep", golden["ddpo.timestep"]), ("encoder_hidden_states", golden["ddpo.encoder_hidden_states_cond"]),
+            ("sample", golden["ddpo.x_t"]), ("timestep", golden["ddpo.timestep"]),
+                ("encoder_hidden_states", golden["ddpo.encoder_hidden_states_cond"]),
             ("encoder_hidden_states_uncond", golden["ddpo.encoder_hidden_states_uncond"]), ("next_sample", golden["ddpo.x_prev"]),
             ("c_x", Tensor.Of([.. steps.Select(s => (float)s.CX)], 2)), ("c_m", Tensor.Of([.. steps.Select(s => (float)s.CM)], 2)),
-            ("sigma", Tensor.Of([.. steps.Select(s => (float)s.Sigma)], 2)), ("old_log_prob", golden["ddpo.old_log_prob"]), ("advantage", golden["ddpo.advantage"]),
+            ("sigma", Tensor.Of([.. steps.Select(s => (float)s.Sigma)], 2)), ("old_log_prob", golden["ddpo.old_log_prob"]),
+                ("advantage", golden["ddpo.advantage"]),
         ];
     }
 

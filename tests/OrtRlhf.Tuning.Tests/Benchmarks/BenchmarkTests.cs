@@ -33,7 +33,8 @@ public class BenchmarkTests
         var (train, trainLow) = (Run(UNetWork.ForwardBackward, false), Run(UNetWork.ForwardBackward, true));
 
         // Ones are expected, which none of the results is: how far off they are tells whether they are the same.
-        Assert.All([forward, train], t => Assert.True(t.MedianMs > 0 && t.MinMs <= t.MedianMs && t.PeakMb >= t.AfterLoadMb && t.AfterLoadMb > 1 && t.Deviation > 1e-3, $"{t}"));
+        Assert.All([forward, train], t => Assert.True(t.MedianMs > 0 && t.MinMs <= t.MedianMs && t.PeakMb >= t.AfterLoadMb
+            && t.AfterLoadMb > 1 && t.Deviation > 1e-3, $"{t}"));
         Assert.Equal(forward.Deviation!.Value, forwardLow.Deviation!.Value, 1e-4);
         Assert.Equal(train.Deviation!.Value, trainLow.Deviation!.Value, 1e-4);
         Assert.Equal(train.GradientDeviation!.Value, trainLow.GradientDeviation!.Value, 1e-4);
@@ -48,7 +49,8 @@ public class BenchmarkTests
         var folder = WriteCase(temp.Path);
         File.Delete(Path.Combine(folder, "lora.safetensors"));
 
-        Assert.Contains("lora.safetensors", Assert.Throws<UserError>(() => UNetBenchmark.Run(folder, UNetWork.Forward, 1, OneThread)).Message);
+        Assert.Contains("lora.safetensors",
+            Assert.Throws<UserError>(() => UNetBenchmark.Run(folder, UNetWork.Forward, 1, OneThread)).Message);
     }
 
     // A folder as tools/Peers/bench_unet.py writes it, of the tiny model's U-Net.
@@ -66,10 +68,12 @@ public class BenchmarkTests
         Tensor Ones(long[] dims) => Tensor.Of([.. Enumerable.Repeat(1f, (int)dims.Aggregate(1L, (a, b) => a * b))], dims);
         var component = ComponentFolder.Open(folder, "unet");
         var graph = UNet2DConditionModel.Build(UNet2DConditionConfig.Parse(component.Config), component.Weights());
-        var adapter = InjectLora.Apply(graph, new LoraOptions()).SelectMany(l => new[] { l.A, l.B }).ToDictionary(p => p.Name, p => Scaled(0.2, p.Data!.Dims));
+        var adapter = InjectLora.Apply(graph, new LoraOptions()).SelectMany(l => new[] { l.A, l.B }).ToDictionary(p => p.Name, p =>
+            Scaled(0.2, p.Data!.Dims));
         SafetensorsFile.Write(Path.Combine(folder, "lora.safetensors"), adapter);
         long[] latents = [2, 4, TinyModel.Cells, TinyModel.Cells];
-        SafetensorsFile.Write(Path.Combine(folder, "bench.safetensors"), adapter.ToDictionary(p => "grad." + p.Key, p => Ones(p.Value.Dims)).Concat(new Dictionary<string, Tensor>
+        SafetensorsFile.Write(Path.Combine(folder, "bench.safetensors"),
+            adapter.ToDictionary(p => "grad." + p.Key, p => Ones(p.Value.Dims)).Concat(new Dictionary<string, Tensor>
         {
             ["sample"] = Draw(latents),
             ["target"] = Draw(latents),

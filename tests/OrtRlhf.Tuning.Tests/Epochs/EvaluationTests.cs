@@ -61,7 +61,8 @@ public sealed class EvaluationTests
         for (uint i = 0; i < 20; i++) Assert.Equal(kinds[i % 2], SceneCaption.Parse(pool.Draw(7, 3, i))!.Kind);
         Assert.Equal([SceneKind.SingleObject, SceneKind.Counting], pool.HeldOut.Take(2).Select(prompt => SceneCaption.Parse(prompt)!.Kind));
         Assert.Equal(pool.HeldOut.Count, kinds.Sum(kind => ScenePrompts.HeldOut(kind).Count));
-        Assert.NotEqual(Enumerable.Range(0, 9).Select(i => pool.Draw(7, 3, (uint)i)), Enumerable.Range(0, 9).Select(i => pool.Draw(7, 4, (uint)i)));
+        Assert.NotEqual(Enumerable.Range(0, 9).Select(i => pool.Draw(7, 3, (uint)i)),
+            Enumerable.Range(0, 9).Select(i => pool.Draw(7, 4, (uint)i)));
     }
 
     [Fact]
@@ -78,5 +79,6 @@ public sealed class EvaluationTests
     [Fact]
     public void Watched_ThatDoesNotFit_ThrowsForUser() =>
         Assert.Contains("'prompt-alignment': cannot score images of the prompt \"a cat\"",
-            Assert.Throws<OrtRlhf.Graph.UserError>(() => RewardRegistry.Default.Parse("jpeg-compressibility", ["a cat"], ["prompt-alignment"])).Message);
+            Assert.Throws<OrtRlhf.Graph.UserError>(() =>
+                RewardRegistry.Default.Parse("jpeg-compressibility", ["a cat"], ["prompt-alignment"])).Message);
 }

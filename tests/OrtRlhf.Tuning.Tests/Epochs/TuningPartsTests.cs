@@ -22,13 +22,15 @@ public sealed class TuningPartsTests
         using var folder = new TempFolder();
         var (model, options) = (ImageModel.Open(TinyRun.Model), TinyRun.Options(folder, "run"));
         using var reward = TinyRun.Environment.Rewards.Parse("brightness");
-        TuningParts Load(SamplingOptions sampling) => TuningParts.Load(model, options with { Sampling = sampling }, TinyRun.Environment, new PromptPool([["a cat"]], ["a dog"]), reward, null, null);
+        TuningParts Load(SamplingOptions sampling) => TuningParts.Load(model, options with { Sampling = sampling }, TinyRun.Environment,
+            new PromptPool([["a cat"]], ["a dog"]), reward, null, null);
 
         var before = GraphSession.Live;
         using (Load(options.Sampling)) Assert.InRange(GraphSession.Live, before + 3, int.MaxValue); // denoiser, decoder, text encoder
         Assert.Equal(before, GraphSession.Live);
         // Known only when the pipeline has its table.
-        Assert.Contains("policy gradients need steps with a density", Assert.Throws<UserError>(() => Load(options.Sampling with { Eta = 0 })).Message);
+        Assert.Contains("policy gradients need steps with a density",
+            Assert.Throws<UserError>(() => Load(options.Sampling with { Eta = 0 })).Message);
         Assert.Equal(before, GraphSession.Live);
     }
 
@@ -41,7 +43,8 @@ public sealed class TuningPartsTests
         var clip = TinyModel.WriteClip(folder.At("clip"));
         var options = TinyRun.Options(folder, "run") with { Reward = $"2*clip-score:'{clip}' + pick-score:'{clip}'", Epochs = 1 };
         var before = GraphSession.Live;
-        if (eta is { } none) Assert.Contains("density", TinyRun.Fails(options with { Sampling = options.Sampling with { Eta = none } }).Message);
+        if (eta is { } none) Assert.Contains("density",
+            TinyRun.Fails(options with { Sampling = options.Sampling with { Eta = none } }).Message);
         else Assert.NotEqual(0, TuningRun.Execute(options, TinyRun.Environment).Reward.Before.Mean);
         Assert.Equal(before, GraphSession.Live);
     }

@@ -27,7 +27,8 @@ public class FlowMethodTests
         using var folder = new TempFolder();
         var options = Options(folder, "run", method, flow) with { Epochs = 14, LearningRate = 0.02, EvaluationImages = 32 };
         var summary = TuningRun.Execute(options, TinyRun.Environment);
-        Assert.True(summary.Reward.StandardErrors > 3, $"{summary.Reward.Before.Mean} to {summary.Reward.After.Mean}, {summary.Reward.StandardErrors} standard errors");
+        Assert.True(summary.Reward.StandardErrors > 3,
+            $"{summary.Reward.Before.Mean} to {summary.Reward.After.Mean}, {summary.Reward.StandardErrors} standard errors");
         Assert.Equal(method == "nft", summary.Ratio is null);
         Assert.True(summary.Kl > 0);
         var lines = JsonLines<EpochMetrics>.Read(new RunFolder(options.Output).Metrics);
@@ -66,10 +67,12 @@ public class FlowMethodTests
     {
         using var folder = new TempFolder();
         using var policy = Perturbed(ImageModel.Open(TinyModel.WriteSD3(folder.At("sd3"), t5: false)));
-        using var pipeline = new Pipeline(policy, new() { Sampler = SamplerKind.FlowGrpo, Steps = 4, GuidanceScale = 2 }, new() { Threads = 1 });
+        using var pipeline = new Pipeline(policy, new() { Sampler = SamplerKind.FlowGrpo, Steps = 4, GuidanceScale = 2 },
+            new() { Threads = 1 });
         var trajectory = pipeline.Sample([new("a cat", 1, 1, 0)])[0].Trajectory;
         Transition[] transitions = [.. pipeline.Table.StepsWithDensity.Select(s => new Transition(trajectory, s, 0.5f))];
-        using var step = new PolicyGradientStep(policy, pipeline.Text, 2, 2, t => FlowGrpo.Loss(t, new() { KlWeight = 0.5 }), new() { Threads = 1 }, withReference: true);
+        using var step = new PolicyGradientStep(policy, pipeline.Text, 2, 2, t =>
+            FlowGrpo.Loss(t, new() { KlWeight = 0.5 }), new() { Threads = 1 }, withReference: true);
         var (sum, zero) = (new Gradients(policy.Adapters.All.Length), new Gradients(policy.Adapters.All.Length));
         var metrics = step.Accumulate(transitions, sum);
         Assert.InRange(metrics.RatioDeviation, 0, 1e-4);
@@ -93,14 +96,18 @@ public class FlowMethodTests
     {
         using var folder = new TempFolder();
         var options = Options(folder, "run", "flow-grpo", flow: true);
-        Assert.Contains("`Sampler`: expected flow-grpo", TinyRun.Fails(options with { Sampling = options.Sampling with { Sampler = SamplerKind.Euler } }).Message);
+        Assert.Contains("`Sampler`: expected flow-grpo",
+            TinyRun.Fails(options with { Sampling = options.Sampling with { Sampler = SamplerKind.Euler } }).Message);
         Assert.Contains("`PromptsPerEpoch`", TinyRun.Fails(options with { PromptsPerEpoch = 8 }).Message);
         Assert.Contains("`NoiseWindow`", TinyRun.Fails(options.With(("NoiseWindow", 9))).Message);
-        Assert.Contains("is no flow", TinyRun.Fails(options with { Model = TinyRun.Model, Sampling = options.Sampling with { NoiseLevel = 0.5 } }).Message);
-        Assert.Contains("`AdvantageBaseline`", TinyRun.Fails(Options(folder, "nft", "nft", flow: true).With(("AdvantageBaseline", AdvantageBaseline.Batch))).Message);
+        Assert.Contains("is no flow",
+            TinyRun.Fails(options with { Model = TinyRun.Model, Sampling = options.Sampling with { NoiseLevel = 0.5 } }).Message);
+        Assert.Contains("`AdvantageBaseline`",
+            TinyRun.Fails(Options(folder, "nft", "nft", flow: true).With(("AdvantageBaseline", AdvantageBaseline.Batch))).Message);
     }
 
-    private static TuningOptions Options(TempFolder folder, string output, string method, bool flow) => (TinyRun.Options(folder, output, method) with
+    private static TuningOptions Options(TempFolder folder, string output, string method, bool flow) =>
+        (TinyRun.Options(folder, output, method) with
     {
         Model = flow ? Flow.Value : TinyRun.Model,
         PromptsPerEpoch = 2,

@@ -38,7 +38,8 @@ public sealed class RunSummaryTests
         Assert.True(JsonNode.DeepEquals(expected, JsonNode.Parse(File.ReadAllText(path))), File.ReadAllText(path));
         Assert.Contains("jpeg-compressibility+2*prompt-alignment", File.ReadAllText(path)); // a plain plus, for people
         var read = JsonFile.Read<RunSummary>(path);
-        Assert.Equal((before, after, 3e-6), (read.Reward.Before, read.Rewards["jpeg-compressibility"].After, read.Ratio!.FirstMaxDeviation));
+        Assert.Equal((before, after, 3e-6),
+            (read.Reward.Before, read.Rewards["jpeg-compressibility"].After, read.Ratio!.FirstMaxDeviation));
     }
 
     [Fact]
@@ -46,7 +47,8 @@ public sealed class RunSummaryTests
     {
         using var folder = new TempFolder();
         File.WriteAllText(folder.At("summary.json"), "{ \"model\": ");
-        Assert.Contains("summary.json: not the JSON expected", Assert.Throws<UserError>(() => JsonFile.Read<RunSummary>(folder.At("summary.json"))).Message);
+        Assert.Contains("summary.json: not the JSON expected",
+            Assert.Throws<UserError>(() => JsonFile.Read<RunSummary>(folder.At("summary.json"))).Message);
         Assert.Contains("none.json", Assert.Throws<UserError>(() => JsonFile.Read<RunSummary>(folder.At("none.json"))).Message);
     }
 

@@ -55,7 +55,8 @@ public sealed class TensorBoardLogTests
         Assert.Equal("brain.Event:2", Encoding.UTF8.GetString(events[0][3][0]));
         Assert.Equal(300L, BitConverter.ToInt64(events[1][2][0]));
         var values = Fields(events[1][5][0])[1].Select(Fields).ToArray();
-        Assert.Equal([("reward/mean", -1.5f), ("train/loss", 0.25f), ("train/kl", 0f)], values.Select(value => (Encoding.UTF8.GetString(value[1][0]), BitConverter.ToSingle(value[2][0]))));
+        Assert.Equal([("reward/mean", -1.5f), ("train/loss", 0.25f), ("train/kl", 0f)],
+            values.Select(value => (Encoding.UTF8.GetString(value[1][0]), BitConverter.ToSingle(value[2][0]))));
         var shown = Fields(Fields(events[2][5][0])[1][0]);
         Assert.Equal("samples/grid", Encoding.UTF8.GetString(shown[1][0]));
         var encoded = Fields(shown[4][0]);

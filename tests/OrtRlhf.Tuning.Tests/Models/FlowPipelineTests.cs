@@ -38,7 +38,8 @@ public class FlowPipelineTests
         var fields = text.Of("a dog");
         var (first, second) = (Clip("text_encoder", 0), Clip("text_encoder_2", 1));
         var (a, b) = (first["hidden_states.2"], second["hidden_states.2"]);
-        var clips = Enumerable.Range(0, TinyModel.Tokens).SelectMany(s => a[(s * 16)..((s + 1) * 16)].Concat(b[(s * 24)..((s + 1) * 24)]).Concat(new float[8])).ToArray();
+        var clips = Enumerable.Range(0, TinyModel.Tokens).SelectMany(s =>
+            a[(s * 16)..((s + 1) * 16)].Concat(b[(s * 24)..((s + 1) * 24)]).Concat(new float[8])).ToArray();
         Numbers.Close(clips, fields[0].AsSpan(0, clips.Length), 1e-5);
         Numbers.Close([.. first["text_embeds"], .. second["text_embeds"]], fields[1], 1e-5);
         var rest = fields[0].AsSpan(clips.Length);
@@ -55,7 +56,8 @@ public class FlowPipelineTests
         Dictionary<string, float[]> Clip(string name, int tokenizer)
         {
             var component = ComponentFolder.Open(folder.At("sd3", name), name);
-            using var session = new GraphSession(ClipTextModel.Build(ClipTextConfig.Parse(component.Config), component.Weights(), projection: true, hiddenStates: true), OneThread);
+            using var session = new GraphSession(ClipTextModel.Build(ClipTextConfig.Parse(component.Config), component.Weights(),
+                projection: true, hiddenStates: true), OneThread);
             using var ids = model.TextEncoders[tokenizer].Tokenize("a dog").ToOrt(1, TinyModel.Tokens);
             return session.Run(("input_ids", ids));
         }
@@ -66,7 +68,8 @@ public class FlowPipelineTests
     {
         using var folder = new TempFolder();
         var model = ImageModel.Open(TinyModel.WriteFlux(folder.At("flux")), new() { ImageSize = new(16, 12), MaxSequenceLength = 5 });
-        Assert.Equal((new LatentSize(4, 8, 6), FlowSpacing.Even, true, "transformer."), (model.Latent, model.FlowSpacing, model.TakesGuidance, model.AdapterPrefix));
+        Assert.Equal((new LatentSize(4, 8, 6), FlowSpacing.Even, true, "transformer."),
+            (model.Latent, model.FlowSpacing, model.TakesGuidance, model.AdapterPrefix));
         using var text = new TextEmbeddings(model, OneThread, guidance: 3.5);
         Assert.Equal(["encoder_hidden_states", "pooled_projections", "guidance"], text.Fields.Select(f => f.Input));
         Assert.Equal((5, 20), (text.Length, text.Width));
@@ -76,7 +79,8 @@ public class FlowPipelineTests
         denoiser.Run(x, [730.5, 20.25], ["a cat", "a dog"], m);
 
         var component = ComponentFolder.Open(folder.At("flux", "transformer"), "transformer");
-        using var session = new GraphSession(FluxTransformer2DModel.Build(FluxTransformer2DConfig.Parse(component.Config), component.Weights()), OneThread);
+        using var session =
+            new GraphSession(FluxTransformer2DModel.Build(FluxTransformer2DConfig.Parse(component.Config), component.Weights()), OneThread);
         var (cat, dog) = (text.Of("a cat"), text.Of("a dog"));
         using var hidden = Packed(x).ToOrt(2, 12, 16);
         using var time = new[] { 0.7305f, 0.02025f }.ToOrt(2);
@@ -85,12 +89,15 @@ public class FlowPipelineTests
         using var places = Enumerable.Range(0, 12).SelectMany(i => new[] { 0f, i / 3, i % 3 }).ToArray().ToOrt(12, 3);
         using var none = new float[15].ToOrt(5, 3);
         using var guidance = new[] { 3.5f, 3.5f }.ToOrt(2);
-        var expected = session.Run(("hidden_states", hidden), ("timestep", time), ("encoder_hidden_states", states), ("pooled_projections", pooled), ("img_ids", places), ("txt_ids", none), ("guidance", guidance))["out_hidden_states"];
+        var expected = session.Run(("hidden_states", hidden), ("timestep", time), ("encoder_hidden_states", states),
+            ("pooled_projections", pooled), ("img_ids", places), ("txt_ids", none), ("guidance", guidance))["out_hidden_states"];
         Numbers.Close(expected, Packed(m), 1e-4);
 
         // [C,H,W] to [H/2*W/2, C*4], as diffusers' pipeline packs.
-        float[] Packed(float[] latents) => [.. from b in Enumerable.Range(0, 2) from row in Enumerable.Range(0, 4) from column in Enumerable.Range(0, 3) from c in Enumerable.Range(0, 4)
-            from dy in Enumerable.Range(0, 2) from dx in Enumerable.Range(0, 2) select latents[(((b * 4) + c) * 48) + (((2 * row) + dy) * 6) + (2 * column) + dx]];
+        float[] Packed(float[] latents) => [.. from b in Enumerable.Range(0, 2) from row in Enumerable.Range(0,
+            4) from column in Enumerable.Range(0, 3) from c in Enumerable.Range(0, 4)
+            from dy in Enumerable.Range(0, 2) from dx in Enumerable.Range(0,
+                2) select latents[(((b * 4) + c) * 48) + (((2 * row) + dy) * 6) + (2 * column) + dx]];
     }
 
     [Theory]
@@ -150,7 +157,8 @@ public class FlowPipelineTests
         using var folder = new TempFolder();
         var options = TinyRun.Options(folder, "run") with
         {
-            Model = kind switch { "sd3" => TinyModel.WriteSD3(folder.At("m")), "flux" => TinyModel.WriteFlux(folder.At("m")), _ => TinyModel.WriteFlowUNet(folder.At("m")) },
+            Model = kind switch { "sd3" => TinyModel.WriteSD3(folder.At("m")), "flux" => TinyModel.WriteFlux(folder.At("m")), _ =>
+                TinyModel.WriteFlowUNet(folder.At("m")) },
             ModelOptions = new() { MaxSequenceLength = 7, ImageSize = new(16, 16) },
             Epochs = 2,
             Sampling = new() { Sampler = sampler, Steps = 4, GuidanceScale = 2, BatchSize = 8 },
@@ -160,7 +168,8 @@ public class FlowPipelineTests
         Assert.InRange(summary.Ratio!.FirstMaxDeviation, 0, 1e-4);
         Assert.True(summary.Kl > 0);
         var run = new RunFolder(options.Output);
-        Assert.Equal((SamplerKind.Euler, 3), (TuningMethods.ReadOptions(run.Options).EvaluationSampling.Sampler, TuningMethods.ReadOptions(run.Options).EvaluationSampling.Steps));
+        Assert.Equal((SamplerKind.Euler, 3), (TuningMethods.ReadOptions(run.Options).EvaluationSampling.Sampler,
+            TuningMethods.ReadOptions(run.Options).EvaluationSampling.Steps));
 
         var file = AdapterFile.Open(Path.Combine(run.Adapter, "adapter.safetensors"));
         Assert.Equal(kind == "unet" ? "unet" : "transformer", file.Layers[0].Component);
@@ -185,7 +194,8 @@ public class FlowPipelineTests
     {
         using var folder = new TempFolder();
         var options = new ModelOptions { MaxSequenceLength = 7, ImageSize = new(16, 16) };
-        var source = kind switch { "sd3" => TinyModel.WriteSD3(folder.At("m")), "flux" => TinyModel.WriteFlux(folder.At("m")), _ => TinyModel.WriteFlowUNet(folder.At("m")) };
+        var source = kind switch { "sd3" => TinyModel.WriteSD3(folder.At("m")), "flux" => TinyModel.WriteFlux(folder.At("m")), _ =>
+            TinyModel.WriteFlowUNet(folder.At("m")) };
         CheckpointImport.Write(ImportPlan.Make(source, new ImportOptions()), folder.At("onnx"));
         var (model, exported) = (ImageModel.Open(source, options), ImageModel.Open(folder.At("onnx"), options));
         Numbers.Close(Draw(model), Draw(exported), 1e-4);
@@ -201,8 +211,10 @@ public class FlowPipelineTests
     }
 
     [Theory]
-    [InlineData("transformer", "\"joint_attention_dim\":48", "\"joint_attention_dim\":40", "text states of width 40, but text_encoder_3 has d_model 48")]
-    [InlineData("transformer", "\"pooled_projection_dim\":14", "\"pooled_projection_dim\":12", "pooled text of width 12, but text_encoder and text_encoder_2 give 14")]
+    [InlineData("transformer", "\"joint_attention_dim\":48", "\"joint_attention_dim\":40",
+        "text states of width 40, but text_encoder_3 has d_model 48")]
+    [InlineData("transformer", "\"pooled_projection_dim\":14", "\"pooled_projection_dim\":12",
+        "pooled text of width 12, but text_encoder and text_encoder_2 give 14")]
     [InlineData("text_encoder", "CLIPTextModelWithProjection", "CLIPTextModel", "text_encoder: CLIPTextModelWithProjection is supported")]
     public void Open_PartsThatDoNotFit_Throws(string name, string from, string to, string message)
     {
@@ -218,7 +230,9 @@ public class FlowPipelineTests
         using var folder = new TempFolder();
         using var flow = Policy.OfBase(ImageModel.Open(TinyModel.WriteFlowUNet(folder.At("flow"))));
         using var diffusion = Policy.OfBase(ImageModel.Open(TinyRun.Model));
-        Assert.Contains("is a flow; expected flow-grpo", Assert.Throws<UserError>(() => new Pipeline(flow, new() { Sampler = SamplerKind.Ddpm }, OneThread)).Message);
-        Assert.Contains("is a diffusion model; expected ddim", Assert.Throws<UserError>(() => new Pipeline(diffusion, new() { Sampler = SamplerKind.FlowGrpo }, OneThread)).Message);
+        Assert.Contains("is a flow; expected flow-grpo",
+            Assert.Throws<UserError>(() => new Pipeline(flow, new() { Sampler = SamplerKind.Ddpm }, OneThread)).Message);
+        Assert.Contains("is a diffusion model; expected ddim",
+            Assert.Throws<UserError>(() => new Pipeline(diffusion, new() { Sampler = SamplerKind.FlowGrpo }, OneThread)).Message);
     }
 }

@@ -36,13 +36,16 @@ public class HalfPrecisionTests
         Assert.All(layers, l => Assert.Equal((ElementType.Float, ElementType.Float), (l.A.Type, l.B.Type)));
         Assert.All(graph.Inputs.Where(i => i.Name != "timestep").Concat(graph.Outputs), v => Assert.Equal(ElementType.Float, v.Type));
         var kept = graph.Nodes.Where(IsAtFullSize).Select(n => n.Input(1)).ToHashSet();
-        Assert.True(graph.Values.Values.Where(v => v.Data is { Count: > 1000 }).All(v => v.Type == ElementType.Float16 || v.Name.Contains("lora") || kept.Contains(v)), "large weights are halves");
+        Assert.True(graph.Values.Values.Where(v => v.Data is { Count: > 1000 }).All(v =>
+            v.Type == ElementType.Float16 || v.Name.Contains("lora") || kept.Contains(v)), "large weights are halves");
 
         // Loss and gradients of mean (m - target)^2, the loss times 1024 on the way back.
-        var loss = Mean(Square(graph.Outputs[0] - graph.Input("target", ElementType.Float, [.. golden["mse.target"].Dims.Select(d => (Dim)d)])));
+        var loss = Mean(Square(graph.Outputs[0] - graph.Input("target", ElementType.Float,
+            [.. golden["mse.target"].Dims.Select(d => (Dim)d)])));
         var training = TrainingGraph.Finish(loss * 1024, [.. layers.SelectMany(l => new[] { l.A, l.B })], ("out_sample", graph.Outputs[0]));
         using var gradients = policy.Adapters.Like();
-        using var session = new GraphSession(training, OneThread).Bind(policy.Adapters).BindOutputs(gradients, TrainingGraph.GradientSuffix);
+        using var session = new GraphSession(training, OneThread).Bind(policy.Adapters)
+            .BindOutputs(gradients, TrainingGraph.GradientSuffix);
         using var x = golden["forward.sample"].ToFloats().ToOrt(golden["forward.sample"].Dims);
         using var t = golden["forward.timestep"].ToInt64s().ToOrt(2);
         using var c = golden["forward.encoder_hidden_states"].ToFloats().ToOrt(golden["forward.encoder_hidden_states"].Dims);
@@ -51,15 +54,18 @@ public class HalfPrecisionTests
         Numbers.Close(golden["forward.output_lora"].ToFloats(), outputs["out_sample"], 1e-2);
         // B has the scale alpha/r = 2 in it here: dA is the same, dB half of that of a factor in the graph.
         var errors = policy.Adapters.Names.Select(name => Numbers.Error(
-            [.. golden["mse.grad." + name].ToFloats().Select(g => name.EndsWith("lora_B.weight", StringComparison.Ordinal) ? g / 2 : g)], [.. gradients[name].ToArray().Select(g => g / 1024)])).Order().ToArray();
+            [.. golden["mse.grad." + name].ToFloats().Select(g => name.EndsWith("lora_B.weight", StringComparison.Ordinal) ? g / 2 : g)],
+                [.. gradients[name].ToArray().Select(g => g / 1024)])).Order().ToArray();
         Assert.True(errors[^1] < 1e-2, $"gradients: median error {errors[errors.Length / 2]:E1}, worst {errors[^1]:E1}");
     }
 
     [Fact]
     public void WeightsKeptSingle_OfStableDiffusion15_AreUnderOnePercent()
     {
-        var config = UNet2DConditionConfig.Parse("""{"_class_name":"UNet2DConditionModel","cross_attention_dim":768,"attention_head_dim":8,"sample_size":64}""");
-        var weights = new Weights((name, shape) => new Tensor(ElementType.Float, shape, () => throw new InvalidOperationException($"{name} is read")));
+        var config = UNet2DConditionConfig.Parse(
+            """{"_class_name":"UNet2DConditionModel","cross_attention_dim":768,"attention_head_dim":8,"sample_size":64}""");
+        var weights = new Weights((name, shape) =>
+            new Tensor(ElementType.Float, shape, () => throw new InvalidOperationException($"{name} is read")));
         var graph = WeightsInHalves.Apply(UNet2DConditionModel.Build(config, weights, 1, 64, 64, 77));
         double Share(ElementType type) => graph.Constants.Where(c => c.Type == type).Sum(c => c.Data!.Count) / 859_520_964.0;
         Assert.InRange(Share(ElementType.Float16), 0.98, 1); // the rest are norms and biases
@@ -94,7 +100,8 @@ public class HalfPrecisionTests
         AdapterFile.Write(wide, folder.At("a.safetensors"));
         using var narrow = Policy.WithAdapter(ImageModel.Open(exported, Half), AdapterFile.Open(folder.At("a.safetensors")));
         var graph = narrow.Denoiser(2).Graph;
-        var single = graph.Nodes.Where(n => n.Op is "Conv" or "Gemm" or "MatMul" && n.Inputs[1] is { IsConstant: true, Type: ElementType.Float }).ToList();
+        var single = graph.Nodes.Where(n =>
+            n.Op is "Conv" or "Gemm" or "MatMul" && n.Inputs[1] is { IsConstant: true, Type: ElementType.Float }).ToList();
         Assert.Contains(single, n => n.Name.Contains("conv_out/", StringComparison.Ordinal));
         Assert.All(single, n => Assert.True(IsAtFullSize(n), n.Name));
         Assert.Contains(graph.Nodes, n => n.Op is "Conv" or "MatMul" && n.Input(1)?.Producer is { Op: "Cast" });
@@ -123,11 +130,13 @@ public class HalfPrecisionTests
         using var a = new Pipeline(single, options, OneThread);
         using var b = new Pipeline(half, options, OneThread);
         SampleRequest[] requests = [new("a cat", 1, 0, 0)];
-        Assert.True(a.Sample(requests)[0].Image.Pixels.ToArray().Zip(b.Sample(requests)[0].Image.Pixels.ToArray()).Max(p => Math.Abs(p.First - p.Second)) < 16);
+        Assert.True(a.Sample(requests)[0].Image.Pixels.ToArray().Zip(b.Sample(requests)[0].Image.Pixels.ToArray()).Max(p =>
+            Math.Abs(p.First - p.Second)) < 16);
     }
 
     // In models of two resolutions.
-    private static bool IsAtFullSize(Node node) => ((string[])["/conv_in/", "/conv_out/", "/down_blocks.0/", "/up_blocks.1/"]).Any(("/" + node.Name).Contains);
+    private static bool IsAtFullSize(Node node) =>
+        ((string[])["/conv_in/", "/conv_out/", "/down_blocks.0/", "/up_blocks.1/"]).Any(("/" + node.Name).Contains);
 
     [Fact]
     public void LossScale_HalvesOnOverflow_GrowsAfterManyRuns_GivesUp()

@@ -14,7 +14,10 @@ using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Models;
 
-/// <summary>Pipelines with two text encoders, whose denoiser takes text_embeds and time_ids. The denoiser itself is held to diffusers' numbers in OrtRlhf.Models.Tests.</summary>
+/// <summary>
+/// Pipelines with two text encoders, whose denoiser takes text_embeds and time_ids. The denoiser itself is held to diffusers' numbers in
+/// OrtRlhf.Models.Tests.
+/// </summary>
 public class StableDiffusionXlTests
 {
     private static readonly SessionSettings OneThread = new() { Threads = 1 };
@@ -31,19 +34,22 @@ public class StableDiffusionXlTests
         var fields = text.Of("a dog");
         var (first, second) = (Run("text_encoder", false, 0), Run("text_encoder_2", true, 1));
         var (a, b) = (first["hidden_states.2"], second["hidden_states.2"]);
-        var joined = Enumerable.Range(0, TinyModel.Tokens).SelectMany(s => a[(s * 16)..((s + 1) * 16)].Concat(b[(s * 24)..((s + 1) * 24)])).ToArray();
+        var joined = Enumerable.Range(0, TinyModel.Tokens).SelectMany(s => a[(s * 16)..((s + 1) * 16)].Concat(b[(s * 24)..((s + 1) * 24)]))
+            .ToArray();
         Numbers.Close(joined, fields[0], 1e-5);
         Numbers.Close(second["text_embeds"], fields[1], 1e-5);
         Assert.Equal([16f, 12, 0, 0, 16, 12], fields[2]);
 
         using var skipped = new TextEmbeddings(ImageModel.Open(folder.At("xl"), new() { ClipSkip = 1 }), OneThread);
         Numbers.Close(first["hidden_states.1"].AsSpan(0, 16), skipped["a dog"].AsSpan(0, 16), 1e-5);
-        Assert.Contains("text_encoder has 3 layers, expected at most 1, got 2", Assert.Throws<UserError>(() => ImageModel.Open(folder.At("xl"), new() { ClipSkip = 2 })).Message);
+        Assert.Contains("text_encoder has 3 layers, expected at most 1, got 2",
+            Assert.Throws<UserError>(() => ImageModel.Open(folder.At("xl"), new() { ClipSkip = 2 })).Message);
 
         Dictionary<string, float[]> Run(string name, bool projection, int tokenizer)
         {
             var component = ComponentFolder.Open(folder.At("xl", name), name);
-            using var session = new GraphSession(ClipTextModel.Build(ClipTextConfig.Parse(component.Config), component.Weights(), projection, hiddenStates: true), OneThread);
+            using var session = new GraphSession(ClipTextModel.Build(ClipTextConfig.Parse(component.Config), component.Weights(),
+                projection, hiddenStates: true), OneThread);
             using var ids = model.TextEncoders[tokenizer].Tokenize("a dog").ToOrt(1, TinyModel.Tokens);
             return session.Run(("input_ids", ids));
         }
@@ -93,9 +99,11 @@ public class StableDiffusionXlTests
         var summary = TuningRun.Execute(options, TinyRun.Environment);
         Assert.InRange(summary.Ratio!.FirstMaxDeviation, 0, 1e-4);
         Assert.True(summary.Kl > 0);
-        Assert.Equal(options.Sampling with { ClipSample = false, Sampler = SamplerKind.Ddim }, TuningMethods.ReadOptions(new RunFolder(options.Output).Options).Sampling);
+        Assert.Equal(options.Sampling with { ClipSample = false, Sampler = SamplerKind.Ddim },
+            TuningMethods.ReadOptions(new RunFolder(options.Output).Options).Sampling);
         var model = ImageModel.Open(options.Model);
-        using var policy = Policy.WithAdapter(model, AdapterFile.Open(Path.Combine(new RunFolder(options.Output).Adapter, "adapter.safetensors")));
+        using var policy = Policy.WithAdapter(model,
+            AdapterFile.Open(Path.Combine(new RunFolder(options.Output).Adapter, "adapter.safetensors")));
         using var pipeline = new Pipeline(policy, options.Sampling, OneThread);
         var tuned = pipeline.Sample([new SampleRequest("a cat", 1, 0, 0)])[0].Trajectory.Latents;
         var bare = Array.Empty<float>();
@@ -126,10 +134,13 @@ public class StableDiffusionXlTests
     }
 
     [Theory]
-    [InlineData("unet", "\"cross_attention_dim\":40", "\"cross_attention_dim\":32", "text_encoder and text_encoder_2 together have hidden_size 40")]
-    [InlineData("unet", "\"projection_class_embeddings_input_dim\":32", "\"projection_class_embeddings_input_dim\":36", "text_embeds of width 12, but text_encoder_2 has projection_dim 8")]
+    [InlineData("unet", "\"cross_attention_dim\":40", "\"cross_attention_dim\":32",
+        "text_encoder and text_encoder_2 together have hidden_size 40")]
+    [InlineData("unet", "\"projection_class_embeddings_input_dim\":32", "\"projection_class_embeddings_input_dim\":36",
+        "text_embeds of width 12, but text_encoder_2 has projection_dim 8")]
     [InlineData("unet", "\"addition_embed_type\":\"text_time\",", "", "takes no text_embeds")]
-    [InlineData("text_encoder_2", "CLIPTextModelWithProjection", "CLIPTextModel", "text_encoder_2: CLIPTextModelWithProjection is supported, got CLIPTextModel")]
+    [InlineData("text_encoder_2", "CLIPTextModelWithProjection", "CLIPTextModel",
+        "text_encoder_2: CLIPTextModelWithProjection is supported, got CLIPTextModel")]
     public void Open_PartsThatDoNotFit_Throws(string name, string from, string to, string message)
     {
         using var folder = new TempFolder();

@@ -18,7 +18,8 @@ public sealed class TextAdapterTests : IDisposable
 {
     private const string Unet = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
     private static readonly SessionSettings OneThread = new() { Threads = 1 };
-    private static readonly string[] TextModules = ["text_model.encoder.layers.0.self_attn.q_proj", "text_model.encoder.layers.0.self_attn.out_proj", "text_model.encoder.layers.0.mlp.fc1"];
+    private static readonly string[] TextModules = ["text_model.encoder.layers.0.self_attn.q_proj",
+        "text_model.encoder.layers.0.self_attn.out_proj", "text_model.encoder.layers.0.mlp.fc1"];
 
     private readonly TempFolder _folder = new();
 
@@ -32,17 +33,21 @@ public sealed class TextAdapterTests : IDisposable
         Assert.True(Numbers.Error(expected, States(model)) > 0.05, "the adapter changes nothing, so that the test shows nothing");
 
         // alpha 6 of rank 2: a factor of 3.
-        Save("k.safetensors", [.. TextModules.SelectMany((m, i) => Kohya("lora_te_" + m.Replace('.', '_'), i, alpha: 6)), .. Kohya("lora_unet_" + Unet.Replace('.', '_'), 9, 2, 16, 16)]);
+        Save("k.safetensors", [.. TextModules.SelectMany((m, i) => Kohya("lora_te_" + m.Replace('.', '_'), i, alpha: 6)),
+            .. Kohya("lora_unet_" + Unet.Replace('.', '_'), 9, 2, 16, 16)]);
         using var policy = Policy.WithAdapter(model, AdapterFile.Open(_folder.At("k.safetensors")));
         Numbers.Close(expected, States(policy.Model), 1e-5);
         Assert.Single(policy.Lora.Targets);
 
         AdapterFile.Of(policy, _folder.At("ours-kohya.safetensors")).WriteKohya();
-        Assert.Contains("lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", SafetensorsFile.Open(_folder.At("ours-kohya.safetensors")).Tensors.Keys);
+        Assert.Contains("lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight",
+            SafetensorsFile.Open(_folder.At("ours-kohya.safetensors")).Tensors.Keys);
         foreach (var name in (string[])["ours.safetensors", "ours.onnx_adapter"]) AdapterFile.Write(policy, _folder.At(name));
-        Assert.Contains("text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight", SafetensorsFile.Open(_folder.At("ours.safetensors")).Tensors.Keys);
+        Assert.Contains("text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight",
+            SafetensorsFile.Open(_folder.At("ours.safetensors")).Tensors.Keys);
         Assert.All(OnnxAdapter.Read(_folder.At("ours.onnx_adapter")).Parameters, p => Assert.StartsWith("unet.", p.Name));
-        Assert.All(OnnxAdapter.Read(_folder.At("ours.text_encoder.onnx_adapter")).Parameters, p => Assert.StartsWith("text_encoder.", p.Name));
+        Assert.All(OnnxAdapter.Read(_folder.At("ours.text_encoder.onnx_adapter")).Parameters, p =>
+            Assert.StartsWith("text_encoder.", p.Name));
         foreach (var name in (string[])["ours-kohya.safetensors", "ours.safetensors", "ours.onnx_adapter"])
         {
             using var again = Policy.WithAdapter(model, AdapterFile.Open(_folder.At(name)));
@@ -100,7 +105,8 @@ public sealed class TextAdapterTests : IDisposable
     public void Tune_GoesOnWithTheDenoisers_KeepsTheText()
     {
         var model = ImageModel.Open(TinyRun.Model);
-        Save("k.safetensors", [.. TextModules.SelectMany((m, i) => Kohya("lora_te_" + m.Replace('.', '_'), i, alpha: 6)), .. Kohya("lora_unet_" + Unet.Replace('.', '_'), 9, 2, 16, 16)]);
+        Save("k.safetensors", [.. TextModules.SelectMany((m, i) => Kohya("lora_te_" + m.Replace('.', '_'), i, alpha: 6)),
+            .. Kohya("lora_unet_" + Unet.Replace('.', '_'), 9, 2, 16, 16)]);
         var options = TinyRun.Options(_folder, "run") with { Epochs = 1, InitAdapter = _folder.At("k.safetensors") };
         TuningRun.Execute(options, TinyRun.Environment);
         var given = AdapterFile.Open(_folder.At("k.safetensors")).NamedAs(model);
@@ -116,7 +122,8 @@ public sealed class TextAdapterTests : IDisposable
             Assert.True(Numbers.Error(given.Layers[0].B.ToFloats(), got.Layers[0].B.ToFloats()) > 1e-4, "nothing was trained");
         }
         Save("text.safetensors", [.. TextModules.SelectMany((m, i) => Peft("text_encoder." + m, i))]);
-        Assert.Contains("layers of text encoders only", TinyRun.Fails(options with { Output = _folder.At("none"), InitAdapter = _folder.At("text.safetensors") }).Message);
+        Assert.Contains("layers of text encoders only",
+            TinyRun.Fails(options with { Output = _folder.At("none"), InitAdapter = _folder.At("text.safetensors") }).Message);
     }
 
     [Fact]
@@ -125,11 +132,14 @@ public sealed class TextAdapterTests : IDisposable
         var folder = TinyModel.WriteXl(_folder.At("model"));
         var model = ImageModel.Open(folder);
         string first = "text_model.encoder.layers.2.self_attn.v_proj", second = "text_model.encoder.layers.0.self_attn.v_proj";
-        Save("k.safetensors", [.. Kohya("lora_te1_" + first.Replace('.', '_'), 1, 2, 16, 16), .. Kohya("lora_te2_" + second.Replace('.', '_'), 2, 2, 24, 24), .. Kohya("lora_te2_text_projection", 3, 2, 24, 8)]);
+        Save("k.safetensors", [.. Kohya("lora_te1_" + first.Replace('.', '_'), 1, 2, 16, 16),
+            .. Kohya("lora_te2_" + second.Replace('.', '_'), 2, 2, 24, 24), .. Kohya("lora_te2_text_projection", 3, 2, 24, 8)]);
         using var policy = Policy.WithAdapter(model, AdapterFile.Open(_folder.At("k.safetensors")));
-        Assert.Equal([("text_encoder", first), ("text_encoder_2", second), ("text_encoder_2", "text_projection")], policy.TextLayers.Select(l => (l.Component, l.Module)).Order());
+        Assert.Equal([("text_encoder", first), ("text_encoder_2", second), ("text_encoder_2", "text_projection")],
+            policy.TextLayers.Select(l => (l.Component, l.Module)).Order());
         AdapterFile.Of(policy, _folder.At("ours.safetensors")).WriteKohya();
-        Assert.Contains("lora_te1_text_model_encoder_layers_2_self_attn_v_proj.alpha", SafetensorsFile.Open(_folder.At("ours.safetensors")).Tensors.Keys);
+        Assert.Contains("lora_te1_text_model_encoder_layers_2_self_attn_v_proj.alpha",
+            SafetensorsFile.Open(_folder.At("ours.safetensors")).Tensors.Keys);
         using var text = new TextEmbeddings(policy.Model, OneThread);
         using var bare = new TextEmbeddings(model, OneThread);
         var (a, b) = (text.Of("a cat"), bare.Of("a cat"));
@@ -146,12 +156,16 @@ public sealed class TextAdapterTests : IDisposable
     public void OlderNames_AndPeftsAlpha_AreUnderstood()
     {
         var (a, b) = (Random(0, 2, 16), Random(1, 16, 2));
-        foreach (var (down, up) in new[] { ("self_attn.out_proj.lora_linear_layer.down.weight", "self_attn.out_proj.lora_linear_layer.up.weight"), ("self_attn.to_out_lora.down.weight", "self_attn.to_out_lora.up.weight") })
+        foreach (var (down, up) in new[] { ("self_attn.out_proj.lora_linear_layer.down.weight",
+            "self_attn.out_proj.lora_linear_layer.up.weight"), ("self_attn.to_out_lora.down.weight", "self_attn.to_out_lora.up.weight") })
         {
-            Save("a.safetensors", [KeyValuePair.Create("text_encoder.text_model.encoder.layers.0." + down, a), KeyValuePair.Create("text_encoder.text_model.encoder.layers.0." + up, b)]);
-            Assert.Equal("text_model.encoder.layers.0.self_attn.out_proj", Assert.Single(AdapterFile.Open(_folder.At("a.safetensors")).TextLayers).Module);
+            Save("a.safetensors", [KeyValuePair.Create("text_encoder.text_model.encoder.layers.0." + down, a),
+                KeyValuePair.Create("text_encoder.text_model.encoder.layers.0." + up, b)]);
+            Assert.Equal("text_model.encoder.layers.0.self_attn.out_proj",
+                Assert.Single(AdapterFile.Open(_folder.At("a.safetensors")).TextLayers).Module);
         }
-        Save("a.safetensors", [.. Peft("text_encoder." + TextModules[0], 0), .. Peft("unet." + Unet, 1)], """{"unet.lora_alpha":2,"unet.r":2,"text_encoder.lora_alpha":10,"text_encoder.r":2}""");
+        Save("a.safetensors", [.. Peft("text_encoder." + TextModules[0], 0), .. Peft("unet." + Unet, 1)],
+            """{"unet.lora_alpha":2,"unet.r":2,"text_encoder.lora_alpha":10,"text_encoder.r":2}""");
         var file = AdapterFile.Open(_folder.At("a.safetensors"));
         Assert.Equal(Random(1001, 16, 2).ToFloats()[0], file.Layers[0].B.ToFloats()[0], 1e-6);
         Assert.Equal(5 * Random(1000, 16, 2).ToFloats()[0], file.TextLayers[0].B.ToFloats()[0], 1e-5);
@@ -163,12 +177,16 @@ public sealed class TextAdapterTests : IDisposable
     public void WhatDoesNotFit_ThrowsUserError()
     {
         var model = ImageModel.Open(TinyModel.Write(_folder.At("model")));
-        Assert.Contains("has layers of text_encoder_2, but model 'model' has text_encoder", Fails(model, Peft("text_encoder_2." + TextModules[0], 0)));
-        Assert.Contains("does not fit text_encoder of model 'model'", Fails(model, Peft("text_encoder.text_model.encoder.layers.0.self_attn.w_proj", 0)));
+        Assert.Contains("has layers of text_encoder_2, but model 'model' has text_encoder",
+            Fails(model, Peft("text_encoder_2." + TextModules[0], 0)));
+        Assert.Contains("does not fit text_encoder of model 'model'",
+            Fails(model, Peft("text_encoder.text_model.encoder.layers.0.self_attn.w_proj", 0)));
         Assert.Contains("belongs to another model", Fails(model, Peft("text_encoder." + TextModules[0], 0, 2, 24, 16)));
-        Assert.Contains("has no text encoder", Fails(ImageModel.Open(TinyModel.WriteUnconditional(_folder.At("plain"))), Peft("text_encoder." + TextModules[0], 0)));
+        Assert.Contains("has no text encoder",
+            Fails(ImageModel.Open(TinyModel.WriteUnconditional(_folder.At("plain"))), Peft("text_encoder." + TextModules[0], 0)));
         Assert.Contains("got 'lora_te_text_model_embeddings.lora_down.weight'", Fails(model, Kohya("lora_te_text_model_embeddings", 0)));
-        Assert.Contains("layers of unet, transformer, text_encoder, text_encoder_2", Fails(model, Peft("image_encoder." + TextModules[0], 0).Concat(Peft("unet." + Unet, 1))));
+        Assert.Contains("layers of unet, transformer, text_encoder, text_encoder_2",
+            Fails(model, Peft("image_encoder." + TextModules[0], 0).Concat(Peft("unet." + Unet, 1))));
 
         string Fails(ImageModel at, IEnumerable<KeyValuePair<string, Tensor>> tensors)
         {
@@ -192,19 +210,23 @@ public sealed class TextAdapterTests : IDisposable
             var (rows, columns) = ((int)dims[module + ".weight"][0], (int)dims[module + ".weight"][1]);
             float[] a = Random(i, 2, columns).ToFloats(), b = Random(1000 + i, rows, 2).ToFloats();
             for (var r = 0; r < rows; r++)
-                for (var c = 0; c < columns; c++) weight[(r * columns) + c] += factor * ((b[2 * r] * a[c]) + (b[(2 * r) + 1] * a[columns + c]));
+                for (var c = 0; c < columns; c++) weight[(r * columns) + c] += factor * ((b[2 * r] * a[c])
+                    + (b[(2 * r) + 1] * a[columns + c]));
         }
         SafetensorsFile.Write(path, tensors.Select(t => KeyValuePair.Create(t.Key, Tensor.Of(t.Value, dims[t.Key]))));
         return folder;
     }
 
-    private static IEnumerable<KeyValuePair<string, Tensor>> Kohya(string name, int seed, double alpha = 2) => Kohya(name, seed, alpha, 16, name.Contains("fc1", StringComparison.Ordinal) ? 32 : 16);
+    private static IEnumerable<KeyValuePair<string, Tensor>> Kohya(string name, int seed, double alpha = 2) =>
+        Kohya(name, seed, alpha, 16, name.Contains("fc1", StringComparison.Ordinal) ? 32 : 16);
 
     private static IEnumerable<KeyValuePair<string, Tensor>> Kohya(string name, int seed, double alpha, int inputs, int outputs) =>
-        [KeyValuePair.Create(name + ".lora_down.weight", Random(seed, 2, inputs)), KeyValuePair.Create(name + ".lora_up.weight", Random(1000 + seed, outputs, 2)), KeyValuePair.Create(name + ".alpha", Tensor.Scalar((float)alpha))];
+        [KeyValuePair.Create(name + ".lora_down.weight", Random(seed, 2, inputs)), KeyValuePair.Create(name + ".lora_up.weight",
+            Random(1000 + seed, outputs, 2)), KeyValuePair.Create(name + ".alpha", Tensor.Scalar((float)alpha))];
 
     private static IEnumerable<KeyValuePair<string, Tensor>> Peft(string name, int seed, int rank = 2, int inputs = 16, int outputs = 16) =>
-        [KeyValuePair.Create(name + ".lora_A.weight", Random(seed, rank, inputs)), KeyValuePair.Create(name + ".lora_B.weight", Random(1000 + seed, name.Contains("fc1", StringComparison.Ordinal) ? 32 : outputs, rank))];
+        [KeyValuePair.Create(name + ".lora_A.weight", Random(seed, rank, inputs)), KeyValuePair.Create(name + ".lora_B.weight",
+            Random(1000 + seed, name.Contains("fc1", StringComparison.Ordinal) ? 32 : outputs, rank))];
 
     private static Tensor Random(int seed, params long[] dims)
     {
@@ -214,7 +236,8 @@ public sealed class TextAdapterTests : IDisposable
     }
 
     private void Save(string name, KeyValuePair<string, Tensor>[] tensors, string? metadata = null) =>
-        SafetensorsFile.Write(_folder.At(name), tensors, metadata is null ? null : new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
+        SafetensorsFile.Write(_folder.At(name), tensors, metadata is null ? null
+            : new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
 
     private static float[] States(ImageModel model)
     {

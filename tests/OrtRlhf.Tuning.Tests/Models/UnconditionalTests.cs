@@ -65,7 +65,8 @@ public class UnconditionalTests
     public void Tune_EvolutionStrategies_KeepsTheSchedulersClipping()
     {
         using var folder = new TempFolder();
-        var options = TinyRun.Options<EsOptions>(folder, "run") with { Model = TinyModel.WriteUnconditional(folder.At("model")), Prompts = null, Epochs = 1, Watch = [] };
+        var options = TinyRun.Options<EsOptions>(folder, "run") with { Model = TinyModel.WriteUnconditional(folder.At("model")),
+            Prompts = null, Epochs = 1, Watch = [] };
         TuningRun.Execute(options, TinyRun.Environment);
         Assert.Null(TuningMethods.ReadOptions(new RunFolder(options.Output).Options).Sampling.ClipSample);
     }
@@ -75,9 +76,12 @@ public class UnconditionalTests
     {
         using var folder = new TempFolder();
         var options = Options(folder);
-        Assert.Contains("draws without prompts; leave them out", TinyRun.Fails(TinyRun.Options(folder, "other") with { Model = options.Model }).Message);
-        Assert.Contains("the model draws without prompts. Choose another reward", TinyRun.Fails(options with { Reward = "prompt-alignment" }).Message);
-        Assert.Contains("`ClipSkip`: the model has no text encoder", TinyRun.Fails(options with { ModelOptions = new() { ClipSkip = 1 } }).Message);
+        Assert.Contains("draws without prompts; leave them out",
+            TinyRun.Fails(TinyRun.Options(folder, "other") with { Model = options.Model }).Message);
+        Assert.Contains("the model draws without prompts. Choose another reward",
+            TinyRun.Fails(options with { Reward = "prompt-alignment" }).Message);
+        Assert.Contains("`ClipSkip`: the model has no text encoder",
+            TinyRun.Fails(options with { ModelOptions = new() { ClipSkip = 1 } }).Message);
         Assert.Contains("`ClipSample`", TinyRun.Fails(options with { Sampling = options.Sampling with { ClipSample = true } }).Message);
     }
 

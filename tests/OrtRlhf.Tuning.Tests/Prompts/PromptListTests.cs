@@ -42,7 +42,8 @@ public sealed class PromptListTests
     public void Read_NotUtf8_ThrowsForUserWithLine()
     {
         using var folder = new TempFolder();
-        var error = Assert.Throws<UserError>(() => PromptList.Read(Written(folder, [(byte)'a', (byte)'\n', (byte)'c', 0xE9, (byte)'!', (byte)'\n'])));
+        var error = Assert.Throws<UserError>(() =>
+            PromptList.Read(Written(folder, [(byte)'a', (byte)'\n', (byte)'c', 0xE9, (byte)'!', (byte)'\n'])));
         Assert.Contains("line 2: expected UTF-8 text, got the byte 0xE9 at position 2", error.Message);
     }
 
@@ -59,7 +60,8 @@ public sealed class PromptListTests
     {
         using var folder = new TempFolder();
         var line = string.Concat(Enumerable.Repeat("{0|1|2|3|4|5|6|7|8|9}", 4));
-        Assert.Contains("line 7: ", Assert.Throws<UserError>(() => PromptList.Read(Written(folder, Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat(line + "\n", 9)))))).Message);
+        Assert.Contains("line 7: ", Assert.Throws<UserError>(() =>
+            PromptList.Read(Written(folder, Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat(line + "\n", 9)))))).Message);
     }
 
     [Fact]

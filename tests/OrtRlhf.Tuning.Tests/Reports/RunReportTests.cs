@@ -17,7 +17,8 @@ public sealed class RunReportTests
         var html = Report(alignmentAfter: 0.62).ToHtml();
         Assert.StartsWith("<!doctype html>", html);
         Assert.DoesNotMatch(@"(?i)https?://|@import|url\(|<link[^>]+href=""(?!data:)", html);
-        Assert.All(Regex.Matches(html, @"src=""([^""]{0,30})").Select(match => match.Groups[1].Value), source => Assert.StartsWith("data:image/png;base64,", source));
+        Assert.All(Regex.Matches(html, @"src=""([^""]{0,30})").Select(match => match.Groups[1].Value), source =>
+            Assert.StartsWith("data:image/png;base64,", source));
         Assert.Equal(4, Regex.Count(html, "<img "));
         Assert.Contains("prefers-color-scheme: dark", html);
     }

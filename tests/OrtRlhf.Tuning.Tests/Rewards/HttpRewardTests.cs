@@ -23,7 +23,8 @@ public sealed class HttpRewardTests
     {
         using var service = new TestService((_, body) => (200, Scores(body)));
         var inputs = Inputs(20);
-        Assert.Equal(inputs.Select(i => i.Image.Pixels[0] + (0.001f * i.Prompt.Length)), Parse($"{service.Url}{Fast}#batch={batch}#parallel={parallel}").Score(inputs), (x, y) => Math.Abs(x - y) < 1e-4);
+        Assert.Equal(inputs.Select(i => i.Image.Pixels[0] + (0.001f * i.Prompt.Length)),
+            Parse($"{service.Url}{Fast}#batch={batch}#parallel={parallel}").Score(inputs), (x, y) => Math.Abs(x - y) < 1e-4);
         Assert.Equal((20 + batch - 1) / batch, service.Requests);
         Assert.Null(service.Last.Authorization);
     }
@@ -87,13 +88,15 @@ public sealed class HttpRewardTests
         string url;
         using (var gone = new TestService((_, _) => null)) url = gone.Url;
         Assert.Contains("cannot be asked: Connection refused", Fails($"{url}{Fast}#retries=1"));
-        Assert.Contains("expected an address such as http://localhost:8000/score, got 'nonsense'", Assert.Throws<UserError>(() => Parse("http:nonsense")).Message);
+        Assert.Contains("expected an address such as http://localhost:8000/score, got 'nonsense'",
+            Assert.Throws<UserError>(() => Parse("http:nonsense")).Message);
     }
 
     [Fact]
     public void Score_RetryAfter_IsWaitedFor()
     {
-        using var service = new TestService((number, body) => number == 0 ? (503, "") : (200, Scores(body))) { Header = ("Retry-After", "1") };
+        using var service = new TestService((number, body) =>
+            number == 0 ? (503, "") : (200, Scores(body))) { Header = ("Retry-After", "1") };
         var watch = System.Diagnostics.Stopwatch.StartNew();
         Assert.Single(Parse($"{service.Url}{Fast}").Score(Inputs(1)));
         Assert.InRange(watch.Elapsed.TotalSeconds, 0.99, 15);

@@ -22,12 +22,14 @@ public sealed class VisionRewardTests
                   {"token":"Yes","logprob":{{Math.Log(0.5):R}} },{"token":" yes","logprob":{{Math.Log(0.1):R}} },{"token":"No","logprob":{{Math.Log(0.2):R}} },{"token":"It","logprob":{{Math.Log(0.1):R}} }]}]} }]}
                 """);
         });
-        Assert.Equal(0.75f, HttpRewardTests.Parse($"vision:{service.Url}v1{Options}#key=ORTRLHF_TEST_NO_KEY").Score(HttpRewardTests.Inputs(1))[0], 1e-6f);
+        Assert.Equal(0.75f,
+            HttpRewardTests.Parse($"vision:{service.Url}v1{Options}#key=ORTRLHF_TEST_NO_KEY").Score(HttpRewardTests.Inputs(1))[0], 1e-6f);
         Assert.Equal("/v1/chat/completions", service.Last.Path);
         var content = asked!.Value.GetProperty("messages")[0].GetProperty("content");
         Assert.Equal("tiny", asked.Value.GetProperty("model").GetString());
         Assert.True(asked.Value.GetProperty("logprobs").GetBoolean());
-        Assert.Equal((10, 8, 0), (asked.Value.GetProperty("top_logprobs").GetInt32(), asked.Value.GetProperty("max_tokens").GetInt32(), asked.Value.GetProperty("temperature").GetInt32()));
+        Assert.Equal((10, 8, 0), (asked.Value.GetProperty("top_logprobs").GetInt32(), asked.Value.GetProperty("max_tokens").GetInt32(),
+            asked.Value.GetProperty("temperature").GetInt32()));
         Assert.False(asked.Value.TryGetProperty("max_completion_tokens", out JsonElement _));
         Assert.Null(service.Last.Authorization);
         Assert.Equal("Does this image show \"x\"? Answer with yes or no.", content[0].GetProperty("text").GetString());
@@ -41,8 +43,10 @@ public sealed class VisionRewardTests
     [InlineData("\\n **No**", 0)]
     public void Score_NoLogProbabilities_ReadsTheFirstWord(string text, float expected)
     {
-        using var service = new TestService((_, body) => body.TryGetProperty("logprobs", out JsonElement _) ? (400, "no logprobs") : (200, $"{{\"choices\":[{{\"message\":{{\"content\":\"{text}\"}},\"logprobs\":null}}]}}"));
-        Assert.Equal([expected, expected, expected], HttpRewardTests.Parse($"vision:\"{service.Url}{Options}#logprobs=off#question=Is {{prompt}} there?\"").Score(HttpRewardTests.Inputs(3)));
+        using var service = new TestService((_, body) => body.TryGetProperty("logprobs", out JsonElement _) ? (400, "no logprobs")
+            : (200, $"{{\"choices\":[{{\"message\":{{\"content\":\"{text}\"}},\"logprobs\":null}}]}}"));
+        Assert.Equal([expected, expected, expected], HttpRewardTests.Parse(
+            $"vision:\"{service.Url}{Options}#logprobs=off#question=Is {{prompt}} there?\"").Score(HttpRewardTests.Inputs(3)));
         Assert.Contains("answered 400 Bad Request, 'no logprobs'", HttpRewardTests.Fails($"vision:{service.Url}{Options}"));
     }
 
@@ -76,16 +80,19 @@ public sealed class VisionRewardTests
             1 => null,
             _ => (200, "{\"choices\":[{\"message\":{\"content\":\"yes\"}}]}"),
         });
-        Assert.Equal([1], HttpRewardTests.Parse($"vision:{service.Url}v1/chat/completions#model=tiny#pause=0.01#timeout=0.5").Score(HttpRewardTests.Inputs(1)));
+        Assert.Equal([1], HttpRewardTests.Parse($"vision:{service.Url}v1/chat/completions#model=tiny#pause=0.01#timeout=0.5")
+            .Score(HttpRewardTests.Inputs(1)));
         Assert.Equal((3, "/v1/chat/completions"), (service.Requests, service.Last.Path));
         using var dead = new TestService((_, _) => (500, "out of memory"));
-        Assert.Contains("answered 500 Internal Server Error, 'out of memory' (3 tries)", HttpRewardTests.Fails($"vision:{dead.Url}{Options}#retries=2#parallel=1"));
+        Assert.Contains("answered 500 Internal Server Error, 'out of memory' (3 tries)",
+            HttpRewardTests.Fails($"vision:{dead.Url}{Options}#retries=2#parallel=1"));
     }
 
     [Fact]
     public void Parse_Faults_AreNamed()
     {
         Assert.Contains("which model?", Assert.Throws<UserError>(() => HttpRewardTests.Parse("vision:http://127.0.0.1/v1")).Message);
-        Assert.Contains("#timeout: expected a number above 0", Assert.Throws<UserError>(() => HttpRewardTests.Parse("vision:http://127.0.0.1/v1#model=x#timeout=0")).Message);
+        Assert.Contains("#timeout: expected a number above 0",
+            Assert.Throws<UserError>(() => HttpRewardTests.Parse("vision:http://127.0.0.1/v1#model=x#timeout=0")).Message);
     }
 }

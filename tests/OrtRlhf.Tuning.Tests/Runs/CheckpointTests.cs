@@ -77,7 +77,8 @@ public sealed class CheckpointTests
     {
         using var folder = new TempFolder();
         Save(folder, 1, "good");
-        Assert.Throws<OperationCanceledException>(() => Checkpoint.Save(folder.Path, 2, [new("lora.bin", _ => throw new OperationCanceledException())]));
+        Assert.Throws<OperationCanceledException>(() =>
+            Checkpoint.Save(folder.Path, 2, [new("lora.bin", _ => throw new OperationCanceledException())]));
         Assert.Equal(1, Checkpoint.Latest(folder.Path)!.Epoch);
         Assert.Single(Directory.GetFileSystemEntries(folder.Path));
     }
@@ -110,11 +111,13 @@ public sealed class CheckpointTests
     internal static void FillDisk(Stream stream)
     {
         stream.Write(new byte[100]);
-        if (!OperatingSystem.IsLinux()) throw new IOException("No space left on device", OperatingSystem.IsWindows() ? unchecked((int)0x80070070) : 28);
+        if (!OperatingSystem.IsLinux()) throw new IOException("No space left on device", OperatingSystem.IsWindows()
+            ? unchecked((int)0x80070070) : 28);
         using var full = new FileStream("/dev/full", FileMode.Open, FileAccess.Write, FileShare.ReadWrite, 0);
         full.Write(new byte[100]);
     }
 
     private static Checkpoint Save(TempFolder folder, int epoch, string state) =>
-        Checkpoint.Save(folder.Path, epoch, [new("lora.bin", stream => stream.Write(System.Text.Encoding.UTF8.GetBytes(state))), new("empty.bin", _ => { })]);
+        Checkpoint.Save(folder.Path, epoch,
+            [new("lora.bin", stream => stream.Write(System.Text.Encoding.UTF8.GetBytes(state))), new("empty.bin", _ => { })]);
 }

@@ -23,10 +23,12 @@ public class InitialAdapterTests
         if (kohya) file.WriteKohya();
         else file.Write();
         // A learning rate that moves nothing: what comes out is what went in.
-        var options = TinyRun.Options(folder, "still") with { Epochs = 1, InitAdapter = file.Path, LearningRate = 1e-30, WarmupUpdates = 0, WeightDecay = 0, Ema = 0 };
+        var options = TinyRun.Options(folder, "still") with { Epochs = 1, InitAdapter = file.Path, LearningRate = 1e-30, WarmupUpdates = 0,
+            WeightDecay = 0, Ema = 0 };
         var summary = TuningRun.Execute(options, TinyRun.Environment);
         var shipped = AdapterFile.Open(Path.Combine(new RunFolder(options.Output).Adapter, "adapter.safetensors"));
-        foreach (var (given, got) in file.Layers.Zip(shipped.Layers.OrderBy(l => file.Layers.ToList().FindIndex(g => g.Module == l.Module))))
+        foreach (var (given,
+            got) in file.Layers.Zip(shipped.Layers.OrderBy(l => file.Layers.ToList().FindIndex(g => g.Module == l.Module))))
         {
             Assert.Equal((given.Module, 3), (got.Module, got.Rank));
             Numbers.Close(given.B.ToFloats(), got.B.ToFloats(), 1e-6);
@@ -45,9 +47,12 @@ public class InitialAdapterTests
     public void Execute_AdapterThatDoesNotFit_Throws_NothingIsBegun()
     {
         using var folder = new TempFolder();
-        new AdapterFile(folder.At("a.safetensors"), [new AdapterLayer("mid_block.attentions.0.transformer_blocks.0.attn1.to_q", Tensor.Of(new float[8], 1, 8), Tensor.Of(new float[16], 16, 1))]).Write();
-        Assert.Contains("takes 16 and gives 16, got A", TinyRun.Fails(TinyRun.Options(folder, "run") with { InitAdapter = folder.At("a.safetensors") }).Message);
-        Assert.Contains("there is no such file", TinyRun.Fails(TinyRun.Options(folder, "run") with { InitAdapter = folder.At("none.safetensors") }).Message);
+        new AdapterFile(folder.At("a.safetensors"), [new AdapterLayer("mid_block.attentions.0.transformer_blocks.0.attn1.to_q",
+            Tensor.Of(new float[8], 1, 8), Tensor.Of(new float[16], 16, 1))]).Write();
+        Assert.Contains("takes 16 and gives 16, got A",
+            TinyRun.Fails(TinyRun.Options(folder, "run") with { InitAdapter = folder.At("a.safetensors") }).Message);
+        Assert.Contains("there is no such file",
+            TinyRun.Fails(TinyRun.Options(folder, "run") with { InitAdapter = folder.At("none.safetensors") }).Message);
         Assert.False(Directory.Exists(folder.At("run")));
     }
 }

@@ -65,7 +65,8 @@ public sealed class JsonLinesTests
     {
         using var folder = new TempFolder();
         File.WriteAllText(folder.At("metrics.jsonl"), "{\"epoch\":\n");
-        Assert.Contains("metrics.jsonl, line 1: ", Assert.Throws<UserError>(() => JsonLines<EpochMetrics>.Read(folder.At("metrics.jsonl"))).Message);
+        Assert.Contains("metrics.jsonl, line 1: ",
+            Assert.Throws<UserError>(() => JsonLines<EpochMetrics>.Read(folder.At("metrics.jsonl"))).Message);
     }
 
     internal static EpochMetrics Epoch(int epoch) => new()

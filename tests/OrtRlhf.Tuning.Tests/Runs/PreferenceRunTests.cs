@@ -22,7 +22,8 @@ public sealed class PreferenceRunTests
         Assert.Equal([new RatedPair(1, 0)], SyntheticRater.Rate(scores, 4, RaterRule.BestWorst));
         Assert.Equal([new RatedPair(1, 0), new(3, 2)], SyntheticRater.Rate(scores, 4, RaterRule.TopBottom));
         Assert.Equal([new RatedPair(1, 0), new(3, 2)], SyntheticRater.Rate(scores, 2, RaterRule.TopBottom));
-        Assert.Equal([new RatedPair(1, 0)], SyntheticRater.Rate([1, 3, 2], 3, RaterRule.TopBottom)); // the one in the middle has no opposite
+        // the one in the middle has no opposite
+        Assert.Equal([new RatedPair(1, 0)], SyntheticRater.Rate([1, 3, 2], 3, RaterRule.TopBottom));
     }
 
     [Fact]
@@ -44,7 +45,8 @@ public sealed class PreferenceRunTests
     {
         using var folder = new TempFolder();
         var run = new RunFolder(folder.At("run"));
-        TuningRun.Execute(TinyRun.Options<D3poOptions>(folder, "run") with { Epochs = 2, Rater = RaterRule.TopBottom, Images = 16 }, TinyRun.Environment);
+        TuningRun.Execute(TinyRun.Options<D3poOptions>(folder, "run") with { Epochs = 2, Rater = RaterRule.TopBottom, Images = 16 },
+            TinyRun.Environment);
         var lines = JsonLines<EpochMetrics>.Read(run.Metrics);
         Assert.All(lines, line =>
         {
@@ -57,7 +59,8 @@ public sealed class PreferenceRunTests
         Assert.Contains("of them against the base", File.ReadAllText(run.Report));
     }
 
-    // A random network draws what it was never trained to denoise: its pictures need not follow. That gradients are right is for the step's own tests to say.
+    // A random network draws what it was never trained to denoise: its pictures need not follow. That gradients are right is for the step's
+    // own tests to say.
     [Theory]
     [InlineData("dpo", true)]
     [InlineData("kto", false)]
@@ -88,7 +91,8 @@ public sealed class PreferenceRunTests
     {
         using var folder = new TempFolder();
         using var store = Labelled(folder.At("store"));
-        var options = TinyRun.Options<D3poOptions>(folder, "run") with { Preferences = folder.At("store"), Epochs = 6, LearningRate = 0.03 };
+        var options = TinyRun.Options<D3poOptions>(folder, "run") with { Preferences = folder.At("store"), Epochs = 6,
+            LearningRate = 0.03 };
         TuningRun.Execute(options, TinyRun.Environment);
         var lines = JsonLines<EpochMetrics>.Read(new RunFolder(options.Output).Metrics);
         Assert.All(lines, line => Assert.Equal((6, null), (line.Other!["choices"], line.RatioFirstMaxDeviation)));
@@ -109,11 +113,14 @@ public sealed class PreferenceRunTests
     public void Combine_ExpertsAndRaters_GiveOnePreference()
     {
         var time = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
-        Choice By(string rater, string? aspect, double weight, params int[] ranks) => new($"{rater}{aspect}", "p", ["a", "b", "c"], ranks, rater, ChoiceMode.Rank, time, null, weight, aspect);
-        Choice[] choices = [By("ann", "quality", 1, 0, 1, 2), By("ann", "taste", 2, 1, 0, 0), By("bob", null, 1, 0, 0, 1), By("eve", null, 1)];
+        Choice By(string rater, string? aspect, double weight, params int[] ranks) =>
+            new($"{rater}{aspect}", "p", ["a", "b", "c"], ranks, rater, ChoiceMode.Rank, time, null, weight, aspect);
+        Choice[] choices = [By("ann", "quality", 1, 0, 1, 2), By("ann", "taste", 2, 1, 0, 0), By("bob", null, 1, 0, 0, 1),
+            By("eve", null, 1)];
         // a over b: 1 - 2; a over c: 1 - 2 + 1; b over c: 1 + 1.
         Assert.Equal([new("b", "a", 1), new("b", "c", 2)], PreferenceSelection.Combine(choices));
-        Assert.Equal([new("a", "b", 0.5), new("a", "c", 0.5), new("b", "c", 1)], PreferenceSelection.Combine(choices, new Dictionary<string, double> { ["taste"] = 0.25, ["bob"] = 0 }));
+        Assert.Equal([new("a", "b", 0.5), new("a", "c", 0.5), new("b", "c", 1)],
+            PreferenceSelection.Combine(choices, new Dictionary<string, double> { ["taste"] = 0.25, ["bob"] = 0 }));
     }
 
     // Twelve pictures of the tiny model with their trajectories, two a prompt, the brighter one preferred.
@@ -128,7 +135,8 @@ public sealed class PreferenceRunTests
         var candidates = drawn.Select(d => store.Folder.Write(d, pipeline)).ToArray();
         store.Add(candidates);
         store.Add([.. candidates.Chunk(2).Select((pair, i) => new Choice(
-            $"choice{i}", pair[0].Prompt, [pair[0].Id, pair[1].Id], scores[2 * i] > scores[(2 * i) + 1] ? [0, 1] : [1, 0], "ann", ChoiceMode.Pair, DateTimeOffset.UtcNow))]);
+            $"choice{i}", pair[0].Prompt, [pair[0].Id, pair[1].Id], scores[2 * i] > scores[(2 * i) + 1] ? [0, 1] : [1, 0], "ann",
+                ChoiceMode.Pair, DateTimeOffset.UtcNow))]);
         return store;
     }
 

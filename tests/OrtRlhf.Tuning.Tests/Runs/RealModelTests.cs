@@ -17,7 +17,8 @@ public class RealModelTests
     public void Tune_StableDiffusion1Checkpoint_RunsEndToEnd()
     {
         using var folder = new TempFolder();
-        Runs(folder, GoldenFile.At("sd1-tiny"), options => options with { Images = 4, PromptsPerEpoch = 4, EvaluationImages = 2, Sampling = new() { Steps = 2, GuidanceScale = 5 } });
+        Runs(folder, GoldenFile.At("sd1-tiny"), options =>
+            options with { Images = 4, PromptsPerEpoch = 4, EvaluationImages = 2, Sampling = new() { Steps = 2, GuidanceScale = 5 } });
     }
 
     [Theory]
@@ -43,9 +44,11 @@ public class RealModelTests
 
     private static void Runs(TempFolder folder, string model, Func<TuningOptions, TuningOptions>? change = null)
     {
-        TuningOptions options = TinyRun.Options(folder, "run") with { Model = model, Epochs = 1, Sampling = new() { Steps = 3, GuidanceScale = 2, BatchSize = 8 } };
+        TuningOptions options = TinyRun.Options(folder, "run") with { Model = model, Epochs = 1,
+            Sampling = new() { Steps = 3, GuidanceScale = 2, BatchSize = 8 } };
         var clip = TinyModel.WriteClip(folder.At("clip"));
-        SafetensorsFile.Write(folder.At("head.safetensors"), new Dictionary<string, Tensor> { ["weight"] = Tensor.Of([1f, -2, 3, -4, 5, -6, 7, -8], 1, 8), ["bias"] = Tensor.Of([5f], 1) });
+        SafetensorsFile.Write(folder.At("head.safetensors"),
+            new Dictionary<string, Tensor> { ["weight"] = Tensor.Of([1f, -2, 3, -4, 5, -6, 7, -8], 1, 8), ["bias"] = Tensor.Of([5f], 1) });
         options = change?.Invoke(options) ?? options;
         options = options with { Reward = $"clip-score:{clip}+aesthetic:{folder.At("head.safetensors")}#clip={clip}" };
         var summary = TuningRun.Execute(options, TinyRun.Environment);
@@ -54,7 +57,8 @@ public class RealModelTests
         var norm = JsonLines<EpochMetrics>.Read(new RunFolder(options.Output).Metrics)[0].GradientNorm;
         Assert.True(norm > 0 && double.IsFinite(norm.Value));
         // What was learned fits the model again, by its module paths.
-        using var policy = Policy.WithAdapter(ImageModel.Open(model), AdapterFile.Open(Path.Combine(new RunFolder(options.Output).Adapter, "adapter.safetensors")));
+        using var policy = Policy.WithAdapter(ImageModel.Open(model),
+            AdapterFile.Open(Path.Combine(new RunFolder(options.Output).Adapter, "adapter.safetensors")));
         Assert.All(policy.Adapters.Names, n => Assert.Contains(".to_", n));
     }
 }

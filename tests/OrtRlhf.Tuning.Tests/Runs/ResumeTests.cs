@@ -22,7 +22,8 @@ public sealed class ResumeTests
     public void Resume_AfterCancellation_GivesTheSameNumbers(string method, TuningStage stage, int epoch, int checkpointEvery)
     {
         using var folder = new TempFolder();
-        TuningOptions Options(string output) => (TinyRun.Options(folder, output, method) with { CheckpointEvery = checkpointEvery }).With(("AdvantageBaseline", AdvantageBaseline.Prompt));
+        TuningOptions Options(string output) => (TinyRun.Options(folder, output, method) with { CheckpointEvery = checkpointEvery })
+            .With(("AdvantageBaseline", AdvantageBaseline.Prompt));
         TuningRun.Execute(Options("unbroken"), TinyRun.Environment);
 
         var broken = Options("broken");
@@ -40,10 +41,12 @@ public sealed class ResumeTests
 
         var epochs = new List<int>();
         var summary = TuningRun.Resume(broken.Output, TinyRun.Environment with { EpochDone = line => epochs.Add(line.Epoch) });
-        Assert.Equal(TinyRun.Result(folder.At("unbroken")), TinyRun.Result(broken.Output), (x, y) => x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
+        Assert.Equal(TinyRun.Result(folder.At("unbroken")), TinyRun.Result(broken.Output), (x, y) =>
+            x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
         var unbroken = JsonFile.Read<RunSummary>(new RunFolder(folder.At("unbroken")).Summary);
         Assert.Equal((unbroken.Reward, unbroken.Kl, unbroken.Ratio), (summary.Reward, summary.Kl, summary.Ratio));
-        Assert.True(epochs.Count <= 4 - (Math.Max(0, epoch - 1) / checkpointEvery * checkpointEvery), $"did epochs {string.Join(",", epochs)} again");
+        Assert.True(epochs.Count <= 4 - (Math.Max(0, epoch - 1) / checkpointEvery * checkpointEvery),
+            $"did epochs {string.Join(",", epochs)} again");
     }
 
     [Fact]
@@ -52,12 +55,15 @@ public sealed class ResumeTests
         using var folder = new TempFolder();
         var short_ = TinyRun.Options(folder, "short") with { Epochs = 2 };
         var summary = TuningRun.Execute(short_, TinyRun.Environment);
-        Assert.Equal(summary.Reward, TuningRun.Resume(short_.Output, TinyRun.Environment with { OpenModel = (_, _) => throw new InvalidOperationException("a finished run loads nothing") }).Reward);
+        Assert.Equal(summary.Reward, TuningRun.Resume(short_.Output,
+            TinyRun.Environment with { OpenModel = (_, _) => throw new InvalidOperationException("a finished run loads nothing") }).Reward);
 
         TuningRun.Resume(short_.Output, TinyRun.Environment, epochs: 4);
         TuningRun.Execute(TinyRun.Options(folder, "long"), TinyRun.Environment);
-        Assert.Equal(TinyRun.Result(folder.At("long")), TinyRun.Result(short_.Output), (x, y) => x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
-        Assert.Contains("at least 4", Assert.Throws<UserError>(() => TuningRun.Resume(short_.Output, TinyRun.Environment, epochs: 3)).Message);
+        Assert.Equal(TinyRun.Result(folder.At("long")), TinyRun.Result(short_.Output), (x, y) =>
+            x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
+        Assert.Contains("at least 4",
+            Assert.Throws<UserError>(() => TuningRun.Resume(short_.Output, TinyRun.Environment, epochs: 3)).Message);
     }
 
     // The process gets SIGKILL at moments that chance chooses within a run, six times over.
@@ -94,7 +100,8 @@ public sealed class ResumeTests
 
     private static int Run(string output, Action<Process>? untilKilled)
     {
-        using var process = Process.Start(new ProcessStartInfo("dotnet") { ArgumentList = { typeof(ResumeTests).Assembly.Location, "tune", TinyRun.Model, output } })!;
+        using var process = Process.Start(new ProcessStartInfo("dotnet") { ArgumentList = { typeof(ResumeTests).Assembly.Location, "tune",
+            TinyRun.Model, output } })!;
         if (untilKilled is not null)
         {
             untilKilled(process);

@@ -30,9 +30,11 @@ internal static class TinyRun
 
     public static DdpoOptions Options(TempFolder folder, string output) => Options<DdpoOptions>(folder, output);
 
-    public static T Options<T>(TempFolder folder, string output) where T : TuningOptions, new() => (T)Options(Model, folder.At(output), new T());
+    public static T Options<T>(TempFolder folder, string output) where T : TuningOptions, new() =>
+        (T)Options(Model, folder.At(output), new T());
 
-    public static TuningOptions Options(TempFolder folder, string output, string method) => Options(Model, folder.At(output), TuningMethods.Find(method)!.New());
+    public static TuningOptions Options(TempFolder folder, string output, string method) =>
+        Options(Model, folder.At(output), TuningMethods.Find(method)!.New());
 
     public static void StartOrResume(string model, string output)
     {
@@ -79,7 +81,8 @@ internal static class TinyRun
     }
 
     public static (string Metrics, byte[] Adapter) Result(string output) =>
-        (File.ReadAllText(new RunFolder(output).Metrics), File.ReadAllBytes(Path.Combine(new RunFolder(output).Adapter, "adapter.onnx_adapter")));
+        (File.ReadAllText(new RunFolder(output).Metrics),
+            File.ReadAllBytes(Path.Combine(new RunFolder(output).Adapter, "adapter.onnx_adapter")));
 
     public static RewardEntry Reward(string name, Func<RewardInput, float> score) => new(name, name, () => new PerImageReward(name, score));
 

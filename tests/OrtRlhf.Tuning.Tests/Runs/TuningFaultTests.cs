@@ -33,7 +33,8 @@ public sealed class TuningFaultTests
         // 8 images before the first epoch, 8 in each: the third epoch meets it.
         var environment = TinyRun.Environment with
         {
-            Rewards = TinyRun.Environment.Rewards.With(TinyRun.Reward("brightness", input => Interlocked.Increment(ref calls) > 26 && broken ? bad : input.Image.Pixels[0])),
+            Rewards = TinyRun.Environment.Rewards.With(TinyRun.Reward("brightness", input =>
+                Interlocked.Increment(ref calls) > 26 && broken ? bad : input.Image.Pixels[0])),
         };
         var error = TinyRun.Fails(options, environment);
         Assert.Contains("reward 'brightness': sample", error.Message);
@@ -65,7 +66,8 @@ public sealed class TuningFaultTests
     {
         using var folder = new TempFolder();
         File.WriteAllText(folder.At("held.txt"), "a bird\na red hat\n");
-        Assert.Contains("\"a red hat\" is also in", TinyRun.Fails(TinyRun.Options(folder, "run") with { HeldOutPrompts = folder.At("held.txt") }).Message);
+        Assert.Contains("\"a red hat\" is also in",
+            TinyRun.Fails(TinyRun.Options(folder, "run") with { HeldOutPrompts = folder.At("held.txt") }).Message);
     }
 
     [Theory]
@@ -75,7 +77,8 @@ public sealed class TuningFaultTests
     {
         using var folder = new TempFolder();
         var options = TinyRun.Options(folder, "run", method);
-        Assert.Contains("`Eta`: expected more than 0, got 0", TinyRun.Fails(options with { Sampling = options.Sampling with { Eta = 0 } }).Message);
+        Assert.Contains("`Eta`: expected more than 0, got 0",
+            TinyRun.Fails(options with { Sampling = options.Sampling with { Eta = 0 } }).Message);
         Assert.False(Directory.Exists(folder.At("run")));
     }
 
@@ -91,7 +94,8 @@ public sealed class TuningFaultTests
     public void Execute_ManyFaults_AreAllNamed()
     {
         using var folder = new TempFolder();
-        var message = TinyRun.Fails(TinyRun.Options(folder, "run") with { Epochs = 0, PromptsPerEpoch = 3, LearningRate = double.NaN, Ema = 1 }).Message;
+        var message = TinyRun.Fails(TinyRun.Options(folder, "run") with { Epochs = 0, PromptsPerEpoch = 3, LearningRate = double.NaN,
+            Ema = 1 }).Message;
         Assert.All(["`Epochs`", "`PromptsPerEpoch`", "`LearningRate`", "`Ema`"], option => Assert.Contains(option, message));
     }
 
@@ -115,7 +119,8 @@ public sealed class TuningFaultTests
                 EvaluationImages = n,
                 SampleImages = n,
                 LearningRateDecay = Learning.Optimizers.LearningRateDecay.Cosine,
-            }).With(("Population", n), ("UpdatesPerPass", n), ("Passes", n), ("MicroBatch", n), ("AdvantageBaseline", AdvantageBaseline.Group));
+            }).With(("Population", n), ("UpdatesPerPass", n), ("Passes", n), ("MicroBatch", n),
+                ("AdvantageBaseline", AdvantageBaseline.Group));
             Assert.Contains(extreme.Faults(), fault => fault.StartsWith("`Epochs`: expected 1 to 1000000, got", StringComparison.Ordinal));
         }
     }
@@ -125,7 +130,8 @@ public sealed class TuningFaultTests
     {
         using var folder = new TempFolder();
         var options = TinyRun.Options(folder, "run");
-        Assert.Contains("`Sampler`: expected ddim", TinyRun.Fails(options with { Sampling = options.Sampling with { Sampler = SamplerKind.DpmSolver } }).Message);
+        Assert.Contains("`Sampler`: expected ddim",
+            TinyRun.Fails(options with { Sampling = options.Sampling with { Sampler = SamplerKind.DpmSolver } }).Message);
     }
 
     [Fact]
@@ -143,7 +149,8 @@ public sealed class TuningFaultTests
     public void Resume_NoRun_ThrowsForUser()
     {
         using var folder = new TempFolder();
-        Assert.Contains("options.json is missing", Assert.Throws<UserError>(() => TuningRun.Resume(folder.Path, TinyRun.Environment)).Message);
+        Assert.Contains("options.json is missing",
+            Assert.Throws<UserError>(() => TuningRun.Resume(folder.Path, TinyRun.Environment)).Message);
     }
 
     [Theory]

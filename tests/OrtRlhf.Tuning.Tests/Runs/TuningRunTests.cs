@@ -34,7 +34,8 @@ public sealed class TuningRunTests
         Assert.All(lines, line => Assert.True(line is { Loss: not null, ClipFraction: not null, GradientNorm: > 0, LearningRate: > 0 }));
         Assert.Equal([false, true, false, false], lines.Select(line => line.Other!.ContainsKey("evaluation.brightness")));
         Assert.Equal(4, JsonLines<EpochTiming>.Read(run.Timings).Count);
-        Assert.Equal(["epoch-000000.png", "epoch-000002.png", "epoch-000004.png"], Directory.GetFiles(run.Samples).Select(Path.GetFileName).Order());
+        Assert.Equal(["epoch-000000.png", "epoch-000002.png", "epoch-000004.png"],
+            Directory.GetFiles(run.Samples).Select(Path.GetFileName).Order());
         Assert.Single(Directory.GetFiles(run.TensorBoard));
         Assert.Contains("data:image/png", File.ReadAllText(run.Report));
         Assert.Equal("0.01", Between(File.ReadAllText(run.Report), "<dt>learning-rate</dt><dd>", "<"));
@@ -50,7 +51,8 @@ public sealed class TuningRunTests
         var tensors = SafetensorsFile.Open(Path.Combine(run.Adapter, "adapter.safetensors")).Tensors;
         Assert.Equal(adapter.Parameters.Select(p => p.Name).Order(), tensors.Keys.Order());
         Assert.All(adapter.Parameters, p => Assert.StartsWith("unet.", p.Name));
-        Assert.All(adapter.Parameters.Where(p => p.Name.EndsWith(".lora_B.weight", StringComparison.Ordinal)), p => Assert.Contains(p.Data.ToFloats(), value => value != 0));
+        Assert.All(adapter.Parameters.Where(p => p.Name.EndsWith(".lora_B.weight", StringComparison.Ordinal)), p =>
+            Assert.Contains(p.Data.ToFloats(), value => value != 0));
     }
 
     [Theory]
@@ -60,8 +62,10 @@ public sealed class TuningRunTests
     public void Execute_SameSeed_SameBytes_OtherSeed_Others(string method)
     {
         using var folder = new TempFolder();
-        foreach (var (name, seed) in new[] { ("a", 7ul), ("b", 7ul), ("c", 8ul) }) TuningRun.Execute(TinyRun.Options(folder, name, method) with { Seed = seed, Epochs = 2 }, TinyRun.Environment);
-        Assert.Equal(TinyRun.Result(folder.At("a")), TinyRun.Result(folder.At("b")), (x, y) => x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
+        foreach (var (name, seed) in new[] { ("a", 7ul), ("b", 7ul), ("c", 8ul) }) TuningRun.Execute(TinyRun.Options(folder, name,
+            method) with { Seed = seed, Epochs = 2 }, TinyRun.Environment);
+        Assert.Equal(TinyRun.Result(folder.At("a")), TinyRun.Result(folder.At("b")), (x, y) =>
+            x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
         Assert.NotEqual(TinyRun.Result(folder.At("a")).Metrics, TinyRun.Result(folder.At("c")).Metrics);
     }
 

@@ -23,7 +23,8 @@ public sealed class DenoisingStepTests : IDisposable
         new Philox(4, 0, 0, 0).FillGaussian(policy.Adapters.All);
         foreach (ref var value in policy.Adapters.All) value *= 0.2f;
         text = new TextEmbeddings(policy.Model, Settings, new());
-        pairs = [.. Enumerable.Range(0, 10).Select(i => new NoisedSample(Latent((uint)i), i / 2 % 2 == 0 ? "a cat" : "a dog", 90 * (i / 2), new(1, 0, (uint)(i / 2), 0), 1 + (i / 2)))];
+        pairs = [.. Enumerable.Range(0, 10).Select(i =>
+            new NoisedSample(Latent((uint)i), i / 2 % 2 == 0 ? "a cat" : "a dog", 90 * (i / 2), new(1, 0, (uint)(i / 2), 0), 1 + (i / 2)))];
     }
 
     public void Dispose()
@@ -94,12 +95,14 @@ public sealed class DenoisingStepTests : IDisposable
 
         double At(float step)
         {
-            for (var i = 0; i < theta.Length; i++) policy.Adapters.All[i] = theta[i] + (float)(step * gradient[i] / Gradients.Norm(gradient));
+            for (var i = 0; i < theta.Length; i++) policy.Adapters.All[i] = theta[i]
+                + (float)(step * gradient[i] / Gradients.Norm(gradient));
             return Run(4, dpo, loss).Metrics.Means["loss"];
         }
     }
 
-    private (float[] Gradient, StepMetrics Metrics) Run(int microBatch, bool paired, Func<DenoisingErrors, TrainingLoss> loss, IEnumerable<NoisedSample>? samples = null)
+    private (float[] Gradient, StepMetrics Metrics) Run(int microBatch, bool paired, Func<DenoisingErrors, TrainingLoss> loss,
+        IEnumerable<NoisedSample>? samples = null)
     {
         using var step = new DenoisingStep(policy, text, microBatch, withReference: true, loss, Settings, paired);
         var sum = new Gradients(policy.Adapters.All.Length);

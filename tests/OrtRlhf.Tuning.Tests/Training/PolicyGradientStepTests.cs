@@ -27,8 +27,10 @@ public sealed class PolicyGradientStepTests : IDisposable
             foreach (ref var value in policy.Adapters[name]) value *= 0.1f;
         }
         pipeline = new Pipeline(policy, new SamplingOptions { Steps = 4, GuidanceScale = 2, BatchSize = 4 }, Settings);
-        var images = pipeline.Sample([.. Enumerable.Range(0, 5).Select(i => new SampleRequest(i % 2 == 0 ? "a cat" : "a dog", 9, 1, (uint)i))]);
-        transitions = [.. images.SelectMany((image, i) => pipeline.Table.RequireDensity().Select(s => new Transition(image.Trajectory, s, i - 1.7f)))];
+        var images = pipeline.Sample([.. Enumerable.Range(0, 5).Select(i =>
+            new SampleRequest(i % 2 == 0 ? "a cat" : "a dog", 9, 1, (uint)i))]);
+        transitions = [.. images.SelectMany((image, i) =>
+            pipeline.Table.RequireDensity().Select(s => new Transition(image.Trajectory, s, i - 1.7f)))];
     }
 
     public void Dispose()
@@ -74,15 +76,18 @@ public sealed class PolicyGradientStepTests : IDisposable
         DirectionalDifference(gradient, () => Run(4, 2, Reinforce).Metrics.Means["loss"]);
     }
 
-    // Two pairs of a prompt's trajectories, of which the second counts four times as much; a micro-batch of six is filled up with a pair that does not count.
+    // Two pairs of a prompt's trajectories, of which the second counts four times as much; a micro-batch of six is filled up with a pair
+    // that does not count.
     [Fact]
     public void Accumulate_D3po_MatchesFiniteDifference_HoweverPairsAreBatched()
     {
-        Transition[] pairs = [.. new[] { (2, 0, 0.5f), (1, 3, 2f) }.SelectMany(pair => Of(pair.Item1).Zip(Of(pair.Item2)).SelectMany(both => new[] { both.First with { Advantage = pair.Item3 }, both.Second with { Advantage = pair.Item3 } }))];
+        Transition[] pairs = [.. new[] { (2, 0, 0.5f), (1, 3, 2f) }.SelectMany(pair => Of(pair.Item1).Zip(Of(pair.Item2))
+            .SelectMany(both => new[] { both.First with { Advantage = pair.Item3 }, both.Second with { Advantage = pair.Item3 } }))];
         var (gradient, metrics) = Run(2);
         Assert.InRange(metrics.RatioDeviation, 0, 1e-5); // to the policy that drew them; the loss compares with the base
         Assert.NotEqual(0, metrics.Means["margin"]);
-        foreach (var (batch, workers) in new[] { (6, 1), (8, 1), (6, 2) }) Assert.InRange(Relative(Run(batch, workers).Gradient, gradient), 0, 1e-4);
+        foreach (var (batch, workers) in new[] { (6, 1), (8, 1), (6, 2) }) Assert.InRange(Relative(Run(batch, workers).Gradient, gradient),
+            0, 1e-4);
         var turned = Run(2, transitions: [.. pairs.Chunk(2).SelectMany(pair => pair.Reverse())]);
         Assert.True(turned.Metrics.Means["margin"] * metrics.Means["margin"] < 0);
         DirectionalDifference(gradient, () => Run(2).Metrics.Means["loss"]);
@@ -92,7 +97,8 @@ public sealed class PolicyGradientStepTests : IDisposable
         (float[] Gradient, StepMetrics Metrics) Run(int batch, int workers = 1, Transition[]? transitions = null)
         {
             using var step = new PolicyGradientStep(
-                policy, pipeline.Text, 2, batch, t => D3po.Loss(t, new() { Beta = 20, ClipRange = 0.99 }), new() { Threads = workers, Workers = workers }, withReference: true, paired: true);
+                policy, pipeline.Text, 2, batch, t => D3po.Loss(t, new() { Beta = 20, ClipRange = 0.99 }),
+                    new() { Threads = workers, Workers = workers }, withReference: true, paired: true);
             var sum = new Gradients(policy.Adapters.All.Length);
             var metrics = step.Accumulate(transitions ?? pairs, sum);
             return (sum.Values.ToArray(), metrics);
@@ -122,7 +128,8 @@ public sealed class PolicyGradientStepTests : IDisposable
 
     private static double Relative(float[] a, float[] b) => Gradients.Norm([.. a.Zip(b, (x, y) => x - y)]) / Gradients.Norm(b);
 
-    private (float[] Gradient, StepMetrics Metrics) Run(int microBatch, double guidance, Func<PolicyTransition, TrainingLoss> loss, double weight = 1, SessionSettings? settings = null)
+    private (float[] Gradient, StepMetrics Metrics) Run(int microBatch, double guidance, Func<PolicyTransition, TrainingLoss> loss,
+        double weight = 1, SessionSettings? settings = null)
     {
         using var step = new PolicyGradientStep(policy, pipeline.Text, guidance, microBatch, loss, settings ?? Settings);
         var sum = new Gradients(policy.Adapters.All.Length);

@@ -4,9 +4,12 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>
-/// Attention. Outputs: o [..., S, e] and the probabilities p [..., S, T], which the gradient uses. The large matrix p is never transposed. From
-/// <see cref="CompositeShapes.LargeHead"/> scores a head on, heads run one after the other, so that a head's scores stay in the cache, and each head's p is an output of its own
-/// (attribute <c>one_by_one</c> 0 or 1 says it whatever the size). From <see cref="Huge"/> scores of all heads on p is not kept: the gradient takes it again.
+/// Attention. Outputs: o [..., S, e] and the probabilities p [..., S, T], which the gradient uses. The large matrix p is never transposed.
+/// From
+/// <see cref="CompositeShapes.LargeHead"/> scores a head on, heads run one after the other, so that a head's scores stay in the cache, and
+/// each head's p is an output of its own
+/// (attribute <c>one_by_one</c> 0 or 1 says it whatever the size). From <see cref="Huge"/> scores of all heads on p is not kept: the
+/// gradient takes it again.
 /// </summary>
 internal sealed class Attention : Composite
 {
@@ -22,7 +25,8 @@ internal sealed class Attention : Composite
             var p = Probabilities(q, keys, mask);
             return [MatMul(p, v), p];
         }
-        var each = Enumerable.Range(0, (int)heads).Select(h => Probabilities(At(q, h), At(keys, h), mask)).Select((p, h) => (P: p, O: MatMul(p, At(v, h)))).ToArray();
+        var each = Enumerable.Range(0, (int)heads).Select(h => Probabilities(At(q, h), At(keys, h), mask)).Select((p, h) =>
+            (P: p, O: MatMul(p, At(v, h)))).ToArray();
         return [Layout.Concat(0, [.. each.Select(h => h.O)]).Reshape(node.Output.Sizes), .. each.Select(h => h.P)];
     }
 
@@ -88,10 +92,12 @@ internal sealed class Attention : Composite
     }
 
     /// <summary>[..., n, m] as [heads, n, m].</summary>
-    private static Value Rows(Value x, long? heads) => heads is null || x.Shape!.Rank == 3 ? x : x.Reshape(heads.Value, x.Sizes[^2], x.Sizes[^1]);
+    private static Value Rows(Value x, long? heads) =>
+        heads is null || x.Shape!.Rank == 3 ? x : x.Reshape(heads.Value, x.Sizes[^2], x.Sizes[^1]);
 
     /// <summary>The mask, for one head where they run one after the other.</summary>
-    private static Value? Mask(Node node, long? heads) => heads is not null && node.Input(3) is { Shape.Rank: > 3 } mask ? mask.Reshape(mask.Sizes[^2], mask.Sizes[^1]) : node.Input(3);
+    private static Value? Mask(Node node, long? heads) =>
+        heads is not null && node.Input(3) is { Shape.Rank: > 3 } mask ? mask.Reshape(mask.Sizes[^2], mask.Sizes[^1]) : node.Input(3);
 
     private static Value At(Value x, int head) => x.Slice(0, head, head + 1);
 }

@@ -3,7 +3,8 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>
-/// x Phi(x), Phi the distribution function of a standard Gaussian. Forward it is spelled as ONNX Runtime knows it, which makes one operator of it; the gradient
+/// x Phi(x), Phi the distribution function of a standard Gaussian. Forward it is spelled as ONNX Runtime knows it, which makes one operator
+/// of it; the gradient
 /// takes Phi again, so that nothing but x is kept. Source: Hendrycks and Gimpel, 2016.
 /// </summary>
 internal sealed class Gelu : Composite

@@ -26,9 +26,11 @@ internal sealed class GroupNorm : Composite
         if (g.Needs(0))
         {
             var w = (dy * Single(scale).Unsqueeze(perChannel)).Reshape(xhat.Sizes);
-            dx = Cast(StandardizedGradient(w, x.Reshape(xhat.Sizes), xhat, g.Node.Attribute("epsilon", 1e-5f)).Reshape(x.Sizes), g.In(0).Type);
+            dx = Cast(StandardizedGradient(w, x.Reshape(xhat.Sizes), xhat, g.Node.Attribute("epsilon", 1e-5f)).Reshape(x.Sizes),
+                g.In(0).Type);
         }
-        return [dx, g.Needs(1) ? Cast(Sum(dy * xhat.Reshape(x.Sizes), others), scale.Type) : null, g.Needs(2) ? Sum(g.Upstream(0)!, others) : null];
+        return [dx, g.Needs(1) ? Cast(Sum(dy * xhat.Reshape(x.Sizes), others), scale.Type) : null, g.Needs(2) ? Sum(g.Upstream(0)!, others)
+            : null];
     }
 
     private static long[] PerChannel(Value x) => [.. Enumerable.Range(1, x.Shape!.Rank - 2).Select(i => (long)i)];

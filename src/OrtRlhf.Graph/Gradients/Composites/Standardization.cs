@@ -3,7 +3,8 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Graph.Gradients;
 
 /// <summary>
-/// xhat = (x - mean)/sqrt(var + epsilon) over the last axis of x [N, R, M], and its gradient. Made by InstanceNormalization, whose kernel for the CPU takes
+/// xhat = (x - mean)/sqrt(var + epsilon) over the last axis of x [N, R, M], and its gradient. Made by InstanceNormalization, whose kernel
+/// for the CPU takes
 /// half a nanosecond an element, where that of LayerNormalization takes six.
 /// </summary>
 internal static class Standardization
@@ -13,12 +14,14 @@ internal static class Standardization
     {
         var ones = new float[rows];
         Array.Fill(ones, 1f);
-        Value[] inputs = [Cast(x, ElementType.Float), x.Graph.Constant(Tensor.Of(ones, rows)), x.Graph.Constant(Tensor.Of(new float[rows], rows))];
+        Value[] inputs = [Cast(x, ElementType.Float), x.Graph.Constant(Tensor.Of(ones, rows)),
+            x.Graph.Constant(Tensor.Of(new float[rows], rows))];
         return x.Graph.Op("InstanceNormalization", inputs, ("epsilon", epsilon));
     }
 
     /// <summary>
-    /// dx = (w - mean(w) - xhat mean(w xhat))/r with w = dLoss/dxhat and r = sqrt(var + epsilon), over the last axis. r is found from s = mean(x xhat) = var/r,
+    /// dx = (w - mean(w) - xhat mean(w xhat))/r with w = dLoss/dxhat and r = sqrt(var + epsilon), over the last axis. r is found from s =
+    /// mean(x xhat) = var/r,
     /// which loses less to rounding than mean(x^2) - mean^2: r^2 - s r - epsilon = 0.
     /// </summary>
     public static Value StandardizedGradient(Value w, Value x, Value xhat, float epsilon)

@@ -37,11 +37,13 @@ internal static class Convolution
         var (graph, dy) = (g.Graph, g.Dy);
         if (!g.Options.SharedWeights && group == 1 && window.Strides.All(s => s == 1) && window.Dilations.All(d => d == 1))
         {
-            long[] pads = [.. Enumerable.Range(0, 2).Select(i => window.Kernel[i] - 1 - window.Before[i]), .. Enumerable.Range(0, 2).Select(i => window.Kernel[i] - 1 - window.After[i])];
+            long[] pads = [.. Enumerable.Range(0, 2).Select(i => window.Kernel[i] - 1 - window.Before[i]),
+                .. Enumerable.Range(0, 2).Select(i => window.Kernel[i] - 1 - window.After[i])];
             if (pads.All(p => p >= 0)) return Functions.Conv(dy, Flipped(w), null, 1, pads);
         }
         var sizes = x.Sizes;
-        long[] extra = [.. Enumerable.Range(0, 2).Select(i => sizes[2 + i] - ((window.Strides[i] * (dy.Sizes[2 + i] - 1)) + window.Reach(i) - window.Before[i] - window.After[i]))];
+        long[] extra = [.. Enumerable.Range(0, 2).Select(i =>
+            sizes[2 + i] - ((window.Strides[i] * (dy.Sizes[2 + i] - 1)) + window.Reach(i) - window.Before[i] - window.After[i]))];
         return graph.Op("ConvTranspose", [dy, w], [.. Attributes(window, group), ("output_padding", extra)]);
     }
 
@@ -58,7 +60,8 @@ internal static class Convolution
         if (!w.IsConstant)
         {
             var swapped = w.Transpose(1, 0, 2, 3);
-            return w.Sizes[2] == 1 && w.Sizes[3] == 1 ? swapped : swapped.Slice([2, 3], [-1, -1], [long.MinValue / 2, long.MinValue / 2], [-1, -1]);
+            return w.Sizes[2] == 1 && w.Sizes[3] == 1 ? swapped
+                : swapped.Slice([2, 3], [-1, -1], [long.MinValue / 2, long.MinValue / 2], [-1, -1]);
         }
         var data = w.Data!;
         var (o, i, k) = ((int)data.Dims[0], (int)data.Dims[1], (int)(data.Dims[2] * data.Dims[3]));
@@ -75,24 +78,28 @@ internal static class Convolution
         for (var a = 0; a < o; a++)
             for (var b = 0; b < i; b++)
                 for (var c = 0; c < k; c++)
-                    source.AsSpan((((a * i) + b) * k + c) * size, size).CopyTo(target.AsSpan((((b * o) + a) * k + (k - 1 - c)) * size, size));
+                    source.AsSpan((((a * i) + b) * k + c) * size, size)
+                        .CopyTo(target.AsSpan((((b * o) + a) * k + (k - 1 - c)) * size, size));
         return target;
     }
 
     /// <summary>
-    /// dW [O, I, kh, kw]: for each place of the kernel one product of dY [O, B*H*W] with the input [I, B*H*W] shifted to that place. With stride 1 the
+    /// dW [O, I, kh, kw]: for each place of the kernel one product of dY [O, B*H*W] with the input [I, B*H*W] shifted to that place. With
+    /// stride 1 the
     /// rows of dY are filled up with zeros to the padded input's width, so that a shift is one stretch of memory.
     /// </summary>
     private static Value WeightGradient(NodeGradient g, Value x, Value w, Value dy, Window window, long group)
     {
-        if (group != 1) throw new UserError($"{g.Node}: the weight of a grouped convolution ({group} groups) cannot be tuned; leave it out of the LoRA targets");
+        if (group != 1) throw new UserError(
+            $"{g.Node}: the weight of a grouped convolution ({group} groups) cannot be tuned; leave it out of the LoRA targets");
         var (sx, sy) = (x.Sizes, dy.Sizes);
         long batch = sx[0], inputs = sx[1], outputs = sy[1], kh = window.Kernel[0], kw = window.Kernel[1];
         var dense = window.Strides.All(s => s == 1);
         var width = sx[3] + window.Before[1] + window.After[1];
         var columns = dense ? width : sy[3];
         // One row more below, for the last shifts reach beyond the last row.
-        var padded = x.Transpose(1, 0, 2, 3).Pad([0, 0, .. window.Before], [0, 0, window.After[0] + (dense && width > sy[3] ? 1 : 0), window.After[1]]);
+        var padded = x.Transpose(1, 0, 2, 3)
+            .Pad([0, 0, .. window.Before], [0, 0, window.After[0] + (dense && width > sy[3] ? 1 : 0), window.After[1]]);
         var rows = dy.Transpose(1, 0, 2, 3).Pad([0, 0, 0, 0], [0, 0, 0, columns - sy[3]]).Reshape(outputs, batch * sy[2] * columns);
         var flat = dense ? padded.Reshape(inputs, batch, -1) : padded;
         var products = new List<Value>();
@@ -102,7 +109,8 @@ internal static class Convolution
             {
                 var (top, left) = (i * window.Dilations[0], j * window.Dilations[1]);
                 var shifted = !dense
-                    ? flat.Slice([2, 3], [top, left], [top + ((sy[2] - 1) * window.Strides[0]) + 1, left + ((sy[3] - 1) * window.Strides[1]) + 1], window.Strides)
+                    ? flat.Slice([2, 3], [top, left],
+                        [top + ((sy[2] - 1) * window.Strides[0]) + 1, left + ((sy[3] - 1) * window.Strides[1]) + 1], window.Strides)
                     : flat.Sizes[2] == sy[2] * width ? flat
                     : flat.Slice(2, (top * width) + left, (top * width) + left + (sy[2] * width));
                 products.Add(Gemm(rows, shifted.Reshape(inputs, batch * sy[2] * columns), transposeB: true));

@@ -69,10 +69,12 @@ internal static class Elementwise
     }
 
     /// <summary>(x + 1)/2 of x within -1 and 1, one pass over memory where there is an operator for it.</summary>
-    private static Value HalfPlus(Value x) => x.Type == ElementType.Float ? x.Graph.Op("HardSigmoid", [x], ("alpha", 0.5f), ("beta", 0.5f)) : (x + 1) * 0.5;
+    private static Value HalfPlus(Value x) =>
+        x.Type == ElementType.Float ? x.Graph.Op("HardSigmoid", [x], ("alpha", 0.5f), ("beta", 0.5f)) : (x + 1) * 0.5;
 
     // Outside training it is the identity.
-    public static IReadOnlyList<Value?> Dropout(NodeGradient g) => g.Node.Input(2) is { } training && ShapeRules.Integers(training) is not [0]
+    public static IReadOnlyList<Value?> Dropout(NodeGradient g) =>
+        g.Node.Input(2) is { } training && ShapeRules.Integers(training) is not [0]
         ? throw new UserError($"{g.Node}: dropout in training mode cannot be differentiated; export the model in evaluation mode")
         : [g.Dy];
 

@@ -61,7 +61,8 @@ internal static class Movement
     // Cells that were added are cut off; where cells were cut off (negative pads), zeros come back.
     public static IReadOnlyList<Value?> Pad(NodeGradient g)
     {
-        if (g.Node.Attribute("mode", "constant") != "constant") throw new UserError($"{g.Node}: expected padding mode constant, got {g.Node.Attribute("mode", "")}");
+        if (g.Node.Attribute("mode",
+            "constant") != "constant") throw new UserError($"{g.Node}: expected padding mode constant, got {g.Node.Attribute("mode", "")}");
         var (before, after) = ShapeRules.Pads(g.Node) ?? throw new UserError($"{g.Node}: expected constant pads");
         var sizes = g.In(0).Sizes;
         var axes = Enumerable.Range(0, sizes.Length).Where(i => before[i] > 0 || after[i] > 0).ToArray();
@@ -111,6 +112,7 @@ internal static class Movement
         var column = Enumerable.Repeat(1L, shape.Length).ToArray();
         column[axis] = shape[axis];
         var zeros = g.Graph.Scalar(updates.Type, 0).Expand([.. shape.Select((s, i) => i == axis ? size : s)]);
-        return g.Graph.Op("ScatterElements", [zeros, places.Reshape(column).Expand(shape), updates], ("axis", (long)axis), ("reduction", "add"));
+        return g.Graph.Op("ScatterElements", [zeros, places.Reshape(column).Expand(shape), updates], ("axis", (long)axis),
+            ("reduction", "add"));
     }
 }

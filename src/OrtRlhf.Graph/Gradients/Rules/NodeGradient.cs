@@ -25,7 +25,9 @@ public sealed class NodeGradient
     /// <summary>Its graph, to which a rule adds the backward nodes.</summary>
     public OnnxGraph Graph => Node.Graph;
 
-    /// <summary>An input that must be there. A weight that lies as halves is made single anew, so that it is not kept from the forward pass on.</summary>
+    /// <summary>
+    /// An input that must be there. A weight that lies as halves is made single anew, so that it is not kept from the forward pass on.
+    /// </summary>
     public Value In(int index) => Node.Input(index) is not { } input ? throw new UserError($"{Node}: input {index} is missing")
         : HalfWeight.Of(input) is { } half ? Functions.Cast(half, input.Type) : input;
 

@@ -59,7 +59,8 @@ internal static class Products
             if (!g.Needs(i)) continue;
             var others = Enumerable.Range(0, terms.Length).Where(n => n != i).ToArray();
             string[] given = [sides[1], .. others.Select(n => terms[n])];
-            if (terms[i].Any(letter => !given.Any(t => t.Contains(letter)))) throw new UserError($"{g.Node}: '{equation}' sums an axis of one term alone; use ReduceSum for that");
+            if (terms[i].Any(letter => !given.Any(t =>
+                t.Contains(letter)))) throw new UserError($"{g.Node}: '{equation}' sums an axis of one term alone; use ReduceSum for that");
             result[i] = g.Graph.Op("Einsum", [g.Dy, .. others.Select(g.In)], ("equation", $"{string.Join(',', given)}->{terms[i]}"));
         }
         return result;

@@ -39,7 +39,8 @@ internal static class Reductions
         var axes = ShapeRules.AttributeOrInput(g.Node, "axes", 1);
         if (axes is null && g.Node.Input(1) is not null) throw new UserError($"{g.Node}: expected constant axes");
         if (axes is { Length: 0 } && g.Node.Attribute("noop_with_empty_axes", 0L) != 0) return [];
-        return axes is null or { Length: 0 } ? [.. Enumerable.Range(0, rank).Select(i => (long)i)] : [.. axes.Select(a => (long)g.In(0).Shape!.Axis(a))];
+        return axes is null or { Length: 0 } ? [.. Enumerable.Range(0, rank).Select(i => (long)i)]
+            : [.. axes.Select(a => (long)g.In(0).Shape!.Axis(a))];
     }
 
     /// <summary>A reduced value with its reduced axes back as ones.</summary>

@@ -24,11 +24,13 @@ internal static class ActivationPattern
 
     /// <summary>Whether a value is erf(x/sqrt(2)) + 1.</summary>
     private static bool IsTwicePhi(Value value, Value x, Patterns patterns) => patterns.Inner(value, "Add") is { } sum
-        && Patterns.Both(sum).Any(p => Patterns.Number(p.Second) == 1 && patterns.Inner(p.First, "Erf") is { } erf && IsScaled(erf.Inputs[0], x, patterns));
+        && Patterns.Both(sum).Any(p =>
+            Patterns.Number(p.Second) == 1 && patterns.Inner(p.First, "Erf") is { } erf && IsScaled(erf.Inputs[0], x, patterns));
 
     private static bool IsScaled(Value? value, Value x, Patterns patterns) =>
         (patterns.Inner(value, "Div") is { } div && div.Inputs[0] == x && Near(Patterns.Number(div.Inputs[1]), Math.Sqrt(2)))
-        || (patterns.Inner(value, "Mul") is { } mul && Patterns.Both(mul).Any(p => p.First == x && Near(Patterns.Number(p.Second), 1 / Math.Sqrt(2))));
+        || (patterns.Inner(value, "Mul") is { } mul
+            && Patterns.Both(mul).Any(p => p.First == x && Near(Patterns.Number(p.Second), 1 / Math.Sqrt(2))));
 
     private static bool Near(double? number, double expected) => number is { } n && Math.Abs(n - expected) < 1e-3;
 }

@@ -9,12 +9,14 @@ internal static class AttentionPattern
 {
     public static Func<Value>? Match(Node product, Patterns patterns)
     {
-        if (patterns.Inner(product.Inputs[0], "Softmax") is not { } softmax || softmax.Output.Shape is not { Rank: >= 2 } shape) return null;
+        if (patterns.Inner(product.Inputs[0], "Softmax") is not { } softmax
+            || softmax.Output.Shape is not { Rank: >= 2 } shape) return null;
         if (shape.Axis(softmax.Attribute("axis", -1L)) != shape.Rank - 1) return null;
         var (scores, mask) = (softmax.Inputs[0], (Value?)null);
         if (patterns.Inner(scores, "Add") is { } add)
         {
-            mask = Patterns.Both(add).Where(p => Scaled(p.First, patterns, out _) is { Producer.Op: "MatMul" } && Broadcasts(p.Second, shape)).Select(p => p.Second).FirstOrDefault();
+            mask = Patterns.Both(add).Where(p => Scaled(p.First, patterns, out _) is { Producer.Op: "MatMul" }
+                && Broadcasts(p.Second, shape)).Select(p => p.Second).FirstOrDefault();
             if (mask is null) return null;
             scores = Patterns.Other(add, mask);
         }
@@ -55,7 +57,8 @@ internal static class AttentionPattern
         return other.Select((axis, i) => axis == i).All(same => same) ? node.Inputs[0]! : node.Inputs[0]!.Transpose(other);
     }
 
-    private static bool SameBatch(Value a, Value v, Shape scores) => a.Shape is { } sa && v.Shape is { } sv && sa.Rank == scores.Rank && sv.Rank == scores.Rank
+    private static bool SameBatch(Value a, Value v, Shape scores) =>
+        a.Shape is { } sa && v.Shape is { } sv && sa.Rank == scores.Rank && sv.Rank == scores.Rank
         && sa.Dims[..^2].SequenceEqual(scores.Dims[..^2]) && sv.Dims[..^2].SequenceEqual(scores.Dims[..^2]);
 
     /// <summary>Whether a mask is added without making the scores larger.</summary>

@@ -2,7 +2,9 @@ using OrtRlhf.Graph.Expressions;
 
 namespace OrtRlhf.Graph.Passes;
 
-/// <summary>(x - mean) / sqrt(mean((x - mean)^2) + epsilon) * scale + bias over the last axis, as exporters wrote it before opset 17.</summary>
+/// <summary>
+/// (x - mean) / sqrt(mean((x - mean)^2) + epsilon) * scale + bias over the last axis, as exporters wrote it before opset 17.
+/// </summary>
 internal static class LayerNormPattern
 {
     private const int First = 17;
@@ -15,8 +17,10 @@ internal static class LayerNormPattern
             if (patterns.Inner(product, "Mul") is not { } mul) continue;
             foreach (var (normal, scale) in Patterns.Both(mul))
             {
-                if (patterns.Inner(normal, "Div") is not { } div || Centred(div.Inputs[0]) is not { } x || x.Shape is not { } shape || !shape[-1].IsKnown) continue;
-                if (patterns.Inner(div.Inputs[1], "Sqrt") is not { } root || patterns.Inner(root.Inputs[0], "Add") is not { } variance) continue;
+                if (patterns.Inner(normal, "Div") is not { } div || Centred(div.Inputs[0]) is not { } x || x.Shape is not { } shape
+                    || !shape[-1].IsKnown) continue;
+                if (patterns.Inner(div.Inputs[1], "Sqrt") is not { } root
+                    || patterns.Inner(root.Inputs[0], "Add") is not { } variance) continue;
                 if (Epsilon(variance, div.Inputs[0]!, patterns) is not { } epsilon || !IsRow(scale, shape) || !IsRow(bias, shape)) continue;
                 return () => Functions.LayerNorm(x, scale, bias, epsilon);
             }
@@ -34,7 +38,8 @@ internal static class LayerNormPattern
     }
 
     /// <summary>x, of x - mean(x).</summary>
-    private static Value? Centred(Value? value) => Patterns.Made(value, "Sub") is { } sub && IsMean(sub.Inputs[1], out var x) && x == sub.Inputs[0] ? x : null;
+    private static Value? Centred(Value? value) =>
+        Patterns.Made(value, "Sub") is { } sub && IsMean(sub.Inputs[1], out var x) && x == sub.Inputs[0] ? x : null;
 
     /// <summary>Epsilon, of mean(centred^2) + epsilon.</summary>
     private static double? Epsilon(Node variance, Value centred, Patterns patterns)
@@ -51,7 +56,8 @@ internal static class LayerNormPattern
     private static bool IsMean(Value? value, out Value? of)
     {
         of = null;
-        if (Patterns.Made(value, "ReduceMean") is not { } mean || mean.Attribute("keepdims", 1L) == 0 || mean.Inputs[0]!.Shape is not { } shape) return false;
+        if (Patterns.Made(value, "ReduceMean") is not { } mean || mean.Attribute("keepdims", 1L) == 0
+            || mean.Inputs[0]!.Shape is not { } shape) return false;
         of = mean.Inputs[0];
         return ShapeRules.AttributeOrInput(mean, "axes", 1) is [var axis] && shape.Axis(axis) == shape.Rank - 1;
     }

@@ -10,7 +10,9 @@ internal sealed class Patterns(OnnxGraph graph)
     public Node? Inner(Value? value, string op) => value is not null && Made(value, op) is { } node && !graph.Outputs.Contains(value)
         && Readers.GetValueOrDefault(value) is [_] ? node : null;
 
-    /// <summary>The product that makes a value, and the bias that is added to it or null, where nothing else reads what lies between; else null.</summary>
+    /// <summary>
+    /// The product that makes a value, and the bias that is added to it or null, where nothing else reads what lies between; else null.
+    /// </summary>
     public (Node Product, Value? Bias)? Linear(Value? value)
     {
         if (Inner(value, "MatMul") is { } alone) return (alone, null);
@@ -21,13 +23,15 @@ internal sealed class Patterns(OnnxGraph graph)
     }
 
     /// <summary>The node of an operator that makes a value.</summary>
-    public static Node? Made(Value? value, string op) => value?.Producer is { Domain.Length: 0 } node && node.Op == op && node.Outputs[0] == value ? node : null;
+    public static Node? Made(Value? value, string op) =>
+        value?.Producer is { Domain.Length: 0 } node && node.Op == op && node.Outputs[0] == value ? node : null;
 
     /// <summary>The other one of two inputs.</summary>
     public static Value Other(Node node, Value one) => node.Inputs[0] == one ? node.Inputs[1]! : node.Inputs[0]!;
 
     /// <summary>A node's two inputs in both orders.</summary>
-    public static IEnumerable<(Value First, Value Second)> Both(Node node) => [(node.Inputs[0]!, node.Inputs[1]!), (node.Inputs[1]!, node.Inputs[0]!)];
+    public static IEnumerable<(Value First, Value Second)> Both(Node node) =>
+        [(node.Inputs[0]!, node.Inputs[1]!), (node.Inputs[1]!, node.Inputs[0]!)];
 
     /// <summary>A number that does not depend on inputs; null where it is not one.</summary>
     public static double? Number(Value? value, int depth = 8) => value switch
@@ -44,5 +48,6 @@ internal sealed class Patterns(OnnxGraph graph)
     };
 
     /// <summary>Whether a value is constant and all its elements are one number.</summary>
-    public static bool IsAll(Value? value, float number) => value is { IsConstant: true, Data: { } data } && data.ToFloats().All(v => v == number);
+    public static bool IsAll(Value? value, float number) =>
+        value is { IsConstant: true, Data: { } data } && data.ToFloats().All(v => v == number);
 }

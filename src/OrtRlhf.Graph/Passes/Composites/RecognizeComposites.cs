@@ -1,8 +1,10 @@
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Finds what exporters spell out, and puts in its place what has a gradient of its own: group normalisation (InstanceNormalization over reshaped
-/// groups), layer normalisation (means and a square root), attention (MatMul, Softmax, MatMul; scaled on one side, both, or between), SiLU and GELU, chunks (Slices that are
+/// Finds what exporters spell out, and puts in its place what has a gradient of its own: group normalisation (InstanceNormalization over
+/// reshaped
+/// groups), layer normalisation (means and a square root), attention (MatMul, Softmax, MatMul; scaled on one side, both, or between), SiLU
+/// and GELU, chunks (Slices that are
 /// all of a value). Requires: nodes in topological order, constants folded; shapes may be open. Ensures: the same outputs within rounding.
 /// </summary>
 public static class RecognizeComposites

@@ -3,7 +3,8 @@ using OrtRlhf.Graph.Expressions;
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Slices that together are all of a value, as exporters write chunks: one Split, whose gradient is one Concat rather than a sum of parts that are each filled
+/// Slices that together are all of a value, as exporters write chunks: one Split, whose gradient is one Concat rather than a sum of parts
+/// that are each filled
 /// up with zeros.
 /// </summary>
 internal static class SlicePattern
@@ -13,9 +14,11 @@ internal static class SlicePattern
     {
         var readers = graph.Readers();
         var groups = new Dictionary<Node, (SliceRange Range, Node[] Parts)>();
-        foreach (var slices in graph.Nodes.Where(n => n is { Op: "Slice", Domain.Length: 0 } && n.Inputs[0]!.Producer is not null).GroupBy(n => n.Inputs[0]!))
+        foreach (var slices in graph.Nodes.Where(n => n is { Op: "Slice", Domain.Length: 0 } && n.Inputs[0]!.Producer is not null)
+            .GroupBy(n => n.Inputs[0]!))
         {
-            foreach (var parts in slices.Select(n => (Node: n, Range: InferShapes.Checked(n, () => Along(n)))).Where(p => p.Range is not null).GroupBy(p => p.Range!.Value.Axis))
+            foreach (var parts in slices.Select(n => (Node: n, Range: InferShapes.Checked(n, () => Along(n)))).Where(p =>
+                p.Range is not null).GroupBy(p => p.Range!.Value.Axis))
             {
                 var ordered = parts.OrderBy(p => p.Range!.Value.Start).ToArray();
                 if (ordered.Length > 1 && Whole([.. ordered.Select(p => p.Range!.Value)], slices.Key.Sizes[parts.Key]))
@@ -38,7 +41,8 @@ internal static class SlicePattern
     }
 
     /// <summary>The one axis that a slice of step one is taken along, in numbers of that axis; null where it is another kind.</summary>
-    private static SliceRange? Along(Node node) => node.Inputs[0]!.Shape is { IsStatic: true } shape && node.Output.Shape is { IsStatic: true } && SliceRange.Of(node) is [{ Step: 1 } range]
+    private static SliceRange? Along(Node node) => node.Inputs[0]!.Shape is { IsStatic: true } shape
+        && node.Output.Shape is { IsStatic: true } && SliceRange.Of(node) is [{ Step: 1 } range]
         ? range with { Start = range.From(shape.Sizes[range.Axis]), End = range.To(shape.Sizes[range.Axis]) } : null;
 
     private static bool Whole(SliceRange[] ranges, long size) => ranges[0].Start == 0 && ranges[^1].End == size

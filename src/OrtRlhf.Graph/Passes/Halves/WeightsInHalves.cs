@@ -3,9 +3,12 @@ using OrtRlhf.Graph.Expressions;
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// The weights of products (MatMul, Gemm, Conv) lie as halves and are made single where they are used; all else is computed in single precision, forward and,
-/// when it is differentiated afterwards, backward. What is computed differs from the model in single precision by the rounding of the weights alone: products
-/// in halves would add theirs, layer by layer, which guidance and steep losses make several percents of a gradient. A half-precision model is widened first.
+/// The weights of products (MatMul, Gemm, Conv) lie as halves and are made single where they are used; all else is computed in single
+/// precision, forward and,
+/// when it is differentiated afterwards, backward. What is computed differs from the model in single precision by the rounding of the
+/// weights alone: products
+/// in halves would add theirs, layer by layer, which guidance and steep losses make several percents of a gradient. A half-precision model
+/// is widened first.
 /// A U-Net's <see cref="InSingle(OnnxGraph)"/> stay as they are. Requires: no adapters yet.
 /// </summary>
 public static class WeightsInHalves
@@ -14,8 +17,10 @@ public static class WeightsInHalves
     private static readonly string[] OfFullSize = ["proj_in", "proj_out", "conv_shortcut", "to_q", "to_k", "to_v", "to_out.0"];
 
     /// <summary>
-    /// The layers of a U-Net whose rounding costs most for the fewest weights: the convolutions at both ends, and the attentions' projections and the shortcuts of
-    /// its first and its last block, which have the latents' full size and the fewest channels. They are 0.9% of the weights of Stable Diffusion 1.5 and about two
+    /// The layers of a U-Net whose rounding costs most for the fewest weights: the convolutions at both ends, and the attentions'
+    /// projections and the shortcuts of
+    /// its first and its last block, which have the latents' full size and the fewest channels. They are 0.9% of the weights of Stable
+    /// Diffusion 1.5 and about two
     /// thirds of what rounding does to a guided gradient. Empty for other networks.
     /// </summary>
     public static IReadOnlySet<Node> InSingle(OnnxGraph graph)
@@ -35,7 +40,8 @@ public static class WeightsInHalves
     }
 
     private static string[] Singles(int lastUpBlock) =>
-        ["conv_in", "conv_out", .. OfFullSize.SelectMany(layer => new[] { "down_blocks.0.**." + layer, $"up_blocks.{lastUpBlock}.**.{layer}" })];
+        ["conv_in", "conv_out",
+            .. OfFullSize.SelectMany(layer => new[] { "down_blocks.0.**." + layer, $"up_blocks.{lastUpBlock}.**.{layer}" })];
 
     /// <summary>Applies the pass.</summary>
     /// <returns>The same graph.</returns>
@@ -47,7 +53,8 @@ public static class WeightsInHalves
         var kept = InSingle(graph);
         graph.Rewrite(node =>
         {
-            if (kept.Contains(node) || node is not { Op: "MatMul" or "Gemm" or "Conv", Domain.Length: 0 } || node.Input(1) is not { IsConstant: true, Type: ElementType.Float } weight) return false;
+            if (kept.Contains(node) || node is not { Op: "MatMul" or "Gemm" or "Conv", Domain.Length: 0 }
+                || node.Input(1) is not { IsConstant: true, Type: ElementType.Float } weight) return false;
             if (!singles.TryGetValue(weight, out var single))
             {
                 // The half goes by the weight's name, which says the layer's module.
@@ -62,7 +69,9 @@ public static class WeightsInHalves
         return graph;
     }
 
-    /// <summary>Declares the halves as inputs with defaults, which a runtime cannot make single beforehand, as it does with constants.</summary>
+    /// <summary>
+    /// Declares the halves as inputs with defaults, which a runtime cannot make single beforehand, as it does with constants.
+    /// </summary>
     /// <returns>Whether there are any.</returns>
     public static bool Keep(OnnxGraph graph)
     {

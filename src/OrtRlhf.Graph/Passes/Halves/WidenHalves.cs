@@ -1,8 +1,10 @@
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Lets a half-precision model compute in float: inputs, outputs, weights and all between become float, the weights' values being the halves. A CPU has no
-/// half kernels and would convert around every operator; and what flows back through a network loses two digits in halves. Ensures: no half value.
+/// Lets a half-precision model compute in float: inputs, outputs, weights and all between become float, the weights' values being the
+/// halves. A CPU has no
+/// half kernels and would convert around every operator; and what flows back through a network loses two digits in halves. Ensures: no half
+/// value.
 /// </summary>
 public static class WidenHalves
 {

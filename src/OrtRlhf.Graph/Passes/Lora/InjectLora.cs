@@ -4,9 +4,11 @@ using static OrtRlhf.Graph.Expressions.Functions;
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Adds low-rank adapters to layers chosen by module path: y += (alpha/rank) B (A x), with A and B parameters of the graph (inputs with a default).
+/// Adds low-rank adapters to layers chosen by module path: y += (alpha/rank) B (A x), with A and B parameters of the graph (inputs with a
+/// default).
 /// Layers are MatMul and Gemm by a fixed matrix and two-dimensional Conv, as we build them and as PyTorch's exporter writes them.
-/// Requires: weights that are constants or parameters. Ensures: with the defaults the outputs are the base model's. Source: Hu et al., 2021.
+/// Requires: weights that are constants or parameters. Ensures: with the defaults the outputs are the base model's. Source: Hu et al.,
+/// 2021.
 /// </summary>
 public static class InjectLora
 {
@@ -44,9 +46,11 @@ public static class InjectLora
     /// <summary>The layers that targets match, with their module paths, in the order of the graph, which stays as it is.</summary>
     /// <param name="graph">The graph.</param>
     /// <param name="targets">Globs, as in <see cref="LoraOptions.Targets"/>; those that match nothing find nothing.</param>
-    public static IReadOnlyList<(Node Node, string Path)> Find(OnnxGraph graph, IReadOnlyList<string> targets) => Matches(graph, targets).Found;
+    public static IReadOnlyList<(Node Node, string Path)> Find(OnnxGraph graph, IReadOnlyList<string> targets) =>
+        Matches(graph, targets).Found;
 
-    private static (List<(Node Node, string Path)> Found, bool[] Matched, HashSet<string> Others) Matches(OnnxGraph graph, IReadOnlyList<string> targets)
+    private static (List<(Node Node, string Path)> Found, bool[] Matched, HashSet<string> Others) Matches(OnnxGraph graph,
+        IReadOnlyList<string> targets)
     {
         var globs = targets.Select(ModuleGlob.Matcher).ToArray();
         var modules = new ModulePaths(graph);
@@ -70,11 +74,14 @@ public static class InjectLora
     {
         var (found, matched, others) = Matches(graph, options.Targets);
         var missing = Array.IndexOf(matched, false);
-        // A transformer of one block, or an export with other names, has not all of the layers that are adapted by default; layers that were asked for must be there.
+        // A transformer of one block, or an export with other names, has not all of the layers that are adapted by default; layers that
+        // were asked for must be there.
         if (missing < 0 || (found.Count > 0 && options.Targets.SequenceEqual(LoraOptions.JointAttentionTargets))) return found;
         throw new UserError(others.Count == 0
-            ? $"LoRA target '{options.Targets[missing]}': model '{graph.Name}' has no linear or convolution layer whose name tells its module; export it with module names"
-            : $"LoRA target '{options.Targets[missing]}': matches no linear or convolution layer of model '{graph.Name}'; near ones are {string.Join(", ", ModuleGlob.Near(options.Targets[missing], others, 6))}");
+            ? $"LoRA target '{options.Targets[missing]}': model '{graph.Name}' has no linear or convolution layer whose name tells its "
+                + $"module; export it with module names"
+            : $"LoRA target '{options.Targets[missing]}': matches no linear or convolution layer of model '{graph.Name}'; near ones are "
+                + $"{string.Join(", ", ModuleGlob.Near(options.Targets[missing], others, 6))}");
     }
 
     /// <summary>Whether a value has data, or is computed from such values alone (Identity, Transpose, Cast of a weight).</summary>
@@ -82,18 +89,21 @@ public static class InjectLora
         && (value.Data is not null || (depth > 0 && value.Producer is { } p && p.Inputs.All(i => i is null || IsFixed(i, depth - 1))));
 
     /// <summary>The weight that others lay out.</summary>
-    private static Value Source(Value value) => value.Data is null && value.Producer is { } p && p.Input(0) is { } input ? Source(input) : value;
+    private static Value Source(Value value) =>
+        value.Data is null && value.Producer is { } p && p.Input(0) is { } input ? Source(input) : value;
 
     private static Node? BiasOf(Node product, Dictionary<Value, List<Node>> readers) =>
         product.Op == "MatMul" && !product.Graph.Outputs.Contains(product.Output)
-        && readers.GetValueOrDefault(product.Output) is [{ Op: "Add" } add] && IsFixed(add.Inputs.First(i => i != product.Output), 4) ? add : null;
+        && readers.GetValueOrDefault(product.Output) is [{ Op: "Add" } add] && IsFixed(add.Inputs.First(i => i != product.Output), 4)
+            ? add : null;
 
     private static LoraLayer Declare(Node node, string path, LoraOptions options)
     {
         var weight = node.Inputs[1]!;
         var isConv = node.Op == "Conv";
         if (weight.Shape is not { IsStatic: true } shape || shape.Rank != (isConv ? 4 : 2))
-            throw new UserError($"{node}: expected a weight {(isConv ? "[out,in,kh,kw]" : "of two dimensions")}, got {weight.Shape?.ToString() ?? "no shape"}; leave '{path}' out of the LoRA targets");
+            throw new UserError($"{node}: expected a weight {(isConv ? "[out,in,kh,kw]" : "of two dimensions")}, got "
+                + $"{weight.Shape?.ToString() ?? "no shape"}; leave '{path}' out of the LoRA targets");
         if (node.Attribute("group", 1L) != 1 || node.Attribute("transA", 0L) != 0)
             throw new UserError($"{node}: a grouped convolution or transposed input cannot have a LoRA; leave '{path}' out of the targets");
         var outFirst = isConv || node.Attribute("transB", 0L) != 0;
@@ -103,7 +113,8 @@ public static class InjectLora
         var type = options.Type ?? weight.Type;
         return new LoraLayer(path, inSize, outSize, kernel,
             Declare(node.Graph, name + ".lora_A.weight", type, options, 0, [options.RankOf(path), inSize, .. kernel]),
-            Declare(node.Graph, name + ".lora_B.weight", type, options, 1, isConv ? [outSize, options.RankOf(path), 1, 1] : [outSize, options.RankOf(path)]));
+            Declare(node.Graph, name + ".lora_B.weight", type, options, 1, isConv ? [outSize, options.RankOf(path), 1, 1]
+                : [outSize, options.RankOf(path)]));
     }
 
     private static Value Declare(OnnxGraph graph, string name, ElementType type, LoraOptions options, int rankAxis, long[] dims)

@@ -3,7 +3,8 @@ using System.Numerics.Tensors;
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Adds low-rank adapters into the weights of their layers: W' = W + B A, rounded to the weight's type. Requires: layers as <see cref="InjectLora"/> takes them.
+/// Adds low-rank adapters into the weights of their layers: W' = W + B A, rounded to the weight's type. Requires: layers as
+/// <see cref="InjectLora"/> takes them.
 /// Ensures: no more nodes and inputs than before, but for an Add where a weight is computed from others (shared or transposed by nodes).
 /// </summary>
 public static class MergeLora
@@ -17,7 +18,8 @@ public static class MergeLora
         var merged = new Dictionary<(Value Weight, string Path), Value>();
         foreach (var (node, path) in InjectLora.Targets(graph, new LoraOptions { Targets = [.. layers.Keys] }))
         {
-            if (!layers.TryGetValue(path, out var layer)) throw new UserError($"merge: model '{graph.Name}': expected the layer '{path}' among the adapter's, whose names are the end of it; give whole module paths");
+            if (!layers.TryGetValue(path, out var layer)) throw new UserError($"merge: model '{graph.Name}': expected the layer '{path}' "
+                + $"among the adapter's, whose names are the end of it; give whole module paths");
             var weight = node.Inputs[1]!;
             if (!merged.TryGetValue((weight, path), out var sum)) merged[(weight, path)] = sum = Sum(node, weight, path, layer.A, layer.B);
             node.Inputs[1] = sum;
@@ -56,13 +58,15 @@ public static class MergeLora
         var outFirst = node.Op == "Conv" || node.Attribute("transB", 0L) != 0;
         var dims = weight.Shape is { IsStatic: true } shape ? shape.Sizes : [];
         long[] expected = outFirst ? [b.Dims[0], .. a.Dims.AsSpan(1)] : [a.Dims[1], b.Dims[0]];
-        if (!dims.AsSpan().SequenceEqual(expected)) throw new UserError($"merge: '{path}' of model '{node.Graph.Name}' has a weight {weight.Shape}, got A {a} and B {b}; the adapter belongs to another model");
+        if (!dims.AsSpan().SequenceEqual(expected)) throw new UserError($"merge: '{path}' of model '{node.Graph.Name}' has a weight "
+            + $"{weight.Shape}, got A {a} and B {b}; the adapter belongs to another model");
         if (weight.Data is { } data)
         {
             return node.Graph.Constant(outFirst ? Add(data, a, b) : new Tensor(data.Type, data.Dims, () =>
                 Add(data.Transposed(), a, b).Transposed().Bytes()));
         }
-        var delta = new Tensor(ElementType.Float, [b.Dims[0], a.Count / a.Dims[0]], () => Tensor.Of(Product(a, b), b.Dims[0], a.Count / a.Dims[0]).Bytes());
+        var delta = new Tensor(ElementType.Float, [b.Dims[0], a.Count / a.Dims[0]], () =>
+            Tensor.Of(Product(a, b), b.Dims[0], a.Count / a.Dims[0]).Bytes());
         return weight + node.Graph.Constant((outFirst ? delta.Reshaped(expected) : delta.Transposed()).As(weight.Type));
     }
 }

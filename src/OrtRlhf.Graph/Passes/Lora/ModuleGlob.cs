@@ -17,7 +17,8 @@ internal static class ModuleGlob
     public static IEnumerable<string> Near(string glob, IEnumerable<string> paths, int count)
     {
         var names = glob.Count(c => c == '.') + 1;
-        return paths.Select(p => string.Join('.', p.Split('.').TakeLast(names))).Distinct().OrderBy(p => Distance(glob, p)).ThenBy(p => p, StringComparer.Ordinal).Take(count);
+        return paths.Select(p => string.Join('.', p.Split('.').TakeLast(names))).Distinct().OrderBy(p => Distance(glob, p)).ThenBy(p =>
+            p, StringComparer.Ordinal).Take(count);
     }
 
     private static int Distance(string a, string b)

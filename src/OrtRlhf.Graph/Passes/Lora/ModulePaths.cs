@@ -2,8 +2,10 @@ namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
 /// Which module each layer is. Its path stands in its node's name (<c>/mid_block/attn1/to_q/MatMul</c>) and in its weight's
-/// (<c>mid_block.attn1.to_q.weight</c>). PyTorch's exporter takes the second away from linear layers, leaves modules that are not called themselves out of
-/// the first (<c>attn1.to_q</c>), and numbers what it meets again (<c>to_q_1</c>). Parameters near by that kept their names tell what is missing.
+/// (<c>mid_block.attn1.to_q.weight</c>). PyTorch's exporter takes the second away from linear layers, leaves modules that are not called
+/// themselves out of
+/// the first (<c>attn1.to_q</c>), and numbers what it meets again (<c>to_q_1</c>). Parameters near by that kept their names tell what is
+/// missing.
 /// </summary>
 internal sealed class ModulePaths
 {
@@ -18,7 +20,8 @@ internal sealed class ModulePaths
         for (var i = 0; i < graph.Nodes.Count; i++)
         {
             _places[graph.Nodes[i]] = i;
-            for (var scope = ScopeOf(graph.Nodes[i]); scope is not null && _scopes.Add(scope); scope = scope.LastIndexOf('/') is > 0 and var end ? scope[..end] : null) { }
+            for (var scope = ScopeOf(graph.Nodes[i]); scope is not null
+                && _scopes.Add(scope); scope = scope.LastIndexOf('/') is > 0 and var end ? scope[..end] : null) { }
         }
         foreach (var node in graph.Nodes)
         {
@@ -53,7 +56,8 @@ internal sealed class ModulePaths
             var place = _places[node];
             var next = list.BinarySearch((place, ""), Comparer<(int Place, string)>.Create((a, b) => a.Place.CompareTo(b.Place)));
             if (next < 0) next = ~next;
-            return next == list.Count || (next > 0 && place - list[next - 1].Place <= list[next].Place - place) ? list[next - 1].Prefix : list[next].Prefix;
+            return next == list.Count || (next > 0 && place - list[next - 1].Place <= list[next].Place - place) ? list[next - 1].Prefix
+                : list[next].Prefix;
         }
         return "";
     }
@@ -80,7 +84,8 @@ internal sealed class ModulePaths
 
     private static string? ScopeOf(Node node) => node.Name.LastIndexOf('/') is > 0 and var end ? node.Name[..end].Trim('/') : null;
 
-    private static bool Ends(string path, string end) => path.EndsWith(end, StringComparison.Ordinal) && (path.Length == end.Length || path[^(end.Length + 1)] == '.');
+    private static bool Ends(string path, string end) =>
+        path.EndsWith(end, StringComparison.Ordinal) && (path.Length == end.Length || path[^(end.Length + 1)] == '.');
 
     /// <summary>The module that a weight or bias says it belongs to, seen through what only lays it out otherwise.</summary>
     private static string? ParameterOf(Value? value)
@@ -88,7 +93,8 @@ internal sealed class ModulePaths
         for (var depth = 0; value is not null && depth < 4; depth++)
         {
             if (value.Name.StartsWith("onnx::", StringComparison.Ordinal)) return null;
-            if (!value.Name.Contains('/') && Suffixes.FirstOrDefault(s => value.Name.EndsWith(s, StringComparison.Ordinal)) is { } suffix) return value.Name[..^suffix.Length];
+            if (!value.Name.Contains('/') && Suffixes.FirstOrDefault(s =>
+                value.Name.EndsWith(s, StringComparison.Ordinal)) is { } suffix) return value.Name[..^suffix.Length];
             value = value.Producer is { Op: "Identity" or "Transpose" or "Cast" } node ? node.Input(0) : null;
         }
         return null;

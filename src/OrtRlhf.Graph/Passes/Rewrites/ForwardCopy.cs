@@ -1,8 +1,10 @@
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// A graph's nodes as they are when this is made, to be added once more later: the model before adapters went in, as the reference beside the adapted one.
-/// The copy reads the same inputs, constants and parameters. Requires: nodes in topological order, no control flow. Ensures: the copy depends on no value
+/// A graph's nodes as they are when this is made, to be added once more later: the model before adapters went in, as the reference beside
+/// the adapted one.
+/// The copy reads the same inputs, constants and parameters. Requires: nodes in topological order, no control flow. Ensures: the copy
+/// depends on no value
 /// that was added in between.
 /// </summary>
 public sealed class ForwardCopy

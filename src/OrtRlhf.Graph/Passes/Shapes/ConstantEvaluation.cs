@@ -3,7 +3,8 @@ using static OrtRlhf.Graph.Passes.ConstantLayout;
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// The table of operators that can be computed while a graph is edited, over small constants. Transcendental functions are left out: a runtime's differ in
+/// The table of operators that can be computed while a graph is edited, over small constants. Transcendental functions are left out: a
+/// runtime's differ in
 /// the last digit.
 /// </summary>
 internal static class ConstantEvaluation
@@ -16,7 +17,8 @@ internal static class ConstantEvaluation
         ["Sub"] = (n, t) => Elementwise(n, t, (a, b) => a - b, (a, b) => a - b),
         ["Mul"] = (n, t) => Elementwise(n, t, (a, b) => a * b, (a, b) => a * b),
         ["Div"] = (n, t) => Elementwise(n, t, (a, b) => a / b, (a, b) => a / b),
-        ["Mod"] = (n, t) => n.Attribute("fmod", 0L) != 0 ? null : Elementwise(n, t, (a, b) => a - (b * (long)Math.Floor((double)a / b)), null),
+        ["Mod"] = (n, t) =>
+            n.Attribute("fmod", 0L) != 0 ? null : Elementwise(n, t, (a, b) => a - (b * (long)Math.Floor((double)a / b)), null),
         ["Min"] = (n, t) => Elementwise(n, t, Math.Min, Math.Min),
         ["Max"] = (n, t) => Elementwise(n, t, Math.Max, Math.Max),
         ["And"] = (n, t) => Elementwise(n, t, (a, b) => a & b, null),
@@ -45,7 +47,8 @@ internal static class ConstantEvaluation
         ["Unsqueeze"] = (n, t) => t[0].Reshaped(n.Output.Sizes),
         ["Expand"] = (n, t) => Expand(t[0], n.Output.Sizes),
         ["Tile"] = (n, t) => Tile(t[0], n.Output.Sizes),
-        ["Transpose"] = (n, t) => Transpose(t[0], n.Attribute("perm", Enumerable.Range(0, t[0].Dims.Length).Select(i => (long)(t[0].Dims.Length - 1 - i)).ToArray())),
+        ["Transpose"] = (n, t) => Transpose(t[0],
+            n.Attribute("perm", Enumerable.Range(0, t[0].Dims.Length).Select(i => (long)(t[0].Dims.Length - 1 - i)).ToArray())),
         ["Slice"] = (n, t) => SliceRange.Of(n) is { } ranges ? Slice(t[0], ranges) : null,
         ["Gather"] = (n, t) => Gather(t[0], t[1], n.Input(0)!.Shape!.Axis(n.Attribute("axis", 0L))),
         ["Concat"] = (n, t) => Concat(t, n.Input(0)!.Shape!.Axis(n.Attribute("axis", 0L))),
@@ -61,7 +64,8 @@ internal static class ConstantEvaluation
         if (node.Output is not { Shape: { IsStatic: true } result, Type: not ElementType.Undefined }) return null;
         var data = node.Inputs.Select(i => i!.Data!).ToArray();
         // A weight that only lies otherwise is turned when it is asked for, however large.
-        if (node.Op is "Transpose" && data[0].Dims.Length == 2 && data[0].Count > Largest && node.Attribute("perm", new long[] { 1, 0 })[0] == 1) return data[0].Transposed();
+        if (node.Op is "Transpose" && data[0].Dims.Length == 2 && data[0].Count > Largest
+            && node.Attribute("perm", new long[] { 1, 0 })[0] == 1) return data[0].Transposed();
         return result.Count > Largest || data.Any(d => d.Count > Largest) ? null : evaluate(node, data);
     }
 

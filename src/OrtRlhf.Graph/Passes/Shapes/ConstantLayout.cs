@@ -1,7 +1,8 @@
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Constants laid out otherwise. Nearly every such operator is a view: along each axis of the result a list says how far into the source its elements lie,
+/// Constants laid out otherwise. Nearly every such operator is a view: along each axis of the result a list says how far into the source
+/// its elements lie,
 /// and the places of the axes add up.
 /// </summary>
 internal static class ConstantLayout
@@ -38,7 +39,8 @@ internal static class ConstantLayout
         var strides = Strides(x.Dims);
         var places = indices.ToInt64s().Select(i => i < 0 ? i + x.Dims[axis] : i).ToArray();
         if (places.Any(p => p < 0 || p >= x.Dims[axis])) return null;
-        return View(x, [.. x.Dims.Select((d, a) => a == axis ? Axis(places.Length, i => places[i] * strides[a]) : Axis(d, i => i * strides[a]))])
+        return View(x, [.. x.Dims.Select((d, a) =>
+            a == axis ? Axis(places.Length, i => places[i] * strides[a]) : Axis(d, i => i * strides[a]))])
             .Reshaped([.. x.Dims[..axis], .. indices.Dims, .. x.Dims[(axis + 1)..]]);
     }
 
@@ -49,7 +51,8 @@ internal static class ConstantLayout
         var outer = dims[..axis].Aggregate(1L, (a, b) => a * b);
         var bytes = new List<byte>();
         for (var o = 0; o < outer; o++)
-            foreach (var part in parts) bytes.AddRange(part.Bytes().AsSpan((int)(o * part.ByteLength / outer), (int)(part.ByteLength / outer)));
+            foreach (var part in parts) bytes.AddRange(part.Bytes()
+                .AsSpan((int)(o * part.ByteLength / outer), (int)(part.ByteLength / outer)));
         return new Tensor(parts[0].Type, dims, [.. bytes]);
     }
 
@@ -81,7 +84,8 @@ internal static class ConstantLayout
         var (source, size) = (x.Bytes(), x.Type.SizeOf());
         IEnumerable<long> all = [0];
         foreach (var axis in places) all = all.SelectMany(start => axis.Select(place => start + place));
-        return new Tensor(x.Type, [.. places.Select(p => p.LongLength)], [.. all.SelectMany(place => source.AsSpan((int)place * size, size).ToArray())]);
+        return new Tensor(x.Type, [.. places.Select(p => p.LongLength)],
+            [.. all.SelectMany(place => source.AsSpan((int)place * size, size).ToArray())]);
     }
 
     private static long[] Axis(long count, Func<long, long> place)

@@ -1,8 +1,10 @@
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Computes what does not depend on inputs: shape arithmetic above all. Takes Identity nodes away. Only operations whose results are exact or correctly
-/// rounded are computed, so that a folded model gives the numbers of the original. Requires: nodes in topological order. Ensures: shapes are
+/// Computes what does not depend on inputs: shape arithmetic above all. Takes Identity nodes away. Only operations whose results are exact
+/// or correctly
+/// rounded are computed, so that a folded model gives the numbers of the original. Requires: nodes in topological order. Ensures: shapes
+/// are
 /// inferred from the folded values; with static inputs those of all values that shape arithmetic decides are static.
 /// </summary>
 public static class FoldConstants
@@ -31,7 +33,8 @@ public static class FoldConstants
             if (data.IsInMemory) left -= data.Count;
             (node.Output.Data, node.Output.Producer) = (data, null);
             (node.Output.Type, node.Output.Shape) = (data.Type, data.Shape);
-            if (node.Op == "Transpose" && !graph.Values.ContainsKey(node.Inputs[0]!.Name + ".T")) graph.Rename(node.Output, node.Inputs[0]!.Name + ".T");
+            if (node.Op == "Transpose" && !graph.Values.ContainsKey(node.Inputs[0]!.Name + ".T")) graph.Rename(node.Output,
+                node.Inputs[0]!.Name + ".T");
             return true;
         });
         graph.RemoveUnused();
@@ -41,7 +44,8 @@ public static class FoldConstants
     private static Value? PassedThrough(Node node) => node.Op switch
     {
         "Identity" => node.Input(0),
-        "Dropout" when node.Outputs.Skip(1).All(o => o is null) && (node.Input(2) is not { } training || ShapeRules.Integers(training) is [0]) => node.Input(0),
+        "Dropout" when node.Outputs.Skip(1).All(o => o is null)
+            && (node.Input(2) is not { } training || ShapeRules.Integers(training) is [0]) => node.Input(0),
         "Cast" when node.Input(0) is { Type: not ElementType.Undefined } x && (long)x.Type == node.Attribute("to", 0L) => x,
         _ => null,
     };

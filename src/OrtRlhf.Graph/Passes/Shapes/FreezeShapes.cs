@@ -1,7 +1,8 @@
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Gives symbolic dimensions numbers, as a training graph needs them. Requires: nodes in topological order. Ensures: no input has one of those symbols,
+/// Gives symbolic dimensions numbers, as a training graph needs them. Requires: nodes in topological order. Ensures: no input has one of
+/// those symbols,
 /// and shapes are inferred anew; <see cref="FoldConstants"/> afterwards makes the others static.
 /// </summary>
 public static class FreezeShapes
@@ -17,10 +18,12 @@ public static class FreezeShapes
         foreach (var (symbol, size) in numbers)
         {
             if (size < 1) throw new UserError($"dimension '{symbol}' of model '{graph.Name}': expected at least 1, got {size}");
-            if (!symbols.Contains(symbol)) throw new UserError($"dimension '{symbol}': model '{graph.Name}' has none of that name; its free dimensions are {(symbols.Count == 0 ? "none" : string.Join(", ", symbols))}");
+            if (!symbols.Contains(symbol)) throw new UserError($"dimension '{symbol}': model '{graph.Name}' has none of that name; its "
+                + $"free dimensions are {(symbols.Count == 0 ? "none" : string.Join(", ", symbols))}");
         }
         foreach (var input in graph.Inputs.Where(i => i.Shape is not null))
-            input.Shape = new Shape(input.Shape!.Dims.ToArray().Select(d => d.Symbol is { } s && numbers.TryGetValue(s, out var size) ? size : d));
+            input.Shape = new Shape(input.Shape!.Dims.ToArray().Select(d =>
+                d.Symbol is { } s && numbers.TryGetValue(s, out var size) ? size : d));
         InferShapes.Apply(graph);
     }
 
@@ -34,11 +37,15 @@ public static class FreezeShapes
         foreach (var (name, sizes) in shapes)
         {
             var input = graph[name];
-            if (input.Shape is not { } shape || shape.Rank != sizes.Length) throw new UserError($"input '{name}' of model '{graph.Name}': expected shape {input.Shape?.ToString() ?? "of unknown rank"}, got [{string.Join(",", sizes)}]");
+            if (input.Shape is not { } shape
+                || shape.Rank != sizes.Length) throw new UserError($"input '{name}' of model '{graph.Name}': expected shape "
+                + $"{input.Shape?.ToString() ?? "of unknown rank"}, got [{string.Join(",", sizes)}]");
             for (var i = 0; i < sizes.Length; i++)
             {
-                if (shape[i].Symbol is { } symbol ? !numbers.TryAdd(symbol, sizes[i]) && numbers[symbol] != sizes[i] : shape[i].Size != sizes[i])
-                    throw new UserError($"input '{name}' of model '{graph.Name}': axis {i} of {shape} cannot be {sizes[i]}{(shape[i].Symbol is { } s ? $", '{s}' is {numbers[s]} elsewhere" : "")}");
+                if (shape[i].Symbol is { } symbol ? !numbers.TryAdd(symbol, sizes[i]) && numbers[symbol] != sizes[i]
+                    : shape[i].Size != sizes[i])
+                    throw new UserError($"input '{name}' of model '{graph.Name}': axis {i} of {shape} cannot be "
+                        + $"{sizes[i]}{(shape[i].Symbol is { } s ? $", '{s}' is {numbers[s]} elsewhere" : "")}");
             }
         }
         Apply(graph, numbers.Select(n => (n.Key, n.Value)));
@@ -46,5 +53,6 @@ public static class FreezeShapes
 
     /// <summary>The symbols in the shapes of a graph's inputs.</summary>
     public static IReadOnlyList<string> Symbols(OnnxGraph graph) =>
-        [.. graph.Inputs.Where(i => i.Shape is not null).SelectMany(i => i.Shape!.Dims.ToArray()).Select(d => d.Symbol).OfType<string>().Distinct()];
+        [.. graph.Inputs.Where(i => i.Shape is not null).SelectMany(i => i.Shape!.Dims.ToArray()).Select(d => d.Symbol).OfType<string>()
+            .Distinct()];
 }

@@ -1,7 +1,8 @@
 namespace OrtRlhf.Graph.Passes;
 
 /// <summary>
-/// Infers the type and shape of every value from the inputs and constants on. Requires: nodes in topological order. Ensures: each value of an operator
+/// Infers the type and shape of every value from the inputs and constants on. Requires: nodes in topological order. Ensures: each value of
+/// an operator
 /// that we know has a type; its shape where the operator's inputs tell it.
 /// </summary>
 public static class InferShapes
@@ -31,19 +32,24 @@ public static class InferShapes
             if (node.Outputs[i] is { } output) output.Shape = Merged(output.Shape, before[i]);
     }
 
-    /// <summary>Runs what reads a node as its operator is defined; one that is not like that, from a file that may come from anywhere, is refused.</summary>
+    /// <summary>
+    /// Runs what reads a node as its operator is defined; one that is not like that, from a file that may come from anywhere, is refused.
+    /// </summary>
     internal static T Checked<T>(Node node, Func<T> work)
     {
         try
         {
             return work();
         }
-        catch (Exception fault) when (fault is IndexOutOfRangeException or ArgumentException or NullReferenceException or InvalidCastException or InvalidOperationException or ArithmeticException)
+        catch (Exception fault) when (
+            fault is IndexOutOfRangeException or ArgumentException or NullReferenceException or InvalidCastException or InvalidOperationException or ArithmeticException)
         {
             throw new UserError($"{node}: inputs or attributes do not fit the operator ({fault.Message.ReplaceLineEndings(" ")})", fault);
         }
     }
 
-    private static Shape? Merged(Shape? inferred, Shape? said) => inferred is null || (said is not null && inferred.Rank != said.Rank) ? said ?? inferred
-        : said is null ? inferred : new Shape(Enumerable.Range(0, said.Rank).Select(i => inferred[i].IsKnown ? inferred[i] : said[i].IsKnown ? said[i] : inferred[i]));
+    private static Shape? Merged(Shape? inferred, Shape? said) =>
+        inferred is null || (said is not null && inferred.Rank != said.Rank) ? said ?? inferred
+        : said is null ? inferred : new Shape(Enumerable.Range(0, said.Rank).Select(i =>
+            inferred[i].IsKnown ? inferred[i] : said[i].IsKnown ? said[i] : inferred[i]));
 }

@@ -25,7 +25,8 @@ public static class DdimTable
         if (!(eta is >= 0 and <= 1))
             throw new UserError($"scheduler (DDIM): eta: expected 0 to 1, got {eta}");
         if (window is { } given && !(given.First >= 0 && given.Count >= 1 && given.First + given.Count <= steps))
-            throw new UserError($"scheduler (DDIM): noise window: expected steps among the {steps} from 0, got {given.Count} from step {given.First}");
+            throw new UserError(
+                $"scheduler (DDIM): noise window: expected steps among the {steps} from 0, got {given.Count} from step {given.First}");
         var schedule = new NoiseSchedule(config);
         var timesteps = Timesteps.Of(config, steps);
         var rows = new GaussianStep[steps];

@@ -10,7 +10,8 @@ namespace OrtRlhf.Learning.Schedulers;
 /// Other scheduler classes store the same betas; only their solver differs, so their configs map to the tables built here
 /// (<see cref="DdimTable"/>, <see cref="DdpmTable"/>, <see cref="DpmSolverTable"/>):
 /// EulerDiscrete is exactly the DDIM table with eta 0 and EulerAncestralDiscrete the one with eta 1 (timesteps rounded to
-/// integers, first latent of unit variance); PNDM, LMSDiscrete, HeunDiscrete, KDPM2, UniPCMultistep, DEISMultistep, SASolver and DPMSolver are
+/// integers, first latent of unit variance); PNDM, LMSDiscrete, HeunDiscrete, KDPM2, UniPCMultistep, DEISMultistep, SASolver and DPMSolver
+/// are
 /// other integrators of the same equation: they are sampled with the DDIM or the DPM-Solver++(2M) table of their betas.
 /// </remarks>
 public sealed record SchedulerConfig

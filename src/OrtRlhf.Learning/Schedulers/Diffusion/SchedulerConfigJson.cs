@@ -32,8 +32,10 @@ public static class SchedulerConfigJson
     // Classes that sample another process than the betas' own, and what to do.
     private static readonly Dictionary<string, string> Others = new()
     {
-        ["LCMScheduler"] = "a model distilled to a few steps needs its own sampler, which has no equal table; tune the model it was distilled from",
-        ["TCDScheduler"] = "a model distilled to a few steps needs its own sampler, which has no equal table; tune the model it was distilled from",
+        ["LCMScheduler"] = "a model distilled to a few steps needs its own sampler, which has no equal table; tune the model it was "
+            + "distilled from",
+        ["TCDScheduler"] = "a model distilled to a few steps needs its own sampler, which has no equal table; tune the model it was "
+            + "distilled from",
         ["FlowMatchEulerDiscreteScheduler"] = "flow models are not among the models here",
         ["EDMEulerScheduler"] = "models trained on continuous noise levels have no betas",
         ["EDMDPMSolverMultistepScheduler"] = "models trained on continuous noise levels have no betas",
@@ -59,13 +61,15 @@ public static class SchedulerConfigJson
         var className = keys.Text("_class_name", "DDIMScheduler");
         if (!Classes.TryGetValue(className, out var d))
             throw new UserError(
-                $"{source}: _class_name: {className} is not supported{(Others.TryGetValue(className, out var why) ? ": " + why : "")}; expected one of {string.Join(", ", SupportedClasses)}");
+                $"{source}: _class_name: {className} is not supported{(Others.TryGetValue(className, out var why) ? ": " + why : "")}; "
+                    + $"expected one of {string.Join(", ", SupportedClasses)}");
         foreach (var key in Unsupported)
             if (keys.Flag(key, false))
                 throw new UserError($"{source}: {key}: expected false, got true, which has no equal table; set it to false");
 
         if (keys.Text("timestep_type", "discrete") == "continuous")
-            throw new UserError($"{source}: timestep_type: expected discrete, got continuous: a model trained on continuous noise levels has no betas");
+            throw new UserError(
+                $"{source}: timestep_type: expected discrete, got continuous: a model trained on continuous noise levels has no betas");
         foreach (var key in (string[])["sigma_min", "sigma_max"])
             if (keys.Has(key))
                 throw new UserError($"{source}: {key}: expected null, got a number, which has no equal table; set it to null");

@@ -49,5 +49,6 @@ public static class Timesteps
         timesteps[0] < config.TrainTimesteps
             ? timesteps
             : throw new UserError(
-                $"scheduler ({config.ClassName}): steps_offset {config.StepsOffset} with {timesteps.Length} steps: expected timesteps below {config.TrainTimesteps}, got {timesteps[0]}; use fewer steps or a smaller offset");
+                $"scheduler ({config.ClassName}): steps_offset {config.StepsOffset} with {timesteps.Length} steps: expected timesteps "
+                    + $"below {config.TrainTimesteps}, got {timesteps[0]}; use fewer steps or a smaller offset");
 }

@@ -1,7 +1,8 @@
 namespace OrtRlhf.Learning.Schedulers;
 
 /// <summary>
-/// Curves on which a flow's times may fall from the first to the last of the shifted ones, r from 0 to 1 (diffusers: <c>use_*_sigmas</c>, taken after
+/// Curves on which a flow's times may fall from the first to the last of the shifted ones, r from 0 to 1 (diffusers: <c>use_*_sigmas</c>,
+/// taken after
 /// the shift, as its releases from 0.33 on do).
 /// </summary>
 public enum FlowCurve
@@ -15,7 +16,9 @@ public enum FlowCurve
     /// <summary><c>first^(1-r) * last^r</c>.</summary>
     Exponential,
 
-    /// <summary><c>last + (first - last)*Q(1-r)</c> with the quantiles Q of Beta(0.6, 0.6): more times at both ends (Lee et al. 2024).</summary>
+    /// <summary>
+    /// <c>last + (first - last)*Q(1-r)</c> with the quantiles Q of Beta(0.6, 0.6): more times at both ends (Lee et al. 2024).
+    /// </summary>
     Beta,
 }
 

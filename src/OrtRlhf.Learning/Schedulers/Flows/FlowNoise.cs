@@ -6,7 +6,9 @@ public enum FlowNoise
     /// <summary>None: Euler's deterministic steps, <c>x + v*dt</c>; no density, for sampling and evaluation.</summary>
     None,
 
-    /// <summary>Euler's step with an assumed deviation <c>level*sqrt(-dt)</c>; default 0.1. Noise is added to the image, not compensated.</summary>
+    /// <summary>
+    /// Euler's step with an assumed deviation <c>level*sqrt(-dt)</c>; default 0.1. Noise is added to the image, not compensated.
+    /// </summary>
     Assumed,
 
     /// <summary>Flow-GRPO's equation (Liu et al. 2025), <c>s = level*sqrt(t/(1-t))</c>; default 0.7.</summary>

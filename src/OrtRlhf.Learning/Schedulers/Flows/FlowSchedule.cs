@@ -3,7 +3,8 @@ using OrtRlhf.Graph;
 namespace OrtRlhf.Learning.Schedulers;
 
 /// <summary>
-/// Times and forward process of flow matching (Lipman et al. 2023, Liu et al. 2023; Esser et al. 2024): <c>x_t = (1-t)*x0 + t*noise</c>, t from 1
+/// Times and forward process of flow matching (Lipman et al. 2023, Liu et al. 2023; Esser et al. 2024): <c>x_t = (1-t)*x0 + t*noise</c>, t
+/// from 1
 /// (noise) to 0 (image), which diffusers calls sigma; the model predicts the velocity <c>v = noise - x0</c>.
 /// </summary>
 public sealed class FlowSchedule
@@ -18,13 +19,15 @@ public sealed class FlowSchedule
     {
         config.Validate();
         if (config.UseDynamicShifting && tokens < 1)
-            throw new UserError($"scheduler ({config.ClassName}): use_dynamic_shifting needs the image's size, expected 1 or more tokens, got {tokens}");
+            throw new UserError(
+                $"scheduler ({config.ClassName}): use_dynamic_shifting needs the image's size, expected 1 or more tokens, got {tokens}");
         Config = config;
         var k = config.Shift;
         if (config.UseDynamicShifting)
             k = config.TimeShift == FlowTimeShift.Linear ? config.Mu(tokens) : Math.Exp(config.Mu(tokens));
         if (!(k > 0 && double.IsFinite(k)))
-            throw new UserError($"scheduler ({config.ClassName}): the shift of {tokens} tokens: expected a number > 0, got {k}; correct base_shift and max_shift");
+            throw new UserError($"scheduler ({config.ClassName}): the shift of {tokens} tokens: expected a number > 0, got {k}; correct "
+                + $"base_shift and max_shift");
         shift = t => k * t / (1 + (k - 1) * t);
     }
 
@@ -56,7 +59,8 @@ public sealed class FlowSchedule
         for (var i = 0; i < steps; i++)
             sigmas[i] = shift(spacing == FlowSpacing.Even ? 1 - (double)i / steps : i == 0 ? 1 : 1 - i * (1 - least) / (steps - 1));
         if (steps > 1 && !(sigmas[1] < 1))
-            throw new UserError($"scheduler ({Config.ClassName}): shift: expected one that keeps the times apart, got one that rounds them to 1");
+            throw new UserError(
+                $"scheduler ({Config.ClassName}): shift: expected one that keeps the times apart, got one that rounds them to 1");
         if (Config.ShiftTerminal > 0 && steps > 1)
         {
             var stretch = (1 - Config.ShiftTerminal) / (1 - sigmas[steps - 1]);

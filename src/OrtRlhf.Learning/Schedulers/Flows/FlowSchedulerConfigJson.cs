@@ -2,7 +2,9 @@ using OrtRlhf.Graph;
 
 namespace OrtRlhf.Learning.Schedulers;
 
-/// <summary>Reads diffusers' scheduler_config.json of flow-matching models; <see cref="SchedulerConfigJson"/> reads those of diffusion models.</summary>
+/// <summary>
+/// Reads diffusers' scheduler_config.json of flow-matching models; <see cref="SchedulerConfigJson"/> reads those of diffusion models.
+/// </summary>
 public static class FlowSchedulerConfigJson
 {
     // Heun's class has the same times; its solver is another integrator of the same equation.
@@ -46,7 +48,8 @@ public static class FlowSchedulerConfigJson
         var d = new FlowSchedulerConfig();
         var className = keys.Text("_class_name", d.ClassName);
         if (!Classes.Contains(className))
-            throw new UserError($"{source}: _class_name: {className} is no flow's scheduler that is supported; expected one of {string.Join(", ", Classes)}");
+            throw new UserError($"{source}: _class_name: {className} is no flow's scheduler that is supported; expected one of "
+                + $"{string.Join(", ", Classes)}");
         foreach (var key in Unsupported)
             if (keys.Flag(key, false))
                 throw new UserError($"{source}: {key}: expected false, got true, which has no equal table; set it to false");
@@ -64,7 +67,8 @@ public static class FlowSchedulerConfigJson
             MaxShift = keys.Number("max_shift", d.MaxShift),
             BaseImageSeqLen = keys.Integer("base_image_seq_len", d.BaseImageSeqLen),
             MaxImageSeqLen = keys.Integer("max_image_seq_len", d.MaxImageSeqLen),
-            TimeShift = keys.Choice("time_shift_type", d.TimeShift, ("exponential", FlowTimeShift.Exponential), ("linear", FlowTimeShift.Linear)),
+            TimeShift = keys.Choice("time_shift_type", d.TimeShift, ("exponential", FlowTimeShift.Exponential),
+                ("linear", FlowTimeShift.Linear)),
             ShiftTerminal = keys.Number("shift_terminal", d.ShiftTerminal),
             Curve = curves.Length == 1 ? curves[0].Curve : FlowCurve.None,
         };

@@ -4,7 +4,8 @@ namespace OrtRlhf.Learning.Schedulers;
 public enum FlowSpacing
 {
     /// <summary>
-    /// N times from the largest to the smallest of training, both included: what diffusers' <c>set_timesteps(N)</c> does, and so Stable Diffusion 3's
+    /// N times from the largest to the smallest of training, both included: what diffusers' <c>set_timesteps(N)</c> does, and so Stable
+    /// Diffusion 3's
     /// pipeline. With a static shift the smallest is shifted already and is shifted again, so that the last time is not shift(1/N).
     /// </summary>
     Trained,

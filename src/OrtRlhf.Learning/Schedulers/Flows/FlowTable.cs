@@ -11,7 +11,9 @@ public sealed record FlowTableOptions
     /// <summary>How noise enters; default Flow-GRPO's.</summary>
     public FlowNoise Noise { get; init; } = FlowNoise.FlowGrpo;
 
-    /// <summary>How much, &gt; 0; null for the default of the kind of noise (<see cref="FlowNoise"/>). Without noise it plays no part.</summary>
+    /// <summary>
+    /// How much, &gt; 0; null for the default of the kind of noise (<see cref="FlowNoise"/>). Without noise it plays no part.
+    /// </summary>
     public double? Level { get; init; }
 
     /// <summary>The steps that are noisy, within the first N-1; null for all of those.</summary>
@@ -46,13 +48,16 @@ public sealed record FlowTableOptions
 /// <item>the flow's own equation <c>dx = v dt</c> (Euler): <c>mean = x + v*dt</c>, without noise or with an assumed deviation;</item>
 /// <item>the equations with noise s and the same marginals (Flow-GRPO, DanceGRPO), which subtract what the noise adds by the score
 /// <c>-(x + (1-t)*v)/t</c>: <c>mean = x*(1 + s^2*dt/(2t)) + v*(1 + s^2*(1-t)/(2t))*dt</c>, <c>sigma = s*sqrt(-dt)</c>;</item>
-/// <item>coefficient-preserving steps: <c>mean = (1-t')*x0 + sqrt(t'^2 - sigma^2)*x1</c> with <c>x0 = x - t*v</c>, <c>x1 = x + (1-t)*v</c>.</item>
+/// <item>coefficient-preserving steps: <c>mean = (1-t')*x0 + sqrt(t'^2 - sigma^2)*x1</c> with <c>x0 = x - t*v</c>, <c>x1 = x +
+/// (1-t)*v</c>.</item>
 /// </list>
 /// </summary>
 /// <remarks>
-/// First step: at t = 1 Flow-GRPO's s is infinite; as in the published code the next time takes the place of t in its denominator, and only there.
+/// First step: at t = 1 Flow-GRPO's s is infinite; as in the published code the next time takes the place of t in its denominator, and only
+/// there.
 /// Last step: at t' = 0 the step is Euler's, which returns x0, without noise, whatever the kind; training leaves it out
-/// (<see cref="SamplerTable.StepsWithDensity"/>), as the published codes do. Departure: those add noise to the image in that step, except for
+/// (<see cref="SamplerTable.StepsWithDensity"/>), as the published codes do. Departure: those add noise to the image in that step, except
+/// for
 /// coefficient-preserving steps, where sigma is 0 by itself.
 /// </remarks>
 public static class FlowTable

@@ -35,7 +35,8 @@ public sealed record DpmSolverTable
     public double ClipRange { get; }
 
     /// <summary>Builds the table.</summary>
-    /// <param name="config">Schedule, prediction type and spacing (timesteps as diffusers' DPMSolverMultistepScheduler chooses them).</param>
+    /// <param name="config">Schedule, prediction type and spacing (timesteps as diffusers' DPMSolverMultistepScheduler chooses
+    /// them).</param>
     /// <param name="steps">N, 1 to T-1.</param>
     /// <exception cref="Graph.UserError">A value is out of range.</exception>
     public static DpmSolverTable Build(SchedulerConfig config, int steps)
@@ -61,8 +62,10 @@ public sealed record DpmSolverTable
     }
 
     /// <summary>
-    /// Builds the second-order table of a flow: <c>x' = x + dt*(v + r*(v - vPrevious))</c> with <c>r = dt/(2*dtBefore)</c>, the first step Euler's. A
-    /// flow's paths are nearly straight in t, not in ln(a/s): with 10 to 20 steps DPM-Solver++ is no better than Euler there, and this is several times so.
+    /// Builds the second-order table of a flow: <c>x' = x + dt*(v + r*(v - vPrevious))</c> with <c>r = dt/(2*dtBefore)</c>, the first step
+    /// Euler's. A
+    /// flow's paths are nearly straight in t, not in ln(a/s): with 10 to 20 steps DPM-Solver++ is no better than Euler there, and this is
+    /// several times so.
     /// </summary>
     /// <param name="schedule">The flow's times.</param>
     /// <param name="steps">N, 1 to T.</param>

@@ -1,7 +1,8 @@
 namespace OrtRlhf.Learning.Schedulers;
 
 /// <summary>
-/// The forward process at one time, of diffusion models and flows alike: <c>x_t = a*x0 + s*noise</c>, and what the model should predict there,
+/// The forward process at one time, of diffusion models and flows alike: <c>x_t = a*x0 + s*noise</c>, and what the model should predict
+/// there,
 /// <c>target = b0*x0 + b1*noise</c>. What preference losses, supervised training and DiffusionNFT are trained with.
 /// </summary>
 /// <param name="Time">Where the model is evaluated, as in <see cref="GaussianStep"/>.</param>
@@ -11,7 +12,9 @@ namespace OrtRlhf.Learning.Schedulers;
 /// <param name="TargetNoise">b1.</param>
 public readonly record struct ForwardStep(double Time, double Signal, double Noise, double TargetX0, double TargetNoise)
 {
-    /// <summary>Of a diffusion model: <c>a = sqrt(alphaBar)</c>, <c>s = sqrt(1 - alphaBar)</c>; epsilon, <c>a*noise - s*x0</c> or x0 as it predicts.</summary>
+    /// <summary>
+    /// Of a diffusion model: <c>a = sqrt(alphaBar)</c>, <c>s = sqrt(1 - alphaBar)</c>; epsilon, <c>a*noise - s*x0</c> or x0 as it predicts.
+    /// </summary>
     /// <param name="schedule">Its noise schedule.</param>
     /// <param name="timestep">0 to T-1.</param>
     public static ForwardStep Of(NoiseSchedule schedule, long timestep)
@@ -31,7 +34,8 @@ public readonly record struct ForwardStep(double Time, double Signal, double Noi
     public static ForwardStep Of(FlowSchedule schedule, double t) => new(schedule.Time(t), 1 - t, t, -1, 1);
 
     /// <summary>
-    /// Size of the clean sample's error by the output's: <c>x0 = (b1*x_t - s*m)/(a*b1 - s*b0)</c>, so <c>|s/(a*b1 - s*b0)|</c>. t of a flow, s of a velocity, s/a of
+    /// Size of the clean sample's error by the output's: <c>x0 = (b1*x_t - s*m)/(a*b1 - s*b0)</c>, so <c>|s/(a*b1 - s*b0)|</c>. t of a
+    /// flow, s of a velocity, s/a of
     /// epsilon; 1 where the model predicts the clean sample.
     /// </summary>
     public double ErrorScale => TargetNoise == 0 ? 1 / Math.Abs(TargetX0) : Noise / Math.Abs(Signal * TargetNoise - Noise * TargetX0);

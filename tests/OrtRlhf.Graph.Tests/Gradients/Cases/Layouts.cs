@@ -49,8 +49,10 @@ internal static partial class RuleCases
         ["Resize by two"] = g => UpsampleNearest(P(g, 2, 2, 2, 3)),
         ["Resize to sizes, another factor each way"] = g => g.Op("Resize", [P(g, 1, 2, 2, 3), null, null, I(g, 1, 2, 6, 6)],
             ("mode", "nearest"), ("coordinate_transformation_mode", "asymmetric"), ("nearest_mode", "floor")),
-        ["Resize from the middle of cells"] = g => g.Op("Resize", [P(g, 1, 2, 2, 3), null, g.Constant(Tensor.Of([1f, 1f, 3f, 2f], 4))], ("mode", "nearest")),
-        ["AveragePool"] = g => g.Op("AveragePool", [P(g, 1, 2, 4, 6)], ("kernel_shape", new long[] { 2, 3 }), ("strides", new long[] { 2, 3 })),
+        ["Resize from the middle of cells"] = g =>
+            g.Op("Resize", [P(g, 1, 2, 2, 3), null, g.Constant(Tensor.Of([1f, 1f, 3f, 2f], 4))], ("mode", "nearest")),
+        ["AveragePool"] = g =>
+            g.Op("AveragePool", [P(g, 1, 2, 4, 6)], ("kernel_shape", new long[] { 2, 3 }), ("strides", new long[] { 2, 3 })),
         ["GlobalAveragePool"] = g => g.Op("GlobalAveragePool", [P(g, 2, 2, 2, 3)]),
     };
 
@@ -68,9 +70,11 @@ internal static partial class RuleCases
         ["Attention, keys and values for all heads"] = g => Attention(P(g, 2, 2, 3, 2), P(g, 1, 4, 2), P(g, 1, 4, 2), 0.5),
         ["Attention, one head after the other"] = g => OneByOne(g, P(g, 2, 2, 3, 2), P(g, 2, 2, 4, 2), P(g, 2, 2, 4, 3)),
         ["Attention, one head after the other, mask [S,T]"] = g => OneByOne(g, P(g, 2, 3, 2), P(g, 2, 4, 2), P(g, 2, 4, 3), P(g, 3, 4)),
-        ["Attention, one head after the other, mask [1,1,1,T]"] = g => OneByOne(g, P(g, 1, 2, 3, 2), P(g, 1, 2, 4, 2), P(g, 1, 2, 4, 3), P(g, 1, 1, 1, 4)),
+        ["Attention, one head after the other, mask [1,1,1,T]"] = g =>
+            OneByOne(g, P(g, 1, 2, 3, 2), P(g, 1, 2, 4, 2), P(g, 1, 2, 4, 3), P(g, 1, 1, 1, 4)),
         ["Attention of a value with itself"] = g => { var x = P(g, 2, 3, 2); return Attention(x, x, x, 1); },
     };
 
-    private static Value OneByOne(OnnxGraph g, params Value[] inputs) => g.Op("Attention", OnnxGraph.CompositeDomain, 2, inputs, ("scale", 0.5f), ("one_by_one", 1L))[0];
+    private static Value OneByOne(OnnxGraph g, params Value[] inputs) =>
+        g.Op("Attention", OnnxGraph.CompositeDomain, 2, inputs, ("scale", 0.5f), ("one_by_one", 1L))[0];
 }

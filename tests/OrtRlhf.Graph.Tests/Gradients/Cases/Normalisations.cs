@@ -19,8 +19,10 @@ internal static partial class RuleCases
         ["LayerNormalization with one scale for all"] = g => g.Op("LayerNormalization", [P(g, 3, 4), P(g, 1), P(g, 1)]),
         ["InstanceNormalization"] = g => g.Op("InstanceNormalization", [P(g, 2, 3, 2, 3), P(g, 3), P(g, 3)]),
         ["InstanceNormalization of rows"] = g => g.Op("InstanceNormalization", [P(g, 2, 2, 5), P(g, 2), P(g, 2)], ("epsilon", 1e-2f)),
-        ["GroupNormalization, scale by channel"] = Opset(21, g => g.Op("GroupNormalization", [P(g, 2, 4, 3), P(g, 4), P(g, 4)], ("num_groups", 2L))),
-        ["GroupNormalization, scale by group"] = Opset(18, g => g.Op("GroupNormalization", [P(g, 2, 4, 3), P(g, 2), P(g, 2)], ("num_groups", 2L))),
+        ["GroupNormalization, scale by channel"] = Opset(21, g =>
+            g.Op("GroupNormalization", [P(g, 2, 4, 3), P(g, 4), P(g, 4)], ("num_groups", 2L))),
+        ["GroupNormalization, scale by group"] = Opset(18, g =>
+            g.Op("GroupNormalization", [P(g, 2, 4, 3), P(g, 2), P(g, 2)], ("num_groups", 2L))),
     };
 
     private static Dictionary<string, Func<OnnxGraph, Value>> Reductions() => new()

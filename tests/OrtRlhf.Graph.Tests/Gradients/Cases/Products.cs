@@ -30,7 +30,8 @@ internal static partial class RuleCases
         };
         foreach (var ta in new[] { false, true })
             foreach (var tb in new[] { false, true })
-                cases[$"Gemm transposed {(ta ? "A" : "a")}{(tb ? "B" : "b")}"] = g => Gemm(ta ? P(g, 3, 2) : P(g, 2, 3), tb ? P(g, 4, 3) : P(g, 3, 4), P(g, 4), ta, tb);
+                cases[$"Gemm transposed {(ta ? "A" : "a")}{(tb ? "B" : "b")}"] = g =>
+                    Gemm(ta ? P(g, 3, 2) : P(g, 2, 3), tb ? P(g, 4, 3) : P(g, 3, 4), P(g, 4), ta, tb);
         return cases;
     }
 
@@ -45,12 +46,16 @@ internal static partial class RuleCases
         ["Conv of stride 2 padded right and bottom"] = g => Conv(P(g, 1, 2, 4, 6), P(g, 2, 2, 3, 3), P(g, 2), 2, [0, 0, 1, 1]),
         ["Conv of stride 2 of a fixed weight"] = g => Conv(P(g, 1, 2, 4, 6), C(g, 2, 2, 3, 3), null, 2, [1, 1, 1, 1]),
         ["Conv of stride 3, cells left over"] = g => Conv(P(g, 1, 1, 6, 7), P(g, 2, 1, 2, 2), null, 3),
-        ["Conv 2x3 with steps and pads of their own"] = g => g.Op("Conv", [P(g, 1, 2, 5, 6), P(g, 2, 2, 2, 3), P(g, 2)], ("strides", new long[] { 1, 2 }), ("pads", new long[] { 1, 0, 0, 2 })),
-        ["Conv dilated"] = g => g.Op("Conv", [P(g, 1, 2, 6, 5), P(g, 2, 2, 2, 3)], ("dilations", new long[] { 2, 1 }), ("pads", new long[] { 1, 1, 1, 1 })),
+        ["Conv 2x3 with steps and pads of their own"] = g => g.Op("Conv", [P(g, 1, 2, 5, 6), P(g, 2, 2, 2, 3), P(g, 2)],
+            ("strides", new long[] { 1, 2 }), ("pads", new long[] { 1, 0, 0, 2 })),
+        ["Conv dilated"] = g =>
+            g.Op("Conv", [P(g, 1, 2, 6, 5), P(g, 2, 2, 2, 3)], ("dilations", new long[] { 2, 1 }), ("pads", new long[] { 1, 1, 1, 1 })),
         ["Conv padded by more than the kernel"] = g => Conv(P(g, 1, 2, 2, 3), P(g, 2, 2, 2, 2), null, 1, [2, 2, 3, 2]),
-        ["Conv grouped, of a fixed weight"] = g => g.Op("Conv", [P(g, 2, 4, 3, 3), C(g, 6, 2, 3, 3)], ("group", 2L), ("pads", new long[] { 1, 1, 1, 1 })),
+        ["Conv grouped, of a fixed weight"] = g =>
+            g.Op("Conv", [P(g, 2, 4, 3, 3), C(g, 6, 2, 3, 3)], ("group", 2L), ("pads", new long[] { 1, 1, 1, 1 })),
         ["ConvTranspose"] = g => g.Op("ConvTranspose", [P(g, 2, 2, 2, 3), P(g, 2, 3, 3, 3), P(g, 3)]),
-        ["ConvTranspose of stride 2"] = g => g.Op("ConvTranspose", [P(g, 1, 2, 2, 3), P(g, 2, 3, 3, 2), P(g, 3)], ("strides", new long[] { 2, 2 }), ("pads", new long[] { 1, 0, 1, 1 })),
+        ["ConvTranspose of stride 2"] = g => g.Op("ConvTranspose", [P(g, 1, 2, 2, 3), P(g, 2, 3, 3, 2), P(g, 3)],
+            ("strides", new long[] { 2, 2 }), ("pads", new long[] { 1, 0, 1, 1 })),
         ["ConvTranspose with output padding"] = g => g.Op("ConvTranspose", [P(g, 1, 2, 2, 3), P(g, 2, 2, 3, 3)],
             ("strides", new long[] { 2, 3 }), ("pads", new long[] { 1, 1, 1, 1 }), ("output_padding", new long[] { 1, 2 })),
         ["ConvTranspose grouped, of a fixed weight"] = g => g.Op("ConvTranspose", [P(g, 1, 4, 2, 3), C(g, 4, 1, 2, 2)], ("group", 2L)),

@@ -19,9 +19,12 @@ internal static partial class RuleCases
 
     /// <summary>A parameter of numbers from 0.5 up.</summary>
     private static Value Positive(OnnxGraph g, params long[] dims) =>
-        g.Parameter($"p{g.Inputs.Count}", Tensor.Of([.. Numbers.Normal(10 + g.Inputs.Count, dims).ToFloats().Select(v => 0.5f + Math.Abs(v))], dims));
+        g.Parameter($"p{g.Inputs.Count}",
+            Tensor.Of([.. Numbers.Normal(10 + g.Inputs.Count, dims).ToFloats().Select(v => 0.5f + Math.Abs(v))], dims));
 
-    /// <summary>A parameter of numbers that are 0.2 apart from each other, from zero and from those of the next parameter, in random order.</summary>
+    /// <summary>
+    /// A parameter of numbers that are 0.2 apart from each other, from zero and from those of the next parameter, in random order.
+    /// </summary>
     private static Value Spaced(OnnxGraph g, params long[] dims)
     {
         var values = new float[dims.Aggregate(1L, (a, b) => a * b)];

@@ -9,7 +9,8 @@ namespace OrtRlhf.Cli.Commands;
 
 /// <summary>Says what works on this machine.</summary>
 [Verb("doctor", HelpText = "Says which devices really work here, which versions run, what is missing and how to get it. "
-    + "Every device is tried with a small graph. Returns 1 when the CPU, an image library or the shipped model does not work; a missing GPU is no fault.")]
+    + "Every device is tried with a small graph. Returns 1 when the CPU, an image library or the shipped model does not work; a missing "
+        + "GPU is no fault.")]
 [Example("what works here", "doctor")]
 [Example("the same for a script", "doctor --json")]
 internal sealed class DoctorCommand : ICommand
