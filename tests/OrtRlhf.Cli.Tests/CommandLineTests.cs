@@ -17,7 +17,7 @@ public class CommandLineTests
         Assert.Matches(@"^ortrlhf \d+\.\d+\.\d+ \(ONNX Runtime \d+\.\d+\.\d+, \.NET \d+", Cli.Run("--version").Succeeds().Out);
 
     [Theory]
-    [InlineData("tune", "--method NAME", "--resume RUN", "jpeg-compressibility", "Default 40")]
+    [InlineData("tune", "--method NAME", "--resume RUN", "jpeg-compressibility", "default 40")]
     [InlineData("sample", "--prompt TEXT", "--guidance-scale X", "--adapter FILE", "Default 10")]
     [InlineData("eval", "--json FILE", "prompt-accuracy", "Default 256", "KL to the base model")]
     [InlineData("label", "--mode NAME", "--host ADDRESS", "Default 5070", "--overlap N", "metadata.jsonl")]
@@ -52,7 +52,7 @@ public class CommandLineTests
     [InlineData("tune a b", "expected one MODEL, got 'b' as well")]
     [InlineData("tune --eta 0", "--eta: expected more than 0, got 0")]
     [InlineData("tune --learning-rate -1 --clip-range NaN",
-        "--learning-rate: expected a number > 0, got -1; --clip-range: expected a number in (0, 1), got NaN")]
+        "--clip-range: expected a number in (0, 1), got NaN; --learning-rate: expected a number > 0, got -1")]
     [InlineData("tune --resume x --seed 3", "leave out --seed")]
     [InlineData("sample", "expected --prompt TEXT or --prompts FILE")]
     [InlineData("sample --prompt a --sampler heun",
@@ -61,7 +61,19 @@ public class CommandLineTests
         "--steps: expected 1 to 1000, got 0; --device: expected cpu, cuda or webgpu, got tpu")]
     [InlineData("tune --method dpo --prompts-per-epoch 240",
         "--prompts-per-epoch: expected at most half of the 240 images, so that each prompt has candidates to choose among")]
-    [InlineData("tune --preferences store", "--preferences: expected a method that learns from choices")]
+    [InlineData("tune --preferences store", "option --preferences: method ddpo has none; d3po, dpo, ipo, kto, sft, rwr have it")]
+    [InlineData("tune --method dpo --kl-weight 1", "option --kl-weight: method dpo has none; ddpo, reinforce, flow-grpo, nft have it")]
+    [InlineData("tune --method dpo --preferences store --images 8", "--images is of candidates that are drawn each epoch")]
+    [InlineData("tune --nft-beta 2", "option --nft-beta is --beta since 0.2, of --method nft, not of ddpo")]
+    [InlineData("tune --lr 3", "did you mean '--learning-rate'?")]
+    [InlineData("tune --rank 3", "did you mean '--lora-rank'?")]
+    [InlineData("tune --num_train_epochs 3", "did you mean '--epochs'?")]
+    [InlineData("tune --num-inference-steps 3", "did you mean '--steps'?")]
+    [InlineData("tune --train-batch-size 3", "did you mean '--micro-batch'?")]
+    [InlineData("tune --mixed-precision fp16", "did you mean '--dtype'?")]
+    [InlineData("tune --resume-from-checkpoint x", "did you mean '--resume'?")]
+    [InlineData("tune --output-dir x", "did you mean '--output'?")]
+    [InlineData("sample --output_dir x", "did you mean '--output'?")]
     [InlineData("tune --method dpo --expert-weights taste", "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]
     [InlineData("reward train --output x --preferences store --expert-weights taste=NaN",
         "--expert-weights: expected names and numbers such as quality=1,taste=0.5")]

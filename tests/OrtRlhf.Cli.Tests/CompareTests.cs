@@ -54,7 +54,7 @@ public class CompareTests(TinyModelFixture model) : IClassFixture<TinyModelFixtu
             .FailsWith(2, "--show: 'beauty' is not what all of these runs measured; they have reward, jpeg-compressibility");
         Cli.Run("compare").FailsWith(2, "expected the folders of finished runs");
         File.Delete(folder.At("b/summary.json"));
-        Cli.Run("compare", folder.At("a"), folder.At("b")).FailsWith(1, "is not finished", "tune --resume");
+        Cli.Run("compare", folder.At("a"), folder.At("b")).FailsWith(1, "is not finished", "resume it");
 
         void Tune(string run, string seed, string reward, params string[] more) =>
             Cli.Run([.. TinyTune.Arguments(model.Path, folder, run, reward: reward).TakeWhile(argument => argument != "--seed"), "--seed",

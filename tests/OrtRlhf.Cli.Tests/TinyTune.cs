@@ -12,9 +12,8 @@ internal static class TinyTune
         return
         [
             "tune", model, "--prompts", folder.At("prompts.txt"), "--output", folder.At(run), "--epochs", $"{epochs}", "--reward", reward,
-                "--images", "4",
-            "--steps", "2", "--evaluation-images", "4", "--sample-images", "2", "--micro-batch", "4", "--updates-per-pass", "2",
-                "--lora-rank", "2", "--threads", "1", "--seed", "3",
+            "--images", "4", "--steps", "2", "--evaluation-images", "4", "--sample-images", "2", "--lora-rank", "2", "--threads", "1",
+            "--seed", "3", "--micro-batch", "4", "--updates-per-pass", "2",
             "--learning-rate-decay", "constant", // some runs are resumed to other lengths, to which a falling rate would have to fit
         ];
     }

@@ -130,7 +130,7 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         Cli.Run([.. arguments, "--method", "ddpo"]).FailsWith(2, "--eta: expected more than 0, got 0");
         Cli.Run([.. TinyTune.Arguments(model.Path, folder, "run"), "--sampler", "dpm-solver++"])
             .FailsWith(2, "--sampler: expected ddim or ddpm, got dpm-solver++", "no density");
-        Cli.Run([.. arguments, "--population", "4", "--method", "es"]).Succeeds();
+        Cli.Run([.. arguments.TakeWhile(argument => argument != "--seed"), "--eta", "0", "--population", "4", "--method", "es"]).Succeeds();
     }
 
     [Fact]

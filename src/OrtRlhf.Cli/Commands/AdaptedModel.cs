@@ -2,7 +2,6 @@ using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Diffusion.Adapters;
 using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Files;
 using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Metrics;

@@ -7,7 +7,6 @@ using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Learning.Optimizers;
-using OrtRlhf.Rewards;
 using OrtRlhf.Scenes;
 
 namespace OrtRlhf.Tuning.Epochs;

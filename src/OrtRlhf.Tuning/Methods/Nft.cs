@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
+using OrtRlhf.Diffusion.Adapters;
 using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Learning;

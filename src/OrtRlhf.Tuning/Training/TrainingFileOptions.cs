@@ -1,7 +1,6 @@
 using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
-using OrtRlhf.Learning.Losses;
 
 namespace OrtRlhf.Tuning.Training;
 

@@ -1,7 +1,6 @@
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Tests;
-using OrtRlhf.Tuning.Artifacts;
 using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Training;
 

@@ -3,7 +3,6 @@ using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
-using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Tests;

@@ -5,7 +5,6 @@ using OrtRlhf.Graph.Files;
 using OrtRlhf.Preferences;
 using OrtRlhf.Rewards;
 using OrtRlhf.Tests;
-using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Methods;

@@ -1,3 +1,4 @@
+using System.Globalization;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Cli.Screen;
 using OrtRlhf.Diffusion;
@@ -153,7 +154,7 @@ internal sealed class RewardTrainCommand : ModelCommand
     private void Show(RewardModelSummary summary)
     {
         var (accuracy, trained) = (summary.Accuracy, summary.TrainedAccuracy);
-        Terminal.Line(FormattableString.Invariant(
+        Terminal.Line(string.Create(CultureInfo.InvariantCulture,
             $"predicts {100 * accuracy.Mean:0.0}% ± {100 * accuracy.Stderr:0.0} of {accuracy.N} held-out choices "
             + $"({100 * trained.Mean:0.0}% of the {trained.N} it was fitted to; ridge {summary.Ridge}, temperature "
             + $"{summary.Temperature:0.00}{Adapters(summary.Epoch)})"));
@@ -162,7 +163,7 @@ internal sealed class RewardTrainCommand : ModelCommand
         foreach (var bin in summary.Calibration.Bins.Where(bin => bin.N > 0))
         {
             var bar = new string('#', (int)Math.Round(Bar * bin.Accuracy)).PadRight(Bar, '.');
-            Terminal.Line(FormattableString.Invariant(
+            Terminal.Line(string.Create(CultureInfo.InvariantCulture,
                 $"  {100 * bin.From,3:0}-{100 * bin.To,3:0}%  {bar} {100 * bin.Accuracy,5:0.0}%  mean {100 * bin.Confidence:0.0}%, "
                 + $"{bin.N} choices"));
         }

@@ -2,7 +2,6 @@ using System.Runtime.CompilerServices;
 using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Graph;
 using OrtRlhf.Learning;
-using OrtRlhf.Learning.Losses;
 using OrtRlhf.Learning.Optimizers;
 using OrtRlhf.Tuning.Epochs;
 using OrtRlhf.Tuning.Training;

@@ -1,6 +1,5 @@
 using OrtRlhf.Diffusion.Sampling;
 using OrtRlhf.Learning;
-using OrtRlhf.Learning.Advantages;
 using OrtRlhf.Learning.Schedulers;
 
 namespace OrtRlhf.Tuning.Methods;
