@@ -111,7 +111,8 @@ public sealed class Tensor
                 var halves = MemoryMarshal.Cast<byte, ushort>(bytes);
                 for (var i = 0; i < result.Length; i++) result[i] = BitConverter.UInt32BitsToSingle((uint)halves[i] << 16);
                 break;
-            case ElementType.Double: TensorPrimitives.ConvertTruncating<double, float>(MemoryMarshal.Cast<byte, double>(bytes),
+            case ElementType.Double:
+                TensorPrimitives.ConvertTruncating<double, float>(MemoryMarshal.Cast<byte, double>(bytes),
                 result); break;
             default:
                 var integers = ToInt64s();

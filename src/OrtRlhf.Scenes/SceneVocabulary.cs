@@ -1,6 +1,6 @@
 using System.Text.Encodings.Web;
-using System.Text.Json.Nodes;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace OrtRlhf.Scenes;
 
@@ -111,8 +111,12 @@ public static class SceneVocabulary
 
     private static void WriteJson(string folder, string name, JsonObject content, bool indented = true)
     {
-        var options = new JsonSerializerOptions { WriteIndented = indented, NewLine = "\n",
-            Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+        var options = new JsonSerializerOptions
+        {
+            WriteIndented = indented,
+            NewLine = "\n",
+            Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping
+        };
         File.WriteAllText(Path.Combine(folder, name), content.ToJsonString(options) + "\n");
     }
 }

@@ -26,8 +26,15 @@ internal sealed class LabelServer : IAsyncDisposable
 {
     private const int LargestBody = 64 << 10;
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
-    private static readonly Dictionary<string, string> Types = new() { [".html"] = "text/html; charset=utf-8", [".css"] = "text/css",
-        [".js"] = "text/javascript", [".png"] = "image/png", [".jpg"] = "image/jpeg", [".webp"] = "image/webp" };
+    private static readonly Dictionary<string, string> Types = new()
+    {
+        [".html"] = "text/html; charset=utf-8",
+        [".css"] = "text/css",
+        [".js"] = "text/javascript",
+        [".png"] = "image/png",
+        [".jpg"] = "image/jpeg",
+        [".webp"] = "image/webp"
+    };
     private readonly WebApplication _app;
     private readonly LabelQueue _queue;
     private readonly PreferenceFolder _folder;

@@ -50,11 +50,14 @@ public class EvalTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         var rewards = RewardSet.Parse(RewardRegistry.Default, ["jpeg-compressibility", "jpeg-compressibility-2*jpeg-incompressibility"],
             ["a cat"]);
         EvaluationResult Scores(params float[] kilobytes) =>
-            new(kilobytes, new Dictionary<string, float[]> { ["jpeg-compressibility"] = [.. kilobytes.Select(k => -k)],
-            ["jpeg-incompressibility"] = kilobytes }, null, null)
-        {
-            Images = [.. kilobytes.Select((_, i) => new EvaluatedImage("a cat", (ulong)i))],
-        };
+            new(kilobytes, new Dictionary<string, float[]>
+            {
+                ["jpeg-compressibility"] = [.. kilobytes.Select(k => -k)],
+                ["jpeg-incompressibility"] = kilobytes
+            }, null, null)
+            {
+                Images = [.. kilobytes.Select((_, i) => new EvaluatedImage("a cat", (ulong)i))],
+            };
         var compared = Comparison.Of(rewards, Scores(4, 3, 2, 1), Scores(3, 3, 1, 2)).Rewards;
         Assert.All(compared.Values, c => Assert.Equal((0.625, 4), (c.WinRate!.Mean, c.WinRate.N))); // won, tied, won, lost
         Assert.All(compared.Values, c =>

@@ -45,8 +45,12 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
     {
         using var folder = new TempFolder();
         var clip = TinyModel.WriteClip(folder.At("clip"));
-        SafetensorsFile.Write(folder.At("head.safetensors"), new Dictionary<string, Tensor> { ["weight"] = Tensor.Of(new float[] { 1, 2, 3,
-            4, 5, 6, 7, 8 }, 1, 8), ["bias"] = Tensor.Of([5f], 1) });
+        SafetensorsFile.Write(folder.At("head.safetensors"), new Dictionary<string, Tensor>
+        {
+            ["weight"] = Tensor.Of(new float[] { 1, 2, 3,
+            4, 5, 6, 7, 8 }, 1, 8),
+            ["bias"] = Tensor.Of([5f], 1)
+        });
         var expression = $"clip-score:{clip}+0.5*aesthetic:{folder.At("head.safetensors")}#clip={clip} - 0.1*pick-score:{clip}";
         Cli.Run([.. TinyTune.Arguments(model.Path, folder, "run", reward: expression), "--watch", "jpeg-compressibility"]).Succeeds();
         var run = new RunFolder(folder.At("run"));

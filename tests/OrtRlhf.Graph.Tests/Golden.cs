@@ -19,8 +19,14 @@ internal static class Golden
         foreach (var entry in header.RootElement.EnumerateObject())
         {
             if (entry.Name == "__metadata__") continue;
-            var type = entry.Value.GetProperty("dtype").GetString() switch { "F32" => ElementType.Float, "F16" =>
-                ElementType.Float16, "I64" => ElementType.Int64, var other => throw new InvalidDataException(other) };
+            var type = entry.Value.GetProperty("dtype").GetString() switch
+            {
+                "F32" => ElementType.Float,
+                "F16" =>
+                ElementType.Float16,
+                "I64" => ElementType.Int64,
+                var other => throw new InvalidDataException(other)
+            };
             var place = entry.Value.GetProperty("data_offsets");
             result[entry.Name] = new Tensor(type, [.. entry.Value.GetProperty("shape").EnumerateArray().Select(d => d.GetInt64())],
                 bytes[(start + place[0].GetInt32())..(start + place[1].GetInt32())]);

@@ -1,5 +1,5 @@
-using OrtRlhf.Tests;
 using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Rewards.Tests;
 
@@ -9,7 +9,10 @@ public sealed class ImageDiversityTests
     public void Of_RandomImages_MatchesThePairwiseDefinition()
     {
         var images = Enumerable.Range(0, 5).Select(seed => NoiseImage.Of(7, 5, seed)).ToArray();
-        var squares = from a in images from b in images where a != b select Enumerable.Range(0, 105).Average(p =>
+        var squares = from a in images
+                      from b in images
+                      where a != b
+                      select Enumerable.Range(0, 105).Average(p =>
             Math.Pow(a.Pixels[p] - b.Pixels[p], 2));
         Assert.Equal(Math.Sqrt(squares.Average()) / 255, ImageDiversity.Of(images.Select(image => ("x", image)))!.Value, 10);
     }

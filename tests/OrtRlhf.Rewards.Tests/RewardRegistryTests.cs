@@ -150,7 +150,8 @@ public sealed class RewardRegistryTests
     {
         var made = new List<Fake>();
         var registry = Registry.With(new("fake", "counts", name =>
-            name.Argument == "broken" ? throw new UserError("broken") : Made(new Fake(name.ToString()))) { Argument = "TEXT" });
+            name.Argument == "broken" ? throw new UserError("broken") : Made(new Fake(name.ToString())))
+        { Argument = "TEXT" });
         string[] prompts = fault?.Contains("prompt", StringComparison.Ordinal) == true ? ["no fake"] : ["a cat"];
         if (fault is null)
         {

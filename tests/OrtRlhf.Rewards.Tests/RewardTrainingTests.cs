@@ -75,8 +75,14 @@ public sealed class RewardTrainingTests
     {
         using var folder = new TempFolder();
         var judged = Judged(60, Contrast);
-        RewardTrainingOptions options = new() { Clip = TinyModel.WriteClip(folder.At("clip")), LoraRank = 2, LearningRate = 0.05,
-            Ridge = 0.3, Session = new() { Threads = 1 } };
+        RewardTrainingOptions options = new()
+        {
+            Clip = TinyModel.WriteClip(folder.At("clip")),
+            LoraRank = 2,
+            LearningRate = 0.05,
+            Ridge = 0.3,
+            Session = new() { Threads = 1 }
+        };
         var seen = 0;
         var summary = RewardTraining.Run(judged, options, folder.At("reward"), done => seen = Math.Max(seen, done));
         Assert.InRange(summary.Epoch, 1, 4);

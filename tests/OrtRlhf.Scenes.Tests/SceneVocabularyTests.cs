@@ -1,5 +1,5 @@
-using OrtRlhf.Tests;
 using System.Text.Json;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Scenes.Tests;
 

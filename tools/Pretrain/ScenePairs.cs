@@ -50,8 +50,11 @@ internal static class ScenePairs
         {
             0 or 1 => With(group with { Colour = (SceneColour)(((int)group.Colour + 1 + random.Below(5, 2)) % 6) }),
             2 or 3 => With(group with { Shape = (SceneShape)(((int)group.Shape + 1 + random.Below(3, 2)) % 4) }),
-            4 => With(group with { Count = 1
-                + ((group.Count + random.Below(spec.Second is null ? 3 : 1, 2)) % (spec.Second is null ? 4 : 2)) }),
+            4 => With(group with
+            {
+                Count = 1
+                + ((group.Count + random.Below(spec.Second is null ? 3 : 1, 2)) % (spec.Second is null ? 4 : 2))
+            }),
             5 => With(group with { Size = group.Size is { } size ? 1 - size : null }),
             6 => spec with { Texture = spec.Texture is { } t ? (SceneTexture)(((int)t + 1 + random.Below(4, 2)) % 5) : null },
             _ => spec.Relation is { } r and not SceneRelation.And ? spec with { Relation = Opposite(r) } : spec,

@@ -45,8 +45,14 @@ internal sealed class PackCommand : ICommand
             $"run '{Source}': has no adapter yet ('{file}'); finish it with 'ortrlhf tune --resume {Source}'");
         var source = AdaptedModel.Find(file);
         if (Output is null && !isRun) throw new UsageError("pack: --output says where to write what is not in a run's folder");
-        var output = Output ?? Path.Combine(Source, "packed", Format switch { "kohya" => "adapter-kohya.safetensors", "onnx_adapter" =>
-            "adapter.onnx_adapter", "merged" => "model", _ => "adapter.safetensors" });
+        var output = Output ?? Path.Combine(Source, "packed", Format switch
+        {
+            "kohya" => "adapter-kohya.safetensors",
+            "onnx_adapter" =>
+            "adapter.onnx_adapter",
+            "merged" => "model",
+            _ => "adapter.safetensors"
+        });
         if (Format == "merged") OutputPlace.RequireFolder("output", output);
         Write(source, output);
         Terminal.Line(output);

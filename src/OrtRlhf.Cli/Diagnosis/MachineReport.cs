@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics.X86;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using OrtRlhf.Cli.CommandLine;
 using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Graph;

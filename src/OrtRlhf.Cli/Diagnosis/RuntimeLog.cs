@@ -26,8 +26,12 @@ internal static class RuntimeLog
         try
         {
             OrtLibrary.Load();
-            var options = new EnvironmentCreationOptions { logId = "ortrlhf", logLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
-                loggingFunction = (_, _, _, _, _, message) => Add(message) };
+            var options = new EnvironmentCreationOptions
+            {
+                logId = "ortrlhf",
+                logLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
+                loggingFunction = (_, _, _, _, _, message) => Add(message)
+            };
             OrtEnv.CreateInstanceWithOptions(ref options);
         }
         catch (Exception fault) when (

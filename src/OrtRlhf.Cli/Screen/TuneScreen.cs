@@ -84,12 +84,12 @@ internal static class TuneScreen
 
     private static TuningEnvironment Environment(Action<TuningProgress> progress, Action<EvaluationResult> evaluated,
         Action<EpochMetrics> epoch) => new()
-    {
-        OpenModel = (folder, reading) => ImageModel.Open(ModelFolder.Find(folder), reading),
-        Progress = progress,
-        BaseEvaluated = evaluated,
-        EpochDone = epoch,
-    };
+        {
+            OpenModel = (folder, reading) => ImageModel.Open(ModelFolder.Find(folder), reading),
+            Progress = progress,
+            BaseEvaluated = evaluated,
+            EpochDone = epoch,
+        };
 
     private static void Summary(RunSummary summary, RunFolder folder)
     {

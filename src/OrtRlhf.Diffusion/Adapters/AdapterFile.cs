@@ -63,7 +63,8 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
         if (!File.Exists(path)) throw new UserError($"adapter '{path}': there is no such file");
         switch (System.IO.Path.GetExtension(path).ToLowerInvariant())
         {
-            case ".onnx_adapter": return Of(path, [.. TextEncoders.Select(c => Beside(path, c)).Where(File.Exists).Prepend(path)
+            case ".onnx_adapter":
+                return Of(path, [.. TextEncoders.Select(c => Beside(path, c)).Where(File.Exists).Prepend(path)
                 .SelectMany(file => OnnxAdapter.Read(file).Parameters)], null);
             case ".safetensors":
                 var content = AdapterMetadata.Read(path);
@@ -152,7 +153,8 @@ public sealed record AdapterFile(string Path, IReadOnlyList<AdapterLayer> Layers
                     + $"{string.Join(", ", Components)}, got '{name}'");
             var module = name[(component.Length + 1)..^SuffixA.Length];
             var layer = new AdapterLayer(module, byName[name].As(ElementType.Float),
-                byName[name[..^SuffixA.Length] + SuffixB].As(ElementType.Float)) { Component = component };
+                byName[name[..^SuffixA.Length] + SuffixB].As(ElementType.Float))
+            { Component = component };
             if (layer.Rank < 1) throw new UserError($"adapter '{path}': '{name}': expected a rank of at least 1, got {layer.A}");
             layers.Add(scale is null ? layer : layer with { B = Scaled(layer.B, scale(layer)) });
         }

@@ -97,8 +97,15 @@ internal static partial class KohyaNames
         if (Block().Match(path) is not { Success: true } match) return null;
         var (side, block, kind, layer, rest) = (match.Groups[1].Value, match.Groups[2], match.Groups[3].Value, Number(match.Groups[4]),
             match.Groups[5].Value);
-        if (kind == "resnets") rest = rest switch { "conv1" => "in_layers.2", "time_emb_proj" => "emb_layers.1", "conv2" =>
-            "out_layers.3", "conv_shortcut" => "skip_connection", _ => rest };
+        if (kind == "resnets") rest = rest switch
+        {
+            "conv1" => "in_layers.2",
+            "time_emb_proj" => "emb_layers.1",
+            "conv2" =>
+            "out_layers.3",
+            "conv_shortcut" => "skip_connection",
+            _ => rest
+        };
         if (side == "mid") return string.Create(CultureInfo.InvariantCulture,
             $"middle_block.{(kind == "attentions" ? 1 : 2 * layer)}.{rest}");
         var (first, part) = (Number(block) * (layers + 1), kind == "attentions" ? 1 : 0);

@@ -37,8 +37,13 @@ internal static partial class PeftNames
             $".{(match.Groups[1].Value == "to_out" ? "out" : match.Groups[1].Value[3..])}_proj.{match.Groups[2].Value}.weight");
         name = Processor().Replace(name, match =>
             $".{(match.Groups[1].Value == "to_out" ? "to_out.0" : match.Groups[1].Value)}.{match.Groups[2].Value}.weight");
-        return Ending().Replace(name, match => match.Groups[1].Value switch { "lora.down" or "lora_linear_layer.down" or "down" =>
-            ".lora_A.weight", "lora.up" or "lora_linear_layer.up" or "up" => ".lora_B.weight", var known => $".{known}.weight" });
+        return Ending().Replace(name, match => match.Groups[1].Value switch
+        {
+            "lora.down" or "lora_linear_layer.down" or "down" =>
+            ".lora_A.weight",
+            "lora.up" or "lora_linear_layer.up" or "up" => ".lora_B.weight",
+            var known => $".{known}.weight"
+        });
     }
 
     [GeneratedRegex(@"(?<=\.self_attn)\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight$", RegexOptions.CultureInvariant)]

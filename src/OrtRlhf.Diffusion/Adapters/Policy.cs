@@ -67,8 +67,14 @@ public sealed class Policy : IDisposable
         if (trainable && file.Layers.Count == 0) throw new UserError($"adapter '{file.Path}': has layers of text encoders only, and "
             + $"training goes on with those of the denoiser; merge it into the model first");
         var ranks = trainable ? file.Layers.ToDictionary(l => l.Module, l => l.Rank, StringComparer.Ordinal) : null;
-        var lora = new LoraOptions { Type = ElementType.Float, AnyRank = !trainable, Ranks = ranks, Prefix = model.AdapterPrefix,
-            Targets = [.. file.Layers.Select(l => l.Module)] };
+        var lora = new LoraOptions
+        {
+            Type = ElementType.Float,
+            AnyRank = !trainable,
+            Ranks = ranks,
+            Prefix = model.AdapterPrefix,
+            Targets = [.. file.Layers.Select(l => l.Module)]
+        };
         var layers = file.Layers.ToDictionary(l => l.Module, StringComparer.Ordinal);
         var tensors = new List<(string Name, Tensor Data)>();
         foreach (var layer in Fitting())

@@ -25,8 +25,11 @@ internal static partial class TextAdapters
             throw new UserError($"adapter '{file.Path}': has layers of {other}, but model '{model.Name}' has "
                 + $"{(model.IsConditional ? string.Join(" and ", model.TextEncoders.Select(e => e.Name)) : "no text encoder")}; it "
                 + $"belongs to another model");
-        return model with { TextEncoders = [.. model.TextEncoders.Select(e =>
-            byEncoder.TryGetValue(e.Name, out var layers) ? With(e, layers) : e)] };
+        return model with
+        {
+            TextEncoders = [.. model.TextEncoders.Select(e =>
+            byEncoder.TryGetValue(e.Name, out var layers) ? With(e, layers) : e)]
+        };
 
         TextEncoder With(TextEncoder encoder, IReadOnlyDictionary<string, (Tensor A, Tensor B)> layers)
         {

@@ -27,16 +27,23 @@ internal static class GraphInspection
         }
         catch (UserError fault)
         {
-            return report with { Inputs = [.. graph.Inputs.Where(i => i.Data is null).Select(Report)],
-                Outputs = [.. graph.Outputs.Select(Report)], Note = fault.Message };
+            return report with
+            {
+                Inputs = [.. graph.Inputs.Where(i => i.Data is null).Select(Report)],
+                Outputs = [.. graph.Outputs.Select(Report)],
+                Note = fault.Message
+            };
         }
     }
 
     /// <summary>Adds what a graph says to a report.</summary>
     public static ComponentReport Add(ComponentReport report, OnnxGraph graph, IReadOnlyList<string> targets, bool recognize = false)
     {
-        report = report with { Inputs = [.. graph.Inputs.Where(i => i.Data is null).Select(Report)],
-            Outputs = [.. graph.Outputs.Select(Report)] };
+        report = report with
+        {
+            Inputs = [.. graph.Inputs.Where(i => i.Data is null).Select(Report)],
+            Outputs = [.. graph.Outputs.Select(Report)]
+        };
         if (recognize)
         {
             RaiseOpset.Apply(graph);

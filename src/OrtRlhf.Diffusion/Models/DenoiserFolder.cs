@@ -94,8 +94,12 @@ internal sealed record DenoiserFolder(Func<Dim, OnnxGraph> Graph, LatentSize Lat
                 .. takesSizes ? [("text_embeds", ElementType.Float, [0]), ("time_ids", ElementType.Float, (long[])[6])]
                     : Array.Empty<(string, ElementType, long[])>(),
             ];
-            return new(b => Exported(folder, b, inputs, "out_sample"), latent) { TakesSizes = takesSizes, PooledInput = takesSizes
-                ? "text_embeds" : null };
+            return new(b => Exported(folder, b, inputs, "out_sample"), latent)
+            {
+                TakesSizes = takesSizes,
+                PooledInput = takesSizes
+                ? "text_embeds" : null
+            };
         }
         folder.Expect(folder.Name == "unet" ? [Conditional, Unconditional]
             : [SD3Transformer2DConfig.ClassName, FluxTransformer2DConfig.ClassName]);

@@ -53,7 +53,13 @@ public sealed record SamplerSteps(SamplerTable? Table, DpmSolverTable? Solver)
                 + $"noisy-euler, euler or adams-bashforth, got "
                 + $"{(other == SamplerKind.DpmSolver ? "dpm-solver++" : other.ToString().ToLowerInvariant())}, which is of diffusion models"),
         };
-        return new(FlowTable.Build(flow, new() { Steps = options.Steps, Noise = noise, Level = options.NoiseLevel,
-            Window = options.NoiseWindow, Spacing = model.FlowSpacing }), null);
+        return new(FlowTable.Build(flow, new()
+        {
+            Steps = options.Steps,
+            Noise = noise,
+            Level = options.NoiseLevel,
+            Window = options.NoiseWindow,
+            Spacing = model.FlowSpacing
+        }), null);
     }
 }

@@ -33,8 +33,12 @@ public static class TrainingGraph
             GradientOptions gradients, bool isScaled = false)
     {
         var batch = unguided.X.Shape!.Dims[0].Size;
-        var written = loss(unguided with { Output = Guided(unguided.Output), Reference = unguided.Reference is { } reference
-            ? Guided(reference) : null });
+        var written = loss(unguided with
+        {
+            Output = Guided(unguided.Output),
+            Reference = unguided.Reference is { } reference
+            ? Guided(reference) : null
+        });
         var scaled = isScaled ? written.Loss * unguided.X.Graph.Input(LossScale, ElementType.Float) : written.Loss;
         return Finish(scaled, parameters, gradients, [.. written.Metrics.Select(p => (p.Key, p.Value))]);
 

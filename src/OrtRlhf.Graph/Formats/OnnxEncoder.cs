@@ -14,8 +14,12 @@ internal static class OnnxEncoder
     /// <param name="store">Gives a tensor's bytes, or null after having put them elsewhere.</param>
     public static ModelProto Encode(OnnxGraph graph, Func<TensorProto, Tensor, ByteString?> store)
     {
-        var model = new ModelProto { IrVersion = graph.Opset > 18 ? IrVersion + 1 : IrVersion, ProducerName = Producer,
-            Graph = new GraphProto { Name = graph.Name } };
+        var model = new ModelProto
+        {
+            IrVersion = graph.Opset > 18 ? IrVersion + 1 : IrVersion,
+            ProducerName = Producer,
+            Graph = new GraphProto { Name = graph.Name }
+        };
         model.OpsetImport.Add(new OperatorSetIdProto { Domain = "", Version = graph.Opset });
         foreach (var domain in graph.Nodes.Select(n => n.Domain).Concat(graph.Domains.Keys).Where(d => d.Length > 0).Distinct())
             model.OpsetImport.Add(new OperatorSetIdProto { Domain = domain, Version = graph.Domains.GetValueOrDefault(domain, 1) });

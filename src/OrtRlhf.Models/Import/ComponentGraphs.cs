@@ -18,18 +18,18 @@ public static class ComponentGraphs
 {
     private static readonly Dictionary<string, (string Name, Func<Checkpoint, IEnumerable<(string Place, OnnxGraph Graph)>> Build)> Table =
         new(StringComparer.Ordinal)
-    {
-        [UNet2DConditionConfig.ClassName] = ("unet", UNet2DCondition),
-        [UNet2DConfig.ClassName] = ("unet", UNet2D),
-        [AutoencoderKlConfig.ClassName] = ("vae", Kl),
-        [AutoencoderTinyConfig.ClassName] = ("vae", Tiny),
-        [SD3Transformer2DConfig.ClassName] = ("transformer", SD3),
-        [FluxTransformer2DConfig.ClassName] = ("transformer", Flux),
-        [T5Config.ClassName] = ("text_encoder", T5),
-        ["CLIPTextModel"] = ("text_encoder", s => Text(s, projection: false)),
-        ["CLIPTextModelWithProjection"] = ("text_encoder", s => Text(s, projection: true)),
-        ["CLIPModel"] = ("", Clip),
-    };
+        {
+            [UNet2DConditionConfig.ClassName] = ("unet", UNet2DCondition),
+            [UNet2DConfig.ClassName] = ("unet", UNet2D),
+            [AutoencoderKlConfig.ClassName] = ("vae", Kl),
+            [AutoencoderTinyConfig.ClassName] = ("vae", Tiny),
+            [SD3Transformer2DConfig.ClassName] = ("transformer", SD3),
+            [FluxTransformer2DConfig.ClassName] = ("transformer", Flux),
+            [T5Config.ClassName] = ("text_encoder", T5),
+            ["CLIPTextModel"] = ("text_encoder", s => Text(s, projection: false)),
+            ["CLIPTextModelWithProjection"] = ("text_encoder", s => Text(s, projection: true)),
+            ["CLIPModel"] = ("", Clip),
+        };
 
     /// <summary>The classes there are.</summary>
     public static IReadOnlyCollection<string> Classes => Table.Keys;

@@ -136,8 +136,13 @@ public sealed class ImportPlan
         if (options.LoraTargets is not { Count: 0 } && (denoiser || component is { IsOnnx: true, Name: "unet" or "transformer" }))
         {
             var named = denoiser ? ComponentGraphs.NameOf(component.ClassName) : component.Name;
-            var lora = new LoraOptions { Targets = options.LoraTargets ?? LoraOptions.TargetsFor(named), AnyRank = true,
-                Type = ElementType.Float, Prefix = named + "." };
+            var lora = new LoraOptions
+            {
+                Targets = options.LoraTargets ?? LoraOptions.TargetsFor(named),
+                AnyRank = true,
+                Type = ElementType.Float,
+                Prefix = named + "."
+            };
             foreach (var graph in graphs.Select(g => g.Graph).Where(g => Takes(g, options))) InjectLora.Apply(graph, lora);
         }
         _graphs.AddRange(graphs);

@@ -96,8 +96,11 @@ public static class T5EncoderModel
     private static Value Places(Value ids)
     {
         var g = ids.Graph;
-        if (ids.Shape![1] is { IsKnown: true,
-            Size: var size }) return g.Constant(Tensor.Vector([.. Enumerable.Range(0, (int)size).Select(i => (long)i)]));
+        if (ids.Shape![1] is
+            {
+                IsKnown: true,
+                Size: var size
+            }) return g.Constant(Tensor.Vector([.. Enumerable.Range(0, (int)size).Select(i => (long)i)]));
         var length = g.Op("Shape", [ids]).Slice(0, 1, 2).Squeeze(0);
         return g.Op("Range", [g.Scalar(ElementType.Int64, 0), length, g.Scalar(ElementType.Int64, 1)]);
     }

@@ -37,14 +37,14 @@ internal static class UNetEmbedding
 
     private static Value ClassEmbedding(Module m, UNet2DConditionConfig config, ElementType type, Value labels) =>
         config.ClassEmbedType switch
-    {
-        "embedding" => m.Embedding(labels, config.NumClassEmbeds, config.TimeEmbeddingDim),
-        "timestep" => Blocks.Mlp(m, Cast(Blocks.Sinusoids(labels, config.BlockOutChannels[0], config.FlipSinToCos, config.FreqShift),
-            type), config.TimeEmbeddingDim, config.ActFn),
-        "projection" => Blocks.Mlp(m, labels, config.TimeEmbeddingDim, "silu"),
-        "simple_projection" => m.Linear(labels, config.TimeEmbeddingDim),
-        _ => labels,
-    };
+        {
+            "embedding" => m.Embedding(labels, config.NumClassEmbeds, config.TimeEmbeddingDim),
+            "timestep" => Blocks.Mlp(m, Cast(Blocks.Sinusoids(labels, config.BlockOutChannels[0], config.FlipSinToCos, config.FreqShift),
+                type), config.TimeEmbeddingDim, config.ActFn),
+            "projection" => Blocks.Mlp(m, labels, config.TimeEmbeddingDim, "silu"),
+            "simple_projection" => m.Linear(labels, config.TimeEmbeddingDim),
+            _ => labels,
+        };
 
     private static Value Required(Value? input, string name) =>
         input ?? throw new UserError($"{UNet2DConditionConfig.ClassName}: expected the input {name}, which config.json asks for, got none");

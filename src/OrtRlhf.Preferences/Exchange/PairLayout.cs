@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Security.Cryptography;
-using System.Text.Json.Serialization;
-using System.Text.Json;
 using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Files;
 using OrtRlhf.Preferences.Labelling;

@@ -91,8 +91,11 @@ public sealed class PostgresStore : IPreferenceStore
             if (!server.Contains("://", StringComparison.Ordinal)) return new NpgsqlConnectionStringBuilder(server);
             var address = new Uri(server);
             var user = address.UserInfo.Split(':', 2);
-            var connection = new NpgsqlConnectionStringBuilder { Host = Uri.UnescapeDataString(address.Host),
-                Database = Uri.UnescapeDataString(address.AbsolutePath.Trim('/')) };
+            var connection = new NpgsqlConnectionStringBuilder
+            {
+                Host = Uri.UnescapeDataString(address.Host),
+                Database = Uri.UnescapeDataString(address.AbsolutePath.Trim('/'))
+            };
             if (address.Port > 0) connection.Port = address.Port;
             if (user[0].Length > 0) connection.Username = Uri.UnescapeDataString(user[0]);
             if (user.Length > 1) connection.Password = Uri.UnescapeDataString(user[1]);

@@ -37,8 +37,12 @@ public sealed class SqliteStore : IPreferenceStore
         });
         return Guard(folder, () =>
         {
-            var store = new SqliteStore(folder, new SqliteConnectionStringBuilder { DataSource = folder.Database,
-                DefaultTimeout = SecondsToWait, Pooling = false }.ToString());
+            var store = new SqliteStore(folder, new SqliteConnectionStringBuilder
+            {
+                DataSource = folder.Database,
+                DefaultTimeout = SecondsToWait,
+                Pooling = false
+            }.ToString());
             try
             {
                 store.Migrate();

@@ -107,8 +107,14 @@ internal sealed class ScoringService : IDisposable
         var builder = new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = clock };
         if (retries > 0)
         {
-            var retry = new HttpRetryStrategyOptions { MaxRetryAttempts = retries, Delay = pause, MaxDelay = LongestPause,
-                BackoffType = DelayBackoffType.Exponential, UseJitter = false };
+            var retry = new HttpRetryStrategyOptions
+            {
+                MaxRetryAttempts = retries,
+                Delay = pause,
+                MaxDelay = LongestPause,
+                BackoffType = DelayBackoffType.Exponential,
+                UseJitter = false
+            };
             // The package waits as long as Retry-After says, be it a day.
             var asked = retry.DelayGenerator!;
             retry.DelayGenerator = async tried => await asked(tried).ConfigureAwait(false) is { } delay

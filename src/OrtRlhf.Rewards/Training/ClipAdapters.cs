@@ -48,8 +48,13 @@ internal static class ClipAdapters
             options.Session)
             .Bind(adapters).BindOutputs(gradients, TrainingGraph.GradientSuffix);
         var steps = options.Epochs * ((training.Length + Pairs - 1) / Pairs);
-        var rate = new LearningRate { Peak = options.LearningRate, WarmupSteps = Math.Min(20, steps - 1), TotalSteps = steps,
-            Decay = LearningRateDecay.Cosine };
+        var rate = new LearningRate
+        {
+            Peak = options.LearningRate,
+            WarmupSteps = Math.Min(20, steps - 1),
+            TotalSteps = steps,
+            Decay = LearningRateDecay.Cosine
+        };
         var optimizer = new AdamW(adapters.All.Length, new() { WeightDecay = 0 });
         var (counts, seen) = (Array.ConvertAll(leftOut, p => (double)p.Weight), 0);
 

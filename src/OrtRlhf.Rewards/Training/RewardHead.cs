@@ -2,8 +2,8 @@ using System.Numerics.Tensors;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Expressions;
 using OrtRlhf.Learning.Preferences;
-using Tensor = OrtRlhf.Graph.Tensor;
 using static OrtRlhf.Graph.Expressions.Functions;
+using Tensor = OrtRlhf.Graph.Tensor;
 
 namespace OrtRlhf.Rewards.Training;
 

@@ -96,8 +96,11 @@ public sealed record TrainingFile(OnnxGraph Graph, IReadOnlyList<(string Name, T
         if (options.AllWeights) return;
         var prefix = Parameters[0].Name.StartsWith(AdapterFile.TransformerPrefix, StringComparison.Ordinal) ? AdapterFile.TransformerPrefix
             : AdapterFile.UNetPrefix;
-        var config = JsonSerializer.Serialize(new Dictionary<string, object> { [prefix + "r"] = options.Lora.Rank,
-            [prefix + "lora_alpha"] = options.Lora.Alpha ?? options.Lora.Rank });
+        var config = JsonSerializer.Serialize(new Dictionary<string, object>
+        {
+            [prefix + "r"] = options.Lora.Rank,
+            [prefix + "lora_alpha"] = options.Lora.Alpha ?? options.Lora.Rank
+        });
         SafetensorsFile.Write(Path.Combine(folder, "adapter.safetensors"), Parameters.Select(p => KeyValuePair.Create(p.Name, p.Initial)),
             new Dictionary<string, string> { ["format"] = "pt", ["lora_adapter_metadata"] = config });
     }

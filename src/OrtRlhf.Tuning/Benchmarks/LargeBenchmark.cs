@@ -77,8 +77,12 @@ public static class LargeBenchmark
     {
         var graph = ExportedGraph.Read(folder,
             [("sample", ElementType.Float), ("timestep", ElementType.Int64), ("encoder_hidden_states", ElementType.Float)], "out_sample",
-            new Dictionary<string, long[]> { ["sample"] = [1, 4, Cells, Cells], ["timestep"] = [1],
-                ["encoder_hidden_states"] = [1, Tokens, Width] });
+            new Dictionary<string, long[]>
+            {
+                ["sample"] = [1, 4, Cells, Cells],
+                ["timestep"] = [1],
+                ["encoder_hidden_states"] = [1, Tokens, Width]
+            });
         Value[] parameters = [.. InjectLora.Apply(graph, new LoraOptions()).SelectMany(l => new[] { l.A, l.B })];
         using var adapters = new ParameterBuffer([.. parameters.Select(p => (p.Name, p.Data!.Dims))]);
         adapters.Load(new RandomWeights(3).Weight);

@@ -5,8 +5,8 @@ using OrtRlhf.Graph;
 using OrtRlhf.Graph.Passes;
 using OrtRlhf.Models;
 using OrtRlhf.Tuning.Metrics;
-using Tensor = OrtRlhf.Graph.Tensor;
 using static OrtRlhf.Graph.Expressions.Functions;
+using Tensor = OrtRlhf.Graph.Tensor;
 
 namespace OrtRlhf.Tuning.Benchmarks;
 

@@ -18,8 +18,13 @@ internal sealed class Learner
         (this.options, this.adapters) = (options, adapters);
         Gradient = new Gradients(adapters.All.Length);
         optimizer = new AdamW(adapters.All.Length, new AdamWOptions { WeightDecay = options.WeightDecay });
-        rate = new LearningRate { Peak = options.LearningRate!.Value, WarmupSteps = options.WarmupUpdates,
-            Decay = options.LearningRateDecay, TotalSteps = options.TotalUpdates };
+        rate = new LearningRate
+        {
+            Peak = options.LearningRate!.Value,
+            WarmupSteps = options.WarmupUpdates,
+            Decay = options.LearningRateDecay,
+            TotalSteps = options.TotalUpdates
+        };
         rate.Validate();
         if (options.Ema > 0) average = new ExponentialMovingAverage(adapters.All, options.Ema, warmUp: true);
     }

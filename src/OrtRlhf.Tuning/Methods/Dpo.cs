@@ -27,7 +27,7 @@ public sealed record DpoOptions : PairOptions, IImageLoss
     public double Beta { get; init; } = 200;
 
     /// <summary>The loss as a file.</summary>
-    public static TrainingFileMethod TrainingFile { get; } = 
+    public static TrainingFileMethod TrainingFile { get; } =
         new("dpo", "mean_pairs -ln sigmoid(-beta/2 ((L_w - L_l) - (L_ref_w - L_ref_l))), L = mean (m - target)^2; rows: preferred w "
             + "first, then rejected l")
         {

@@ -26,7 +26,7 @@ public sealed record IpoOptions : PairOptions, IImageLoss
     public double Beta { get; init; } = 2000;
 
     /// <summary>The loss as a file.</summary>
-    public static TrainingFileMethod TrainingFile { get; } = 
+    public static TrainingFileMethod TrainingFile { get; } =
         new("ipo", "mean_pairs (2 beta h - 1)^2, h = -((L_w - L_l) - (L_ref_w - L_ref_l))/2; rows: preferred w first, then rejected l")
         {
             IsPaired = true,

@@ -26,7 +26,7 @@ public sealed record KtoOptions : PairOptions, IImageLoss
     public double Beta { get; init; } = 2000;
 
     /// <summary>The loss as a file.</summary>
-    public static TrainingFileMethod TrainingFile { get; } = 
+    public static TrainingFileMethod TrainingFile { get; } =
         new("kto", "mean_i 1 - sigmoid(label (r - z)), r = beta/2 (L_ref - L), z = max(0, mean r)")
         {
             NeedsReference = true,

@@ -268,8 +268,11 @@ internal sealed class ReportPage
         void Add(string title, Func<EpochMetrics, double?> value, IReadOnlyList<ChartLevel>? levels = null, bool smooth = true)
         {
             var points = Points(value, _ => 0);
-            if (points.Any(point => double.IsFinite(point.Y))) charts.Add(new LineChart(title, points) { Levels = levels ?? [],
-                Smooth = smooth && points.Count >= 6 });
+            if (points.Any(point => double.IsFinite(point.Y))) charts.Add(new LineChart(title, points)
+            {
+                Levels = levels ?? [],
+                Smooth = smooth && points.Count >= 6
+            });
         }
     }
 

@@ -134,7 +134,8 @@ internal sealed class TuningLoop : IDisposable
     {
         var result = Evaluate(cancellation);
         var other = new Dictionary<string, double>(line.Other
-            ?? new Dictionary<string, double>()) { ["evaluation"] = MeanEstimate.Of(result.Total).Mean };
+            ?? new Dictionary<string, double>())
+        { ["evaluation"] = MeanEstimate.Of(result.Total).Mean };
         foreach (var (name, scores) in result.Rewards) other["evaluation." + name] = MeanEstimate.Of(scores).Mean;
         return line with { Kl = result.Kl, Other = other };
     }

@@ -153,8 +153,14 @@ public class LabelPageTests
         Func<IPage, string, Task>? shot = null)
     {
         var context = await browser.NewContextAsync(phone
-            ? new() { ViewportSize = new() { Width = 390, Height = 844 }, DeviceScaleFactor = 1, HasTouch = true, IsMobile = true,
-                ColorScheme = ColorScheme.Dark }
+            ? new()
+            {
+                ViewportSize = new() { Width = 390, Height = 844 },
+                DeviceScaleFactor = 1,
+                HasTouch = true,
+                IsMobile = true,
+                ColorScheme = ColorScheme.Dark
+            }
             : new() { ViewportSize = new() { Width = 1280, Height = 800 } });
         context.SetDefaultTimeout(180_000); // of a busy machine: drawing gives way to everything else
         var page = await context.NewPageAsync();
@@ -197,8 +203,14 @@ public class LabelPageTests
                 Assert.Equal(shown, await Shown(page));
                 undone++;
             }
-            var (key, ranks) = ((n + shift) % 7) switch { 3 => ("t", (int[])[0, 0]), 5 => ("s", []), 1 or 4 => ("2", [1, 0]), _ =>
-                ("1", [0, 1]) };
+            var (key, ranks) = ((n + shift) % 7) switch
+            {
+                3 => ("t", (int[])[0, 0]),
+                5 => ("s", []),
+                1 or 4 => ("2", [1, 0]),
+                _ =>
+                ("1", [0, 1])
+            };
             string? comment = null;
             if (n % 10 == 2)
             {

@@ -1,7 +1,7 @@
 using System.Diagnostics;
+using System.Net;
 using System.Net.Http.Json;
 using System.Net.Sockets;
-using System.Net;
 using System.Text.Json;
 using OrtRlhf.Diffusion.Images;
 
@@ -46,8 +46,13 @@ internal sealed class LabelProcess : IDisposable
 
     public HttpClient Browser(bool own = true)
     {
-        var client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = true,
-            UseProxy = false }) { BaseAddress = new Uri(Url), Timeout = TimeSpan.FromSeconds(30) };
+        var client = new HttpClient(new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false,
+            UseCookies = true,
+            UseProxy = false
+        })
+        { BaseAddress = new Uri(Url), Timeout = TimeSpan.FromSeconds(30) };
         if (own) client.DefaultRequestHeaders.Add("X-OrtRlhf", "1");
         return client;
     }
@@ -107,8 +112,12 @@ internal sealed class LabelProcess : IDisposable
         for (var i = 0; i < prompts * each; i++)
         {
             File.WriteAllBytes(Path.Combine(folder, $"{i}.png"), ImageCodec.EncodePng(Disc(random)));
-            list.WriteLine(JsonSerializer.Serialize(new { file_name = $"{i}.png", text = caption?.Invoke(i / each)
-                ?? $"a disc, number {i / each}" }));
+            list.WriteLine(JsonSerializer.Serialize(new
+            {
+                file_name = $"{i}.png",
+                text = caption?.Invoke(i / each)
+                ?? $"a disc, number {i / each}"
+            }));
         }
         return folder;
     }

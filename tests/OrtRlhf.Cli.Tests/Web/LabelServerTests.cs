@@ -1,6 +1,6 @@
+using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
-using System.Net;
 using System.Text;
 using OrtRlhf.Preferences;
 using OrtRlhf.Tests;
@@ -58,7 +58,8 @@ public class LabelServerTests
         async Task<HttpStatusCode> Status(Action<HttpRequestMessage> change)
         {
             using var request = new HttpRequestMessage(HttpMethod.Post,
-                "/api/view") { Content = JsonContent.Create(new { rater = "ada" }) };
+                "/api/view")
+            { Content = JsonContent.Create(new { rater = "ada" }) };
             await request.Content.LoadIntoBufferAsync();
             change(request);
             return (await server.Client.SendAsync(request)).StatusCode;
@@ -141,8 +142,14 @@ public class LabelServerTests
                 confirmed.Add(id);
             }
             // One more is on its way when the server dies; the page sends it again to the next.
-            var last = server.Client.PostAsJsonAsync("/api/answer", new { rater = "ada", id = $"flight-{life}",
-                question = view.Questions[0].Id, candidates = view.Questions[0].Candidates, ranks = (int[])[1, 0] });
+            var last = server.Client.PostAsJsonAsync("/api/answer", new
+            {
+                rater = "ada",
+                id = $"flight-{life}",
+                question = view.Questions[0].Id,
+                candidates = view.Questions[0].Candidates,
+                ranks = (int[])[1, 0]
+            });
             server.Kill();
             try
             {

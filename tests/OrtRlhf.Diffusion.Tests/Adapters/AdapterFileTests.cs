@@ -1,10 +1,10 @@
-using OrtRlhf.Models;
 using OrtRlhf.Diffusion.Adapters;
 using OrtRlhf.Diffusion.Models;
 using OrtRlhf.Diffusion.Sessions;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Graph.Passes;
+using OrtRlhf.Models;
 using OrtRlhf.Tests;
 
 namespace OrtRlhf.Diffusion.Tests.Adapters;

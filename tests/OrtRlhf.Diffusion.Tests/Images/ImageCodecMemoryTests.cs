@@ -1,7 +1,7 @@
-using OrtRlhf.Tests;
 using System.Diagnostics;
 using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Graph;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Diffusion.Tests.Images;
 

@@ -1,5 +1,5 @@
-using OrtRlhf.Tests;
 using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Diffusion.Tests.Images;
 

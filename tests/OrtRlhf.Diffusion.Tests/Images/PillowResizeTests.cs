@@ -1,6 +1,6 @@
-using OrtRlhf.Tests;
 using System.Security.Cryptography;
 using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Diffusion.Tests.Images;
 

@@ -1,9 +1,9 @@
-using OrtRlhf.Tests;
 using Microsoft.ML.OnnxRuntime;
 using OrtRlhf.Diffusion.Shipping;
 using OrtRlhf.Graph;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Models;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Diffusion.Tests.Shipping;
 

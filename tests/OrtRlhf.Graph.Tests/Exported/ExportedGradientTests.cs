@@ -7,8 +7,13 @@ namespace OrtRlhf.Graph.Tests.Exported;
 /// <summary>Gradients through whole networks that PyTorch exported, against those of its autograd.</summary>
 public class ExportedGradientTests
 {
-    private static readonly LoraOptions Options = new() { Rank = 4, Alpha = 8, Type = ElementType.Float,
-        Targets = ["to_q", "to_k", "to_v", "to_out.0", "conv1"] };
+    private static readonly LoraOptions Options = new()
+    {
+        Rank = 4,
+        Alpha = 8,
+        Type = ElementType.Float,
+        Targets = ["to_q", "to_k", "to_v", "to_out.0", "conv1"]
+    };
 
     public static TheoryData<string, bool, double, double> Networks => new()
     {

@@ -9,8 +9,12 @@ namespace OrtRlhf.Graph.Tests.Exported;
 /// <summary>Networks that PyTorch exported (tests/Golden/torch), made ready to be differentiated as a training graph is.</summary>
 internal static class ExportedModel
 {
-    private static readonly Dictionary<string, long[]> Frozen = new() { ["sample"] = [2, 4, 8, 8], ["timestep"] = [1],
-        ["encoder_hidden_states"] = [2, 5, 12] };
+    private static readonly Dictionary<string, long[]> Frozen = new()
+    {
+        ["sample"] = [2, 4, 8, 8],
+        ["timestep"] = [1],
+        ["encoder_hidden_states"] = [2, 5, 12]
+    };
 
     /// <summary>The folder with a network's reference data.</summary>
     public static string GoldenOf(string name) => name == "unet-small-opset20" ? "unet-small-opset14" : name;

@@ -56,8 +56,12 @@ public sealed class FuzzTests : IDisposable
         new OnnxAdapter([("q.lora_A.weight", Numbers.Normal(1, 2, 3)), ("q.lora_B.weight", Numbers.Normal(2, 4, 2))]).ToBytes(), 3000,
             bytes => OnnxAdapter.Read(bytes));
 
-    private static Dictionary<string, Tensor> Tensors() => new() { ["a"] = Numbers.Normal(1, 3, 5),
-        ["b.weight"] = Numbers.Normal(2, 2, 2).As(ElementType.Float16), ["none"] = Tensor.Vector() };
+    private static Dictionary<string, Tensor> Tensors() => new()
+    {
+        ["a"] = Numbers.Normal(1, 3, 5),
+        ["b.weight"] = Numbers.Normal(2, 2, 2).As(ElementType.Float16),
+        ["none"] = Tensor.Vector()
+    };
 
     /// <summary>A model with shape arithmetic, attributes of all kinds, a convolution and constants in nodes.</summary>
     private static byte[] Model()

@@ -221,8 +221,13 @@ public sealed class OnnxFileTests : IDisposable
         graph.Constant(Tensor.Of([3f], 1), "w");
         graph.Output(Greater(x, graph.Scalar(ElementType.Float, 0)).Graph.Op("Squeeze", [graph.Nodes[0].Output]), "positive");
         var model = ModelProto.Parser.ParseFrom(OnnxFile.ToBytes(graph));
-        model.Graph.Initializer.Add(new TensorProto { Name = "w", DataType = 1, Dims = { 1 },
-            RawData = ByteString.CopyFrom(BitConverter.GetBytes(3f)) });
+        model.Graph.Initializer.Add(new TensorProto
+        {
+            Name = "w",
+            DataType = 1,
+            Dims = { 1 },
+            RawData = ByteString.CopyFrom(BitConverter.GetBytes(3f))
+        });
         model.Graph.Node.Insert(0, new NodeProto { OpType = "Neg", Input = { "x" }, Output = { "minus" } });
         model.Graph.Node.Insert(1, new NodeProto { OpType = "Identity", Input = { "minus" }, Output = { "same" } });
         var choice = new NodeProto { OpType = "If", Input = { "positive" }, Output = { "y" } };
@@ -230,14 +235,20 @@ public sealed class OnnxFileTests : IDisposable
         {
             var body = new GraphProto { Name = name };
             body.Node.Add(new NodeProto { OpType = op, Input = { "w", "same" }, Output = { name + "_y" } });
-            body.Output.Add(new ValueInfoProto { Name = name + "_y",
-                Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } });
+            body.Output.Add(new ValueInfoProto
+            {
+                Name = name + "_y",
+                Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } }
+            });
             choice.Attribute.Add(new AttributeProto { Name = name, Type = AttributeType.Graph, G = body });
         }
         model.Graph.Node.Add(choice);
         model.Graph.Output.Clear();
-        model.Graph.Output.Add(new ValueInfoProto { Name = "y",
-            Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } });
+        model.Graph.Output.Add(new ValueInfoProto
+        {
+            Name = "y",
+            Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } }
+        });
 
         var read = OnnxFile.Read(model.ToByteArray());
         read.Rename(read["w"], "weight");
@@ -269,8 +280,13 @@ public sealed class OnnxFileTests : IDisposable
         var model = ModelProto.Parser.ParseFrom(OnnxFile.ToBytes(graph));
         model.Graph.Node[0].OpType = "Reshape";
         model.Graph.Node[0].Input.Add("shape");
-        model.Graph.Initializer.Add(new TensorProto { Name = "shape", DataType = 7, Dims = { shape.Length },
-            RawData = ByteString.CopyFrom([.. shape.SelectMany(BitConverter.GetBytes)]) });
+        model.Graph.Initializer.Add(new TensorProto
+        {
+            Name = "shape",
+            DataType = 7,
+            Dims = { shape.Length },
+            RawData = ByteString.CopyFrom([.. shape.SelectMany(BitConverter.GetBytes)])
+        });
         Assert.Contains(expected, Assert.Throws<UserError>(() => OnnxFile.Read(model.ToByteArray())).Message);
     }
 
@@ -285,8 +301,11 @@ public sealed class OnnxFileTests : IDisposable
         for (var i = 0; i < 2; i++)
         {
             model.Graph.Node[i].Name = $"node_linear_{i}";
-            model.Graph.Node[i].MetadataProps.Add(new StringStringEntryProto { Key = "pkg.torch.onnx.name_scopes",
-                Value = $"['', 'mid_block', 'mid_block.attn{i}', 'mid_block.attn{i}.to_q', 'linear_{i}']" });
+            model.Graph.Node[i].MetadataProps.Add(new StringStringEntryProto
+            {
+                Key = "pkg.torch.onnx.name_scopes",
+                Value = $"['', 'mid_block', 'mid_block.attn{i}', 'mid_block.attn{i}.to_q', 'linear_{i}']"
+            });
         }
         var read = OnnxFile.Read(model.ToByteArray());
         Assert.Equal("/mid_block.attn0.to_q/node_linear_0", read.Nodes[0].Name);

@@ -7,8 +7,12 @@ namespace OrtRlhf.Graph.Tests.Passes;
 
 public class FoldConstantsTests
 {
-    private static readonly Dictionary<string, long[]> Frozen = new() { ["sample"] = [2, 4, 8, 8], ["timestep"] = [1],
-        ["encoder_hidden_states"] = [2, 5, 12] };
+    private static readonly Dictionary<string, long[]> Frozen = new()
+    {
+        ["sample"] = [2, 4, 8, 8],
+        ["timestep"] = [1],
+        ["encoder_hidden_states"] = [2, 5, 12]
+    };
 
     [Theory]
     [InlineData("unet-opset17", 1e-5)]

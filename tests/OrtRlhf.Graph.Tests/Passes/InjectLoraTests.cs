@@ -57,8 +57,14 @@ public class InjectLoraTests
         var given = layers.SelectMany((l, i) =>
             new[] { (l.A.Name, Numbers.Normal(100 + i, l.A.Sizes)), (l.B.Name, Numbers.Normal(200 + i, l.B.Sizes)) }).ToArray();
         var tensors = given.ToDictionary(g => g.Name, g => g.Item2);
-        var names = new Dictionary<string, string> { ["q"] = "block.0.attn.to_q", ["k"] = "block.0.attn.to_k",
-            ["o"] = "block.0.attn.to_out.0", ["c1"] = "block.1.conv1", ["c2"] = "block.1.conv_shortcut" };
+        var names = new Dictionary<string, string>
+        {
+            ["q"] = "block.0.attn.to_q",
+            ["k"] = "block.0.attn.to_k",
+            ["o"] = "block.0.attn.to_out.0",
+            ["c1"] = "block.1.conv1",
+            ["c2"] = "block.1.conv_shortcut"
+        };
         var merged = Model((name, w) => names.TryGetValue(name, out var path)
             ? Merge(w, tensors[$"unet.{path}.lora_A.weight"], tensors[$"unet.{path}.lora_B.weight"], name is "q" or "k", 3) : w);
 

@@ -88,8 +88,12 @@ public sealed class FlowGrpoTests
             var losses = golden.Floats(name);
             return [.. target.Select((v, i) => (float)(v + z[i] * Math.Sqrt(losses[i / 2048] / squares[i / 2048])))];
         }
-        var values = new Dictionary<string, float[]> { ["output"] = Output("dpo.model_losses"), ["reference"] = Output("dpo.ref_losses"),
-            ["target"] = target };
+        var values = new Dictionary<string, float[]>
+        {
+            ["output"] = Output("dpo.model_losses"),
+            ["reference"] = Output("dpo.ref_losses"),
+            ["target"] = target
+        };
         var result = LossGraph.Run([2, 8, 16, 16], values, m => Dpo.Loss(
             DenoisingErrors.Inputs(m, m.Graph.Input("reference", ElementType.Float, 2, 8, 16, 16)),
                 new() { Beta = expected.GetProperty("beta").GetDouble() }));
@@ -99,8 +103,14 @@ public sealed class FlowGrpoTests
     [Fact]
     public void Loss_Faults_AreNamed()
     {
-        var message = Assert.Throws<UserError>(() => new FlowGrpoLossOptions { ClipRange = 0, AdvantageClip = 0, KlWeight = -1,
-            GroupSize = 1, LearningRate = 0 }.Validate()).Message;
+        var message = Assert.Throws<UserError>(() => new FlowGrpoLossOptions
+        {
+            ClipRange = 0,
+            AdvantageClip = 0,
+            KlWeight = -1,
+            GroupSize = 1,
+            LearningRate = 0
+        }.Validate()).Message;
         Assert.All(["clip range", "advantage clip", "KL weight", "group size", "learning rate"], name => Assert.Contains(name, message));
         var m = new OnnxGraph("loss").Input("output", ElementType.Float, 2, 1, 2, 2);
         var transition = PolicyTransition.Inputs(m, m.Graph.Input("sample", ElementType.Float, 2, 1, 2, 2), false);

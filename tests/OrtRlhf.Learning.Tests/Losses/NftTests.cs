@@ -83,8 +83,15 @@ public sealed class NftTests
     [Fact]
     public void Validate_Faults_AreAllNamed()
     {
-        var message = Assert.Throws<UserError>(() => new NftLossOptions { Beta = 0, AdvantageClip = 0, KlWeight = -1, DecayRate = -1,
-            MaximumDecay = 1, LearningRate = 0 }.Validate()).Message;
+        var message = Assert.Throws<UserError>(() => new NftLossOptions
+        {
+            Beta = 0,
+            AdvantageClip = 0,
+            KlWeight = -1,
+            DecayRate = -1,
+            MaximumDecay = 1,
+            LearningRate = 0
+        }.Validate()).Message;
         Assert.All(["beta", "advantage clip", "KL weight", "decay rate", "maximum decay", "learning rate"], name =>
             Assert.Contains(name, message));
         var m = new OnnxGraph("loss").Input("output", ElementType.Float, 2, 1, 2, 2);

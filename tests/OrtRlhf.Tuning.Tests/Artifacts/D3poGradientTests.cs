@@ -58,8 +58,12 @@ public class D3poGradientTests
         // The reference is the model without adapters: its log-probs are those of DDPO's file, which other tests hold to PyTorch, with B
         // zero.
         (string Name, Tensor Data)[] none = [.. Adapter(set).Select(t => (t.Name, Tensor.Of(new float[t.Data.Count], t.Data.Dims)))];
-        var reference = TrainingFileTests.Run(model, new() { Method = TuningMethods.TrainingFile("ddpo"), BatchSize = 2,
-            Lora = TrainingFileTests.Lora }, [.. TrainingFileTests.Fields(set, "ddpo", golden), .. none])["log_prob"].ToFloats();
+        var reference = TrainingFileTests.Run(model, new()
+        {
+            Method = TuningMethods.TrainingFile("ddpo"),
+            BatchSize = 2,
+            Lora = TrainingFileTests.Lora
+        }, [.. TrainingFileTests.Fields(set, "ddpo", golden), .. none])["log_prob"].ToFloats();
         var away = logp.Zip(reference, (now, then) => (double)now - then).ToArray();
         var (near, far) = (away.Min(Math.Abs), away.Max(Math.Abs));
 

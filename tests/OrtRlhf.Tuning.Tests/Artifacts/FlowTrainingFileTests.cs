@@ -18,8 +18,13 @@ namespace OrtRlhf.Tuning.Tests.Artifacts;
 public class FlowTrainingFileTests
 {
     private const string Set = "sd3-tiny";
-    private static readonly TrainingFileOptions Options = new() { Method = TuningMethods.TrainingFile("mse"), BatchSize = 2,
-        Lora = new LoraOptions { Rank = 4, Alpha = 8 }, Sizes = new(16, 16, 11) };
+    private static readonly TrainingFileOptions Options = new()
+    {
+        Method = TuningMethods.TrainingFile("mse"),
+        BatchSize = 2,
+        Lora = new LoraOptions { Rank = 4, Alpha = 8 },
+        Sizes = new(16, 16, 11)
+    };
 
     [Theory, NeedsGolden(Set)]
     [InlineData(Precision.Fp32)]
@@ -57,8 +62,14 @@ public class FlowTrainingFileTests
         (string, Tensor)[] unguided = guidance == 1 ? []
             : [("encoder_hidden_states_uncond", Twice(golden["flow.uncond_encoder_hidden_states"])),
                 ("pooled_projections_uncond", Twice(golden["flow.uncond_pooled_projections"]))];
-        Check($"flow.{mode}.loss_kl_std", Options with { Method = TuningMethods.TrainingFile("flow-grpo"), Dtype = dtype, ClipRange = 0.2,
-            KlWeight = 0.04, GuidanceScale = guidance }, 1e-4,
+        Check($"flow.{mode}.loss_kl_std", Options with
+        {
+            Method = TuningMethods.TrainingFile("flow-grpo"),
+            Dtype = dtype,
+            ClipRange = 0.2,
+            KlWeight = 0.04,
+            GuidanceScale = guidance
+        }, 1e-4,
         [
             ("hidden_states", golden["flow.x_t"]), ("timestep", golden["flow.timestep"]), .. Text("flow", golden), .. unguided,
                 ("next_sample", golden[$"flow.{mode}.x_prev"]),

@@ -30,8 +30,13 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
         Assert.SkipUnless(Directory.Exists(Dist), "the training build of ONNX Runtime is not installed: run npm ci in tests/Node");
         using var folder = new TempFolder();
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
-        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile("mse"), BatchSize = Batch,
-            Lora = new LoraOptions { Rank = 2, Alpha = 4 }, Seed = 3 };
+        var options = new TrainingFileOptions
+        {
+            Method = TuningMethods.TrainingFile("mse"),
+            BatchSize = Batch,
+            Lora = new LoraOptions { Rank = 2, Alpha = 4 },
+            Seed = 3
+        };
         var adamW = new AdamWOptions { WeightDecay = 0.01 };
         OrtTrainingArtifacts.Write(model, options, adamW, folder.At("artifacts"));
         var feeds = Feeds();
@@ -98,7 +103,8 @@ public class OrtTrainingArtifactsTests(ITestOutputHelper output)
         })));
         var script = Path.Combine(GoldenFile.Repository, "tests", "Node", "train.mjs");
         using var node = Process.Start(new ProcessStartInfo("node",
-            [script, Dist, artifacts, feedsPath, $"{Steps}"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            [script, Dist, artifacts, feedsPath, $"{Steps}"])
+        { RedirectStandardOutput = true, RedirectStandardError = true })!;
         var (output, error) = (node.StandardOutput.ReadToEndAsync(), node.StandardError.ReadToEndAsync());
         Assert.True(node.WaitForExit(TimeSpan.FromMinutes(5)), "the training runtime did not end within five minutes");
         Assert.True(node.ExitCode == 0, error.Result);

@@ -159,8 +159,15 @@ public class TrainingFileTests
     public void StableDiffusionXl_LossMatchesReference_GradientsMatchDifferences(string method)
     {
         var golden = Golden.Tensors("sdxl-tiny/golden.safetensors");
-        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, GuidanceScale = 1,
-            ClipRange = method == "ddpo" ? 0.9 : null, Beta = method == "dpo" ? 3 : null, Lora = Lora };
+        var options = new TrainingFileOptions
+        {
+            Method = TuningMethods.TrainingFile(method),
+            BatchSize = 2,
+            GuidanceScale = 1,
+            ClipRange = method == "ddpo" ? 0.9 : null,
+            Beta = method == "dpo" ? 3 : null,
+            Lora = Lora
+        };
         var (m, target) = (golden["unet.mixed.output"].ToFloats(), golden["unet.output.1"]);
         var error = m.Zip(target.ToFloats(), (a, b) => Math.Pow(a - b, 2)).Average();
         (string, Tensor)[] fields =
@@ -210,8 +217,13 @@ public class TrainingFileTests
         var model = TrainingDenoiser.Open(TinyModel.Write(folder.At("model")));
         foreach (var (method, kl) in new[] { ("kto", 0.0), ("ipo", 0.0), ("ddpo", 0.5), ("reinforce", 0.5) })
         {
-            var file = TrainingFile.Build(model, new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2,
-                KlWeight = kl > 0 ? kl : null, Sizes = new DenoiserSizes(TextTokens: TinyModel.Tokens) });
+            var file = TrainingFile.Build(model, new TrainingFileOptions
+            {
+                Method = TuningMethods.TrainingFile(method),
+                BatchSize = 2,
+                KlWeight = kl > 0 ? kl : null,
+                Sizes = new DenoiserSizes(TextTokens: TinyModel.Tokens)
+            });
             var feeds = file.Graph.Inputs.Where(i => !i.Name.Contains(".lora_", StringComparison.Ordinal)).Select(i => (i.Name, Ones(i)))
                 .ToList();
             var results = Ort.Run(file.Graph, [.. feeds, .. file.Parameters]);
@@ -289,8 +301,14 @@ public class TrainingFileTests
         var lora = Golden.Tensors($"{set}/lora.safetensors");
         using var json = JsonDocument.Parse(Golden.Text($"{set}/golden.json"));
         var values = json.RootElement.GetProperty("lora_golden").GetProperty("values");
-        var options = new TrainingFileOptions { Method = TuningMethods.TrainingFile(method), BatchSize = 2, Lora = Lora, Dtype = dtype,
-            Sizes = new(TextTokens: golden["forward.encoder_hidden_states"].Dims[1]) };
+        var options = new TrainingFileOptions
+        {
+            Method = TuningMethods.TrainingFile(method),
+            BatchSize = 2,
+            Lora = Lora,
+            Dtype = dtype,
+            Sizes = new(TextTokens: golden["forward.encoder_hidden_states"].Dims[1])
+        };
         var (names, tolerance) = (method == "ddpo" ? new[] { "ddpo.clip1e-4", "ddpo.clip0.2" } : [method], halves ? 1e-2 : method == "dpo"
             ? 1e-3 : 1e-4);
         foreach (var name in names)

@@ -74,14 +74,14 @@ public class BenchmarkTests
         long[] latents = [2, 4, TinyModel.Cells, TinyModel.Cells];
         SafetensorsFile.Write(Path.Combine(folder, "bench.safetensors"),
             adapter.ToDictionary(p => "grad." + p.Key, p => Ones(p.Value.Dims)).Concat(new Dictionary<string, Tensor>
-        {
-            ["sample"] = Draw(latents),
-            ["target"] = Draw(latents),
-            ["encoder_hidden_states"] = Draw(2, TinyModel.Tokens, TinyModel.Width),
-            ["timestep"] = Tensor.Vector(481),
-            ["out_sample"] = Ones(latents),
-            ["loss"] = Ones([]),
-        }));
+            {
+                ["sample"] = Draw(latents),
+                ["target"] = Draw(latents),
+                ["encoder_hidden_states"] = Draw(2, TinyModel.Tokens, TinyModel.Width),
+                ["timestep"] = Tensor.Vector(481),
+                ["out_sample"] = Ones(latents),
+                ["loss"] = Ones([]),
+            }));
         return folder;
     }
 }

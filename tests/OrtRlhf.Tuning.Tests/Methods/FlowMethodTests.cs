@@ -108,13 +108,13 @@ public class FlowMethodTests
 
     private static TuningOptions Options(TempFolder folder, string output, string method, bool flow) =>
         (TinyRun.Options(folder, output, method) with
-    {
-        Model = flow ? Flow.Value : TinyRun.Model,
-        PromptsPerEpoch = 2,
-        Ema = 0,
-        WarmupUpdates = 0,
-        Sampling = new() { Steps = 4, GuidanceScale = 1, BatchSize = 8 },
-    }).With(("UpdatesPerPass", 2), ("TimestepFraction", 1.0));
+        {
+            Model = flow ? Flow.Value : TinyRun.Model,
+            PromptsPerEpoch = 2,
+            Ema = 0,
+            WarmupUpdates = 0,
+            Sampling = new() { Steps = 4, GuidanceScale = 1, BatchSize = 8 },
+        }).With(("UpdatesPerPass", 2), ("TimestepFraction", 1.0));
 
     private static readonly Lazy<string> Flow = new(() =>
     {

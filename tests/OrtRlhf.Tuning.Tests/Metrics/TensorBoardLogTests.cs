@@ -1,6 +1,6 @@
-using OrtRlhf.Tests;
 using System.Text;
 using OrtRlhf.Diffusion.Images;
+using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Tests.Runs;
 

@@ -9,10 +9,10 @@ using OrtRlhf.Learning;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Models;
 using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Tests.Runs;
-using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Models;
 
@@ -155,8 +155,13 @@ public class FlowPipelineTests
         using var folder = new TempFolder();
         var options = TinyRun.Options(folder, "run") with
         {
-            Model = kind switch { "sd3" => TinyModel.WriteSD3(folder.At("m")), "flux" => TinyModel.WriteFlux(folder.At("m")), _ =>
-                TinyModel.WriteFlowUNet(folder.At("m")) },
+            Model = kind switch
+            {
+                "sd3" => TinyModel.WriteSD3(folder.At("m")),
+                "flux" => TinyModel.WriteFlux(folder.At("m")),
+                _ =>
+                TinyModel.WriteFlowUNet(folder.At("m"))
+            },
             ModelOptions = new() { MaxSequenceLength = 7, ImageSize = new(16, 16) },
             Epochs = 2,
             Sampling = new() { Sampler = sampler, Steps = 4, GuidanceScale = 2, BatchSize = 8 },
@@ -192,8 +197,13 @@ public class FlowPipelineTests
     {
         using var folder = new TempFolder();
         var options = new ModelOptions { MaxSequenceLength = 7, ImageSize = new(16, 16) };
-        var source = kind switch { "sd3" => TinyModel.WriteSD3(folder.At("m")), "flux" => TinyModel.WriteFlux(folder.At("m")), _ =>
-            TinyModel.WriteFlowUNet(folder.At("m")) };
+        var source = kind switch
+        {
+            "sd3" => TinyModel.WriteSD3(folder.At("m")),
+            "flux" => TinyModel.WriteFlux(folder.At("m")),
+            _ =>
+            TinyModel.WriteFlowUNet(folder.At("m"))
+        };
         CheckpointImport.Write(ImportPlan.Make(source, new ImportOptions()), folder.At("onnx"));
         var (model, exported) = (ImageModel.Open(source, options), ImageModel.Open(folder.At("onnx"), options));
         Numbers.Close(Draw(model), Draw(exported), 1e-4);

@@ -10,11 +10,11 @@ using OrtRlhf.Graph.Passes;
 using OrtRlhf.Models;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Tests.Runs;
 using OrtRlhf.Tuning.Training;
-using OrtRlhf.Tuning.Methods;
 using static OrtRlhf.Graph.Expressions.Functions;
 
 namespace OrtRlhf.Tuning.Tests.Models;

@@ -7,10 +7,10 @@ using OrtRlhf.Graph.Formats;
 using OrtRlhf.Learning.Schedulers;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
 using OrtRlhf.Tuning.Tests.Runs;
-using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Models;
 
@@ -64,8 +64,13 @@ public class UnconditionalTests
     public void Tune_EvolutionStrategies_KeepsTheSchedulersClipping()
     {
         using var folder = new TempFolder();
-        var options = TinyRun.Options<EsOptions>(folder, "run") with { Model = TinyModel.WriteUnconditional(folder.At("model")),
-            Prompts = null, Epochs = 1, Watch = [] };
+        var options = TinyRun.Options<EsOptions>(folder, "run") with
+        {
+            Model = TinyModel.WriteUnconditional(folder.At("model")),
+            Prompts = null,
+            Epochs = 1,
+            Watch = []
+        };
         TuningRun.Execute(options, TinyRun.Environment);
         Assert.Null(TuningMethods.ReadOptions(new RunFolder(options.Output).Options).Sampling.ClipSample);
     }

@@ -1,8 +1,8 @@
-using OrtRlhf.Tests;
 using System.Globalization;
 using System.Text.RegularExpressions;
 using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Learning.Statistics;
+using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Reports;
 using OrtRlhf.Tuning.Tests.Runs;

@@ -96,7 +96,8 @@ public sealed class HttpRewardTests
     public void Score_RetryAfter_IsWaitedFor()
     {
         using var service = new TestService((number, body) =>
-            number == 0 ? (503, "") : (200, Scores(body))) { Header = ("Retry-After", "1") };
+            number == 0 ? (503, "") : (200, Scores(body)))
+        { Header = ("Retry-After", "1") };
         var watch = System.Diagnostics.Stopwatch.StartNew();
         Assert.Single(Parse($"{service.Url}{Fast}").Score(Inputs(1)));
         Assert.InRange(watch.Elapsed.TotalSeconds, 0.99, 15);

@@ -1,7 +1,7 @@
-using OrtRlhf.Tests;
 using System.Text.Json;
 using OrtRlhf.Diffusion.Images;
 using OrtRlhf.Graph;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Tuning.Tests.Rewards;
 

@@ -23,8 +23,15 @@ public class InitialAdapterTests
         if (kohya) file.WriteKohya();
         else file.Write();
         // A learning rate that moves nothing: what comes out is what went in.
-        var options = TinyRun.Options(folder, "still") with { Epochs = 1, InitAdapter = file.Path, LearningRate = 1e-30, WarmupUpdates = 0,
-            WeightDecay = 0, Ema = 0 };
+        var options = TinyRun.Options(folder, "still") with
+        {
+            Epochs = 1,
+            InitAdapter = file.Path,
+            LearningRate = 1e-30,
+            WarmupUpdates = 0,
+            WeightDecay = 0,
+            Ema = 0
+        };
         var summary = TuningRun.Execute(options, TinyRun.Environment);
         var shipped = AdapterFile.Open(Path.Combine(new RunFolder(options.Output).Adapter, "adapter.safetensors"));
         foreach (var (given,

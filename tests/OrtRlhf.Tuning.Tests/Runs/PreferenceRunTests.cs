@@ -5,9 +5,9 @@ using OrtRlhf.Graph.Files;
 using OrtRlhf.Preferences;
 using OrtRlhf.Rewards;
 using OrtRlhf.Tests;
+using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 
@@ -90,8 +90,12 @@ public sealed class PreferenceRunTests
     {
         using var folder = new TempFolder();
         using var store = Labelled(folder.At("store"));
-        var options = TinyRun.Options<D3poOptions>(folder, "run") with { Preferences = folder.At("store"), Epochs = 6,
-            LearningRate = 0.03 };
+        var options = TinyRun.Options<D3poOptions>(folder, "run") with
+        {
+            Preferences = folder.At("store"),
+            Epochs = 6,
+            LearningRate = 0.03
+        };
         TuningRun.Execute(options, TinyRun.Environment);
         var lines = JsonLines<EpochMetrics>.Read(new RunFolder(options.Output).Metrics);
         Assert.All(lines, line => Assert.Equal((6, null), (line.Other!["choices"], line.RatioFirstMaxDeviation)));

@@ -44,8 +44,12 @@ public class RealModelTests
 
     private static void Runs(TempFolder folder, string model, Func<TuningOptions, TuningOptions>? change = null)
     {
-        TuningOptions options = TinyRun.Options(folder, "run") with { Model = model, Epochs = 1,
-            Sampling = new() { Steps = 3, GuidanceScale = 2, BatchSize = 8 } };
+        TuningOptions options = TinyRun.Options(folder, "run") with
+        {
+            Model = model,
+            Epochs = 1,
+            Sampling = new() { Steps = 3, GuidanceScale = 2, BatchSize = 8 }
+        };
         var clip = TinyModel.WriteClip(folder.At("clip"));
         SafetensorsFile.Write(folder.At("head.safetensors"),
             new Dictionary<string, Tensor> { ["weight"] = Tensor.Of([1f, -2, 3, -4, 5, -6, 7, -8], 1, 8), ["bias"] = Tensor.Of([5f], 1) });

@@ -100,8 +100,11 @@ public sealed class ResumeTests
 
     private static int Run(string output, Action<Process>? untilKilled)
     {
-        using var process = Process.Start(new ProcessStartInfo("dotnet") { ArgumentList = { typeof(ResumeTests).Assembly.Location, "tune",
-            TinyRun.Model, output } })!;
+        using var process = Process.Start(new ProcessStartInfo("dotnet")
+        {
+            ArgumentList = { typeof(ResumeTests).Assembly.Location, "tune",
+            TinyRun.Model, output }
+        })!;
         if (untilKilled is not null)
         {
             untilKilled(process);

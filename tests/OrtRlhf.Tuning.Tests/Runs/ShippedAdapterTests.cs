@@ -33,8 +33,12 @@ public sealed class ShippedAdapterTests
         long[] timesteps = [900, 500, 10];
         string[] prompts = ["a cat", "a red hat", ""];
         using var text = new TextEmbeddings(model, options.Session);
-        using var policy = Policy.Create(model, new LoraOptions { Targets = options.LoraTargets ?? LoraOptions.AttentionTargets,
-            Rank = options.LoraRank, Alpha = alpha }, options.Seed);
+        using var policy = Policy.Create(model, new LoraOptions
+        {
+            Targets = options.LoraTargets ?? LoraOptions.AttentionTargets,
+            Rank = options.LoraRank,
+            Alpha = alpha
+        }, options.Seed);
         // The last checkpoint has what was trained; adapter files have alpha/r in B.
         var trained = SafetensorsFile.Open(Directory.GetFiles(new RunFolder(options.Output).Checkpoints, "adapter.safetensors",
             SearchOption.AllDirectories).Order(StringComparer.Ordinal).Last());

@@ -3,9 +3,9 @@ using OrtRlhf.Graph;
 using OrtRlhf.Graph.Files;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 
@@ -94,8 +94,13 @@ public sealed class TuningFaultTests
     public void Execute_ManyFaults_AreAllNamed()
     {
         using var folder = new TempFolder();
-        var message = TinyRun.Fails(TinyRun.Options(folder, "run") with { Epochs = 0, PromptsPerEpoch = 3, LearningRate = double.NaN,
-            Ema = 1 }).Message;
+        var message = TinyRun.Fails(TinyRun.Options(folder, "run") with
+        {
+            Epochs = 0,
+            PromptsPerEpoch = 3,
+            LearningRate = double.NaN,
+            Ema = 1
+        }).Message;
         Assert.All(["`Epochs`", "`PromptsPerEpoch`", "`LearningRate`", "`Ema`"], option => Assert.Contains(option, message));
     }
 

@@ -3,10 +3,10 @@ using OrtRlhf.Graph.Files;
 using OrtRlhf.Graph.Formats;
 using OrtRlhf.Tests;
 using OrtRlhf.Tuning.Epochs;
+using OrtRlhf.Tuning.Methods;
 using OrtRlhf.Tuning.Metrics;
 using OrtRlhf.Tuning.Prompts;
 using OrtRlhf.Tuning.Runs;
-using OrtRlhf.Tuning.Methods;
 
 namespace OrtRlhf.Tuning.Tests.Runs;
 
@@ -63,7 +63,8 @@ public sealed class TuningRunTests
     {
         using var folder = new TempFolder();
         foreach (var (name, seed) in new[] { ("a", 7ul), ("b", 7ul), ("c", 8ul) }) TuningRun.Execute(TinyRun.Options(folder, name,
-            method) with { Seed = seed, Epochs = 2 }, TinyRun.Environment);
+            method) with
+        { Seed = seed, Epochs = 2 }, TinyRun.Environment);
         Assert.Equal(TinyRun.Result(folder.At("a")), TinyRun.Result(folder.At("b")), (x, y) =>
             x.Metrics == y.Metrics && x.Adapter.SequenceEqual(y.Adapter));
         Assert.NotEqual(TinyRun.Result(folder.At("a")).Metrics, TinyRun.Result(folder.At("c")).Metrics);

@@ -102,8 +102,15 @@ internal sealed class LabelCommand : ModelCommand
         var name = Adapter is null ? Model ?? ModelName ?? ModelFolder.Default
             : $"{Model ?? ModelName ?? source.Options.Model} with {Adapter}";
         if (name.Length > Candidate.LongestName) name = "..." + name[^(Candidate.LongestName - 3)..];
-        var options = new LabelOptions { Mode = mode, Candidates = Candidates ?? (mode == ChoiceMode.Pair ? 2 : 4), Overlap = Overlap,
-            CheckEvery = CheckEvery, Aspect = Aspect, Source = count == 0 ? null : name };
+        var options = new LabelOptions
+        {
+            Mode = mode,
+            Candidates = Candidates ?? (mode == ChoiceMode.Pair ? 2 : 4),
+            Overlap = Overlap,
+            CheckEvery = CheckEvery,
+            Aspect = Aspect,
+            Source = count == 0 ? null : name
+        };
         Require("label", sampling, session, [.. options.Faults(), .. PageFaults(count)]);
         if (Model is not null && ModelName is not null) throw new UsageError("label: --model and MODEL are the same; give one");
         var address = Address();

@@ -82,8 +82,14 @@ internal sealed class BenchCommand : ICommand
         foreach (var part in parts)
         {
             cancellation.ThrowIfCancellationRequested();
-            results[part] = part switch { "unet" => UNet(cancellation), "log-prob" => LogProb(), "large" => Large(), _ =>
-                Method(TuningMethods.Find(part)!, cancellation) };
+            results[part] = part switch
+            {
+                "unet" => UNet(cancellation),
+                "log-prob" => LogProb(),
+                "large" => Large(),
+                _ =>
+                Method(TuningMethods.Find(part)!, cancellation)
+            };
         }
         if (Json) Terminal.Line(JsonSerializer.Serialize(results, JsonFile.Line));
         return ExitCode.Done;

@@ -56,21 +56,21 @@ public static class ShareGuided
             && node.Captured.Count == 0 && IsBatch(node.Output.Shape) && !node.Outputs.Any(o => o is not null && graph.Outputs.Contains(o))
             && node.Reads.Any(halves.ContainsKey) && node.Reads.All(value => halves.ContainsKey(value) || value.Data is not null)
                 && node.Op switch
-            {
-                _ when node.Domain.Length > 0 => !node.Inputs.Any(value => PerRow(node, value)),
-                "Transpose" => node.Attribute("perm", Array.Empty<long>()) is [0, ..],
-                "Concat" => node.Output.Shape!.Axis(node.Attribute("axis", 0L)) > 0 && !node.Inputs.Any(value => PerRow(node, value)),
-                "Softmax" => node.Output.Shape!.Axis(node.Attribute("axis", -1L)) > 0,
-                "Conv" => !halves.ContainsKey(node.Inputs[1]!),
-                "Unsqueeze" => node.Input(1) is { IsConstant: true, Data: { } axes } && axes.ToInt64s().All(axis => axis > 0),
-                "Gemm" => node.Attribute("transA", 0L) == 0 && halves.ContainsKey(node.Inputs[0]!) && !halves.ContainsKey(node.Inputs[1]!)
-                    && !PerRow(node, node.Input(2)),
-                "MatMul" => node.Inputs.All(value => value!.Data is not { Dims.Length: > 2 })
-                    && (node.Output.Shape!.Rank > 2 || !halves.ContainsKey(node.Inputs[1]!)),
-                "Reshape" => node.Input(1) is { IsConstant: true },
-                "Resize" => node.Input(3) is null, // sizes tell the batch's, too
-                _ => !Pairwise.Contains(node.Op) || !node.Inputs.Any(value => PerRow(node, value)),
-            };
+                {
+                    _ when node.Domain.Length > 0 => !node.Inputs.Any(value => PerRow(node, value)),
+                    "Transpose" => node.Attribute("perm", Array.Empty<long>()) is [0, ..],
+                    "Concat" => node.Output.Shape!.Axis(node.Attribute("axis", 0L)) > 0 && !node.Inputs.Any(value => PerRow(node, value)),
+                    "Softmax" => node.Output.Shape!.Axis(node.Attribute("axis", -1L)) > 0,
+                    "Conv" => !halves.ContainsKey(node.Inputs[1]!),
+                    "Unsqueeze" => node.Input(1) is { IsConstant: true, Data: { } axes } && axes.ToInt64s().All(axis => axis > 0),
+                    "Gemm" => node.Attribute("transA", 0L) == 0 && halves.ContainsKey(node.Inputs[0]!) && !halves.ContainsKey(node.Inputs[1]!)
+                        && !PerRow(node, node.Input(2)),
+                    "MatMul" => node.Inputs.All(value => value!.Data is not { Dims.Length: > 2 })
+                        && (node.Output.Shape!.Rank > 2 || !halves.ContainsKey(node.Inputs[1]!)),
+                    "Reshape" => node.Input(1) is { IsConstant: true },
+                    "Resize" => node.Input(3) is null, // sizes tell the batch's, too
+                    _ => !Pairwise.Contains(node.Op) || !node.Inputs.Any(value => PerRow(node, value)),
+                };
 
         // Whether a constant has a row for each of the batch's.
         static bool PerRow(Node node, Value? value) => value?.Data is { } constant && constant.Dims.Length == node.Output.Shape!.Rank
