@@ -1,4 +1,4 @@
-// dotnet tool restore && dotnet cake --target=Build|Test|Bench|Models|Pack
+// dotnet tool restore && dotnet cake --target=Build|Test|Soak|Bench|Models|Pack
 
 var target = Argument("target", "Build");
 var configuration = Argument("configuration", "Release");
