@@ -61,6 +61,7 @@ public class TuneTests(TinyModelFixture model) : IClassFixture<TinyModelFixture>
         Assert.All(summary.Rewards.Values, score => Assert.True(double.IsFinite(score.After.Mean)));
         Assert.NotEqual(summary.Reward.Before.Mean, summary.Reward.After.Mean);
         Assert.Contains("clip-score:", File.ReadAllText(run.Report));
+        Assert.Contains("ortrlhf tune --resume ", File.ReadAllText(run.Report));
         Cli.Run("tune", "--resume", folder.At("run"), "--epochs", "3").Succeeds();
         Cli.Run("eval", model.Path, "--adapter", Path.Combine(run.Adapter, "adapter.onnx_adapter"), "--reward", $"clip-score:{clip}",
             "--json", folder.At("eval.json"), "--threads", "1").Succeeds();

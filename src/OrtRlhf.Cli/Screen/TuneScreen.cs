@@ -89,6 +89,7 @@ internal static class TuneScreen
             Progress = progress,
             BaseEvaluated = evaluated,
             EpochDone = epoch,
+            Uses = ReportUses.Of,
         };
 
     private static void Summary(RunSummary summary, RunFolder folder)

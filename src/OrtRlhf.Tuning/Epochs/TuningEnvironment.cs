@@ -54,6 +54,9 @@ public sealed record TuningEnvironment
     /// <summary>Told of the evaluation of the base model, when it is done or read back.</summary>
     public Action<EvaluationResult> BaseEvaluated { get; init; } = _ => { };
 
+    /// <summary>What the report says can be done with the adapter, of its summary, the run's folder and a prompt; nothing by default.</summary>
+    public Func<RunSummary, string, string, IReadOnlyList<(string Title, string Code)>> Uses { get; init; } = (_, _, _) => [];
+
     /// <summary>Told of every epoch, when its line is in metrics.jsonl.</summary>
     public Action<EpochMetrics> EpochDone { get; init; } = _ => { };
 }

@@ -49,7 +49,8 @@ public static class TuningMethods
     public static TuningOptions ReadOptions(string path)
     {
         var json = JsonFile.Read<JsonObject>(path);
-        var name = JsonNamingPolicy.KebabCaseLower.ConvertName((string?)json["method"] ?? "");
+        var written = json["method"] is JsonValue value && value.TryGetValue<string>(out var text) ? text : "";
+        var name = JsonNamingPolicy.KebabCaseLower.ConvertName(written);
         var method = Find(name)
             ?? throw new UserError($"{path}: method: expected {string.Join(", ", All.Select(m => m.Name))}, got '{name}'");
         // 0.1 had one beta for the methods that learn from choices and another for nft, which is nft's beta now.

@@ -278,13 +278,8 @@ internal sealed class ReportPage
 
     private void Usage()
     {
-        var adapter = $"{report.RunPath.TrimEnd('/')}/adapter/adapter.onnx_adapter";
-        var prompt = report.Pairs.Count > 0 ? report.Pairs[0].Prompt : "a prompt";
         html.Append("<section>\n<h2>Use it</h2>\n<div class=\"uses\">\n");
-        Code("Make images", $"ortrlhf sample {Quote(summary.Model)} \\\n  --adapter {Quote(adapter)} \\\n  --prompt {Quote(prompt)} "
-            + $"--seed {summary.Seed} --output images");
-        Code("Measure it again", $"ortrlhf eval {Quote(summary.Model)} \\\n  --adapter {Quote(adapter)} --json eval.json");
-        Code("Train on", $"ortrlhf tune --resume {Quote(report.RunPath)}");
+        foreach (var (title, code) in report.Uses) Code(title, code);
         Code("In an application, with ONNX Runtime alone", $"""
             using var adapter = OrtLoraAdapter.Create("adapter.onnx_adapter", null);
             using var run = new RunOptions();
@@ -342,10 +337,6 @@ internal sealed class ReportPage
 
     private static string Percent(double before, double after) =>
         before == 0 ? "" : $"{((after - before) / Math.Abs(before) > 0 ? "+" : "")}{Fixed(100 * (after - before) / Math.Abs(before), 0)}%";
-
-    private static string Quote(string text) =>
-        text.All(symbol => char.IsAsciiLetterOrDigit(symbol) || "-_./:=".Contains(symbol)) && text.Length > 0 ? text
-            : "\"" + text.Replace("\\", "\\\\").Replace("\"", "\\\"") + "\"";
 
     private static string Resource(string name)
     {

@@ -43,8 +43,8 @@ public sealed record RunReport
     /// <summary>Diversity of the held-out images after.</summary>
     public double? DiversityAfter { get; init; }
 
-    /// <summary>The run's folder as the user named it, for the commands shown.</summary>
-    public required string RunPath { get; init; }
+    /// <summary>What can be done with the adapter, each a title and lines to copy; none by default.</summary>
+    public IReadOnlyList<(string Title, string Code)> Uses { get; init; } = [];
 
     /// <summary>What made the report, "OrtRlhf 0.1.0, ONNX Runtime 1.29.0" for instance.</summary>
     public string MadeWith { get; init; } = "OrtRlhf";

@@ -41,16 +41,17 @@ internal sealed class TuningResult(RunFolder folder, TuningParts parts)
             Kl = after.Kl,
             PeakMemoryBytes = timings.Max(t => t.PeakMemoryBytes) is var peak ? Math.Max(peak, ProcessMemory.Peak()) : 0,
         };
+        var pairs = Pairs(cancellation);
         var report = new RunReport
         {
             Summary = summary,
             Epochs = epochs,
-            Pairs = Pairs(cancellation),
+            Pairs = pairs,
             Options = Flat(JsonSerializer.SerializeToNode<object>(options, JsonFile.Indented)!.AsObject()),
             Timings = timings,
             DiversityBefore = before.Diversity,
             DiversityAfter = after.Diversity,
-            RunPath = options.Output,
+            Uses = parts.Environment.Uses(summary, options.Output, pairs.Length > 0 ? pairs[0].Prompt : ""),
             MadeWith = $"OrtRlhf {typeof(TuningResult).Assembly.GetName().Version?.ToString(3)}, ONNX Runtime "
                 + $"{OrtEnv.Instance().GetVersionString()}",
         };

@@ -82,7 +82,7 @@ public sealed class RunReportTests
         {
             Summary = report.Summary with { Ratio = null, Kl = null, Rewards = new Dictionary<string, BeforeAfter> { ["jpeg-compressibility"] = report.Summary.Rewards["jpeg-compressibility"] } },
             Epochs = [],
-            RunPath = "runs/a b",
+            Uses = [("Train on", "ortrlhf tune --resume \"runs/a b\"")],
         }.ToHtml();
         Assert.Contains("No reward beside the trained one was watched", html);
         Assert.Contains("tune --resume &quot;runs/a b&quot;", html);
@@ -180,7 +180,6 @@ public sealed class RunReportTests
                 new("<script>alert(1)</script> \"quoted\"", 2, NoiseImage.Of(8, 8, 3), NoiseImage.Of(8, 8, 4)),
             ],
             Options = new Dictionary<string, string> { ["learning-rate"] = "0.001" },
-            RunPath = "runs/one",
         };
     }
 

@@ -49,7 +49,8 @@ internal static class StoredRound
         // The table is deterministic, so equal times of one sampler are equal steps.
         var same = stored.Sampler == pipeline.SamplerName && stored.GuidanceScale == pipeline.GuidanceScale
             && stored.Trajectory.LatentLength == pipeline.Latent.Count;
-        return same ? stored.Trajectory with { Table = pipeline.Table } : throw new UserError(string.Create(System.Globalization.CultureInfo.InvariantCulture,
+        return same ? stored.Trajectory with { Table = pipeline.Table }
+            : throw new UserError(string.Create(System.Globalization.CultureInfo.InvariantCulture,
             $"candidate '{candidate.Id}': was drawn by {stored.Sampler} with guidance {stored.GuidanceScale} and latents of "
                 + $"{stored.Trajectory.LatentLength} numbers; expected {pipeline.SamplerName}, {pipeline.GuidanceScale} and "
                 + $"{pipeline.Latent.Count}. Give the model, `Sampler`, `Steps`, `Eta` and `GuidanceScale` that it was drawn with."));
