@@ -50,7 +50,8 @@ internal sealed class TestService : IDisposable
     {
         var number = Interlocked.Increment(ref _requests) - 1;
         Last = (context.Request.Url!.AbsolutePath, context.Request.Headers["Authorization"]);
-        using var body = await JsonDocument.ParseAsync(context.Request.InputStream);
+        // A GET has no body.
+        using var body = context.Request.HasEntityBody ? await JsonDocument.ParseAsync(context.Request.InputStream) : JsonDocument.Parse("null");
         if (answer(number, body.RootElement) is not { } reply)
         {
             await Task.Delay(Timeout.Infinite, _over.Token);
