@@ -21,6 +21,18 @@ Task("Test")
         ResultsDirectory = output.Combine("test-results"),
     }));
 
+Task("Soak")
+    .Description("The long forms of tests of chance and load, a quarter of an hour; counts in docs/soak.md.")
+    .IsDependentOn("Build")
+    .Does(() => DotNetTest("OrtRlhf.sln", new DotNetTestSettings
+    {
+        Configuration = configuration,
+        NoBuild = true,
+        Filter = "Soak=kills|Soak=load|Soak=damage",
+        Loggers = ["console;verbosity=normal"],
+        EnvironmentVariables = new Dictionary<string, string> { ["ORTRLHF_SOAK"] = "1" },
+    }));
+
 Task("Bench")
     .Description("Time and memory of this machine. Side by side with PyTorch: tools/Peers/compare.sh.")
     .Does(() => DotNetRun("src/OrtRlhf.Cli", "bench", Release()));

@@ -9,6 +9,7 @@ public class LabelLoadTests(ITestOutputHelper output)
     private const int Raters = 50, Think = 300;
 
     [Fact]
+    [Trait(Soak.Trait, "load")]
     public async Task FiftyRaters_WhileImagesAreDrawn_GetTheirNextPairAtOnce()
     {
         using var folder = new TempFolder();
@@ -28,7 +29,7 @@ public class LabelLoadTests(ITestOutputHelper output)
             var rater = $"rater {r}";
             await Task.Delay(r * Think / Raters);
             var view = await server.View(rater);
-            for (var n = 0; end.Elapsed < TimeSpan.FromSeconds(6) || n == 0; n++)
+            for (var n = 0; end.Elapsed < TimeSpan.FromSeconds(Soak.Times(6, 120)) || n == 0; n++)
             {
                 var start = Stopwatch.GetTimestamp();
                 view = await server.Answer(rater, $"{r}-{n}", view.Questions[0], [n % 2, 1 - (n % 2)]);

@@ -131,11 +131,12 @@ public sealed class OnnxFileTests : IDisposable
     }
 
     [Fact]
+    [Trait(Soak.Trait, "damage")]
     public void Read_BytesChangedAtRandom_ThrowsNothingElse()
     {
         var bytes = OnnxFile.ToBytes(Small(large: false));
         var random = new Random(5);
-        for (var i = 0; i < 3000; i++)
+        for (var i = 0; i < Soak.Times(3000, 300000); i++)
         {
             var bad = (byte[])bytes.Clone();
             for (var n = 0; n < 1 + (i % 3); n++) bad[random.Next(Math.Min(bad.Length, n == 0 ? bad.Length : 400))] =

@@ -1,9 +1,11 @@
 using System.Text;
 using OrtRlhf.Graph;
+using OrtRlhf.Tests;
 
 namespace OrtRlhf.Models.Tests.Checkpoints;
 
 /// <summary>Every text file of a checkpoint, damaged at random with a fixed seed: taken or refused in one line, nothing else.</summary>
+[Trait(Soak.Trait, "damage")]
 public sealed class CheckpointFuzzTests : IDisposable
 {
     private static readonly string[] Pieces =
@@ -81,8 +83,9 @@ public sealed class CheckpointFuzzTests : IDisposable
         Survives("tokenizer.json", 400, () => UnigramTokenizer.Open(_folder.Path).Encode("hello <extra_id_0> \u00e9"));
     }
 
-    private void Survives(string file, int count, Action read)
+    private void Survives(string file, int times, Action read)
     {
+        var count = times * Soak.Times(1, 50);
         var path = _folder.At(file);
         var whole = File.ReadAllText(path);
         var random = new Random(20261121);

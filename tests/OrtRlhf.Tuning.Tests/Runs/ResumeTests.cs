@@ -68,25 +68,29 @@ public sealed class ResumeTests
 
     // The process gets SIGKILL at moments that chance chooses within a run, six times over.
     [Fact]
+    [Trait(Soak.Trait, "kills")]
     public void Resume_AfterKills_GivesTheSameNumbers()
     {
         using var folder = new TempFolder();
-        var (whole, killed, random) = (folder.At("unbroken"), folder.At("killed"), new Random());
+        var (whole, random, moments) = (folder.At("unbroken"), new Random(), new List<string>());
         Assert.Equal(0, Run(whole, null));
-        var moments = new List<string>();
-        foreach (var line in new[] { -1, 0, 2, 5, 8, 11 })
+        for (var round = 0; round < Soak.Times(1, 30); round++)
         {
-            var delay = random.Next(0, 150);
-            moments.Add($"{delay} ms after line {line}");
-            Assert.NotEqual(0, Run(killed, process =>
+            var killed = folder.At($"killed-{round}");
+            foreach (var line in new[] { -1, 0, 2, 5, 8, 11 })
             {
-                while (Lines(killed) < line && !process.HasExited) Thread.Sleep(5);
-                Thread.Sleep(delay);
-            }));
+                var delay = random.Next(0, 150);
+                moments.Add($"{delay} ms after line {line}");
+                Assert.NotEqual(0, Run(killed, process =>
+                {
+                    while (Lines(killed) < line && !process.HasExited) Thread.Sleep(5);
+                    Thread.Sleep(delay);
+                }));
+            }
+            Assert.Equal(0, Run(killed, null));
+            Assert.True(TinyRun.Result(whole).Metrics == TinyRun.Result(killed).Metrics, string.Join(", ", moments));
+            Assert.Equal(TinyRun.Result(whole).Adapter, TinyRun.Result(killed).Adapter);
         }
-        Assert.Equal(0, Run(killed, null));
-        Assert.True(TinyRun.Result(whole).Metrics == TinyRun.Result(killed).Metrics, string.Join(", ", moments));
-        Assert.Equal(TinyRun.Result(whole).Adapter, TinyRun.Result(killed).Adapter);
     }
 
     private static int Lines(string output)
