@@ -11,12 +11,13 @@ Task("Build")
     .Does(() => DotNetBuild("OrtRlhf.sln", new DotNetBuildSettings { Configuration = configuration }));
 
 Task("Test")
-    .Description("All tests; results as trx files in artifacts/test-results.")
+    .Description("All tests, or those of --filter=...; results as trx files in artifacts/test-results.")
     .IsDependentOn("Build")
     .Does(() => DotNetTest("OrtRlhf.sln", new DotNetTestSettings
     {
         Configuration = configuration,
         NoBuild = true,
+        Filter = Argument("filter", ""),
         Loggers = ["trx"],
         ResultsDirectory = output.Combine("test-results"),
     }));
